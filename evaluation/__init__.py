@@ -1,0 +1,1 @@
+"""Checkpoint to Report: tasks, protocols, and a confidence interval on every number."""

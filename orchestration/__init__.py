@@ -1,0 +1,1 @@
+"""Recipe to run: steps, cluster jobs, MLflow, and the command line."""

@@ -1,0 +1,1 @@
+"""Raw web to Manifest: crawl, filter, match, balance, fetch, deduplicate, decontaminate, pack."""

@@ -1,0 +1,89 @@
+"""Manifest: a finished dataset. Written last, so a manifest that exists tells of complete data.
+
+    folder/manifest.json      this value
+    folder/00000.tar ...      WebDataset shards (img2dataset's contract: <key>.jpg, <key>.txt, <key>.json)
+    folder/00000.parquet ...  one index per shard: a row per sample, in the shard's order
+
+Its `id` is a hash of its content and of nothing else: the same web, recipe and code give the same id on any machine,
+under any executor, after any number of kills.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline import storage
+from pipeline.errors import DataError
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar and its Parquet index; names are relative to the manifest's folder."""
+
+    tar: str
+    index: str
+    rows: int
+    bytes: int
+    tar_sha256: str
+    index_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Shards, counts by phase, unit and drop reason, parents (ids of what it was made from), config and code version.
+
+    counts["fetch"]["pairs"] = {"rows_in": .., "kept": .., "reasons": {"not_found": ..}}
+    """
+
+    shards: tuple[Shard, ...]
+    counts: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    parents: tuple[str, ...]
+    config: Mapping[str, Any]
+    code_version: str
+    telemetry: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def id(self) -> str:
+        content = asdict(self)
+        del content["telemetry"]
+        return storage.sha256(storage.canonical_json(content))
+
+    def save(self, folder: str) -> None:
+        storage.write_json(storage.join(folder, NAME), asdict(self) | {"id": self.id, "rows": self.rows})
+
+    @staticmethod
+    def load(folder: str) -> "Manifest":
+        """Read the manifest in `folder`. Raises DataError where there is none or its id does not fit its content."""
+        path = storage.join(folder, NAME)
+        if not storage.exists(path):
+            raise DataError(f"{folder}: no {NAME}, so no finished dataset; run the recipe that makes it")
+        value = storage.read_json(path)
+        manifest = Manifest(
+            tuple(Shard(**shard) for shard in value["shards"]),
+            value["counts"],
+            tuple(value["parents"]),
+            value["config"],
+            value["code_version"],
+            value["telemetry"],
+        )
+        if manifest.id != value["id"]:
+            raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; run the recipe again")
+        return manifest
+
+    def verify(self, folder: str) -> None:
+        """Compare every shard with its checksum. Raises DataError naming the first file that differs."""
+        for shard in self.shards:
+            for name, wanted in ((shard.tar, shard.tar_sha256), (shard.index, shard.index_sha256)):
+                path = storage.join(folder, name)
+                if not storage.exists(path) or storage.sha256_file(path) != wanted:
+                    raise DataError(f"{path}: missing or changed since the manifest was written; run the recipe again")

@@ -1,0 +1,59 @@
+"""The pipeline's one door to Ray: the executor that schedules work items as Ray tasks.
+
+Ray only schedules. An item whose worker dies is tried again by Ray a few times; what finished is in the ledger.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import ray
+
+from pipeline.errors import DataError
+from pipeline.executor import Item, Result
+
+
+class OnRay:
+    """Executor on the Ray cluster this process is connected to; at most `in_flight` items are queued at once."""
+
+    def __init__(self, cpus_per_item: float = 1.0, in_flight: int | None = None, retries: int = 3) -> None:
+        self.cpus_per_item = cpus_per_item
+        self.in_flight = in_flight
+        self.retries = retries
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """Yields (position, result) in the order of completion.
+
+        Raises: whatever `function` raised (a UserError stays one); DataError when an item's worker died every time.
+        """
+        # max_retries covers dead workers and nodes only; an exception of ours is an answer and is not tried again.
+        task = ray.remote(num_cpus=self.cpus_per_item, max_retries=self.retries)(_call)
+        limit = self.in_flight or max(4, 2 * int(ray.cluster_resources().get("CPU", 1) / self.cpus_per_item))
+        function_ref = ray.put(function)
+        waiting = iter(enumerate(items))
+        running: dict[ray.ObjectRef, int] = {}
+        try:
+            while True:
+                for position, item in waiting:
+                    running[task.remote(function_ref, item)] = position
+                    if len(running) >= limit:
+                        break
+                if not running:
+                    return
+                for done in ray.wait(list(running), num_returns=1)[0]:
+                    position = running.pop(done)
+                    try:
+                        result = ray.get(done)
+                    except ray.exceptions.RayTaskError as error:
+                        raise error.cause if isinstance(error.cause, Exception) else error from None
+                    except ray.exceptions.RayError as error:
+                        raise DataError(
+                            f"work item {position}: its Ray worker died {self.retries + 1} times"
+                            f" ({type(error).__name__}); look at the Ray logs, lower the item size, and run again"
+                        ) from error
+                    yield position, result
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=False)
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)

@@ -1,0 +1,125 @@
+"""Files on any fsspec URL (local, s3://, gs://, ...): whole-file reads, atomic writes, checksums, Parquet tables.
+
+A file either exists complete or does not exist: local writes go to a temporary name in the same folder, are synced and
+renamed; an object store's put is atomic by itself. Nothing here appends.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError
+
+
+def join(root: str, *parts: str) -> str:
+    """`root/part/part`, for local paths and URLs alike."""
+    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts)])
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    return fsspec.core.url_to_fs(path)
+
+
+def is_local(path: str) -> bool:
+    return "://" not in path or path.startswith("file://")
+
+
+def exists(path: str) -> bool:
+    filesystem, name = _filesystem(path)
+    return bool(filesystem.exists(name))
+
+
+def size(path: str) -> int:
+    filesystem, name = _filesystem(path)
+    return int(filesystem.size(name))
+
+
+def read_bytes(path: str) -> bytes:
+    filesystem, name = _filesystem(path)
+    with filesystem.open(name, "rb") as file:
+        return bytes(file.read())
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write the whole file or nothing. Raises DataError when the disk is full or the folder cannot be written."""
+    filesystem, name = _filesystem(path)
+    try:
+        filesystem.makedirs(name.rsplit("/", 1)[0], exist_ok=True)
+        if not is_local(path):
+            filesystem.pipe_file(name, data)
+            return
+        temporary = f"{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, name)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another --root") from error
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value (sorted keys, no spaces), so that equal values have equal hashes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_json(path: str) -> Any:
+    return json.loads(read_bytes(path))
+
+
+def write_json(path: str, value: Any) -> None:
+    write_bytes(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str) -> str:
+    filesystem, name = _filesystem(path)
+    digest = hashlib.sha256()
+    with filesystem.open(name, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def list_names(folder: str) -> list[str]:
+    """Names directly under `folder`, sorted (object stores list in different orders); [] where it does not exist."""
+    filesystem, name = _filesystem(folder)
+    if not filesystem.exists(name):
+        return []
+    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(name, detail=False))
+
+
+def remove_tree(path: str) -> None:
+    filesystem, name = _filesystem(path)
+    if filesystem.exists(name):
+        filesystem.rm(name, recursive=True)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """Parquet, zstd, one row group: the same table gives the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", row_group_size=max(1, table.num_rows))
+    return sink.getvalue()
+
+
+def write_table(path: str, table: pa.Table) -> None:
+    write_bytes(path, table_bytes(table))
+
+
+def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
+    """One Parquet file as a table; object columns that would need unpickling do not exist in our files."""
+    return pq.read_table(io.BytesIO(read_bytes(path)), columns=columns)

@@ -1,0 +1,1 @@
+"""Manifest to Checkpoint: models, objectives, loader and the DeepSpeed engine."""
