@@ -1,8 +1,8 @@
 """The exceptions a user can cause. Each message is one line: the thing, its value, and the way out.
 
-    UserError              the command line prints the message and exits with 2; --debug shows the traceback
-      ConfigError          a recipe, a key or an option is wrong; raised before any work starts
-      DataError            the data or the world is not what the recipe needs (empty dataset, site down, full disk)
+UserError              the command line prints the message and exits with 2; --debug shows the traceback
+  ConfigError          a recipe, a key or an option is wrong; raised before any work starts
+  DataError            the data or the world is not what the recipe needs (empty dataset, site down, full disk)
 """
 
 

@@ -14,9 +14,7 @@ Result = TypeVar("Result")
 class Executor(Protocol):
     """Runs `function` on every item and yields (position, result) as they finish, in any order."""
 
-    def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[int, Result]]: ...
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]: ...
 
 
 class InProcess:

@@ -9,7 +9,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,9 +45,7 @@ class Fate:
 
     @staticmethod
     def sum(fates: Sequence["Fate"]) -> "Fate":
-        return Fate(
-            sum(f.rows_in for f in fates), sum(f.kept for f in fates), add_counts([f.reasons for f in fates])
-        )
+        return Fate(sum(f.rows_in for f in fates), sum(f.kept for f in fates), add_counts([f.reasons for f in fates]))
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,10 @@ class File:
     rows: int
     bytes: int
     sha256: str
+
+    def below(self, folder: str) -> "File":
+        """The same file as seen from the parent of `folder`."""
+        return replace(self, path=f"{folder}/{self.path}")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ class Output:
     fates: Mapping[str, Fate]
     files: Mapping[str, bytes] = field(default_factory=dict)
     telemetry: Mapping[str, int] = field(default_factory=dict)
+    final: Mapping[str, bytes] = field(default_factory=dict)
+    """Files written under exactly these names in the phase's folder, because others will look for them there."""
 
     @staticmethod
-    def of_batch(rows_in: int, batch: Batch, unit: str = "pairs", telemetry: Mapping[str, int] | None = None) -> "Output":
+    def of_batch(
+        rows_in: int, batch: Batch, unit: str = "pairs", telemetry: Mapping[str, int] | None = None
+    ) -> "Output":
         return Output(
             {"kept": batch.rows, "dropped": batch.dropped}, {unit: Fate.of(rows_in, batch)}, telemetry=telemetry or {}
         )
@@ -165,6 +171,9 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)
+    for name, data in output.final.items():
+        storage.write_bytes(storage.join(folder, name), data)
+        files[name] = File(name, 0, len(data), storage.sha256(data))
     record = Record(
         item.name,
         item.identity,

@@ -36,4 +36,6 @@ class Sample:
 
 def pair_uid(url: str, text: str) -> str:
     """128 bits of SHA-256 over URL and text, in hex (the form DataComp's subsets use)."""
-    return hashlib.sha256(url.encode("utf-8", "surrogatepass") + b"\0" + text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(
+        url.encode("utf-8", "surrogatepass") + b"\0" + text.encode("utf-8", "surrogatepass")
+    ).hexdigest()[:32]

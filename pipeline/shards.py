@@ -136,9 +136,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
 def shard_of(files: dict[str, bytes], shard: int, rows: int) -> Shard:
     """The manifest's entry for the files of one shard."""
     tar, index = files[f"{shard:05d}.tar"], files[f"{shard:05d}.parquet"]
-    return Shard(
-        f"{shard:05d}.tar", f"{shard:05d}.parquet", rows, len(tar), storage.sha256(tar), storage.sha256(index)
-    )
+    return Shard(f"{shard:05d}.tar", f"{shard:05d}.parquet", rows, len(tar), storage.sha256(tar), storage.sha256(index))
 
 
 def read_index(folder: str, shard: Shard, columns: list[str] | None = None) -> pa.Table:

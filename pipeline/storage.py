@@ -66,7 +66,9 @@ def write_bytes(path: str, data: bytes) -> None:
             if os.path.exists(temporary):
                 os.remove(temporary)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another --root") from error
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --root"
+        ) from error
 
 
 def canonical_json(value: Any) -> bytes:

@@ -1,0 +1,55 @@
+"""`python -m evaluation --checkpoint FOLDER --out FOLDER`: measure one checkpoint, without recipe, Ray or tracker."""
+
+import argparse
+import sys
+
+from pydantic import ValidationError
+
+from evaluation.config import EvaluateConfig
+from evaluation.report import headline
+from evaluation.run import evaluate
+from pipeline import storage
+from pipeline.errors import ConfigError, UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="folder of a finished checkpoint")
+    parser.add_argument("--out", required=True, help="folder for report.json, outcomes.parquet and features/")
+    parser.add_argument("--config", help="JSON file with the fields of a recipe's evaluate section")
+    parser.add_argument("--tasks", nargs="+", help="benchmarks to run; all when not given")
+    options = parser.parse_args(arguments)
+    try:
+        report = evaluate(_config(options), options.checkpoint, storage.join(options.out, "features"), _say)
+        report.save(options.out)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for score in headline(report):
+        print(f"{score.name:48} {score.value:7.2%}  [{score.low:.2%}, {score.high:.2%}]  n={score.n}")
+    print(f"report {report.id[:12]} in {options.out}")
+    return 0
+
+
+def _config(options: argparse.Namespace) -> EvaluateConfig:
+    value = {}
+    if options.config:
+        if not storage.exists(options.config):
+            raise ConfigError(f"{options.config}: there is no such file; give a JSON file or leave --config out")
+        value = storage.read_json(options.config)
+    if options.tasks:
+        value["tasks"] = options.tasks
+    try:
+        return EvaluateConfig.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"evaluate.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _say(done: int, total: int, what: str) -> None:
+    if done == total:
+        print(f"{what}: {done}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

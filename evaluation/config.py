@@ -1,0 +1,55 @@
+"""The `evaluate` section of a recipe."""
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from evaluation import catalog
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+
+Protocol = Literal["zero_shot", "linear_probe", "robustness", "retrieval"]
+Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "motion_blur",
+    "brightness",
+    "contrast",
+    "pixelate",
+    "jpeg_compression",
+]
+
+
+class EvaluateConfig(Settings):
+    """What to measure a checkpoint on, and how."""
+
+    tasks: tuple[str, ...] = tuple(task.name for task in catalog.TASKS)
+    """Benchmarks, by the names that `openwit tasks` lists."""
+    protocols: tuple[Protocol, ...] = get_args(Protocol)
+    """Ways of measuring; each runs on the tasks that it fits."""
+    batch_size: int = Field(128, ge=1)
+    """Pictures or prompts per forward pass; changes speed and memory only."""
+    corruptions: tuple[Corruption, ...] = Field(get_args(Corruption), min_length=1)
+    """Corruptions of the robustness protocol, each at five severities."""
+    robustness_pictures: int = Field(100, ge=1)
+    """At most so many pictures per dataset are corrupted, drawn once by seed; the cost is this times 5 x corruptions."""
+    bootstrap_resamples: int = Field(2000, ge=100)
+    """Resamples behind intervals that have no closed form."""
+    seed: int = Field(0, ge=0)
+    """Decides the corrupted pictures, their noise, the probe's validation part and the bootstrap."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads for the model; null leaves torch's own choice."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        if not tasks:
+            raise ConfigError("evaluate.tasks: is empty; `openwit tasks` lists those there are")
+        for name in tasks:
+            catalog.find(name)
+        repeated = [name for name in tasks if tasks.count(name) > 1]
+        if repeated:
+            raise ConfigError(f"evaluate.tasks: '{repeated[0]}' is named twice; name it once")
+        return tasks

@@ -1,0 +1,81 @@
+"""A checkpoint as two functions: pictures to features, sentences to embeddings. The one place here that runs the model.
+
+B = batch, H = pixels, D = width of the shared embedding space, W = width of the image tower's penultimate layer.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.transforms import evaluation_pixels
+
+EMBEDDING = "embedding"
+PENULTIMATE = "penultimate"
+
+
+class Model(Protocol):
+    """What an image-text model must offer to be evaluated; training.models.clip.CLIP does."""
+
+    def image_features(self, pixels_B3HH: torch.Tensor) -> torch.Tensor: ...
+    def image_projection(self, features_BW: torch.Tensor) -> torch.Tensor: ...
+    def encode_text(self, tokens_BL: torch.Tensor) -> torch.Tensor: ...
+
+
+class Checkpoint(Protocol):
+    """training.checkpoint.Checkpoint, as far as evaluation needs it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def spec(self) -> Any: ...
+    def model(self) -> Any: ...
+    def tokenizer(self) -> Any: ...
+
+
+class Encoder:
+    """Runs a checkpoint's model in inference mode, on the GPU where there is one."""
+
+    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+        self.checkpoint_id = checkpoint.id
+        self.batch_size = batch_size
+        self.spec = checkpoint.spec
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = checkpoint.model().eval().to(self._device)
+        self._tokenizer = checkpoint.tokenizer()
+
+    @torch.inference_mode()
+    def images(self, pictures: Sequence[Image.Image], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Features of one batch of pictures by layer: EMBEDDING (B, D) and PENULTIMATE (B, W), not normalised."""
+        pixels_B3HH = torch.stack([evaluation_pixels(picture, self.spec) for picture in pictures]).to(self._device)
+        features_BW = self._model.image_features(pixels_B3HH)
+        made = {PENULTIMATE: features_BW}
+        if EMBEDDING in layers:  # encode_image by its two halves, so that the tower runs once for both layers
+            made[EMBEDDING] = self._model.image_projection(features_BW)
+        return {layer: _rows(made[layer]) for layer in layers}
+
+    @torch.inference_mode()
+    def texts(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of any number of sentences, shape (len, D), not normalised."""
+        batches = [sentences[start : start + self.batch_size] for start in range(0, len(sentences), self.batch_size)]
+        tokens = (self._tokenizer.encode(list(batch)).to(self._device) for batch in batches)
+        return np.concatenate([_rows(self._model.encode_text(tokens_BL)) for tokens_BL in tokens])
+
+
+def _rows(features: torch.Tensor) -> NDArray[np.float32]:
+    return features.float().cpu().numpy()
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Run with `count` CPU threads and put torch's setting back; `None` changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

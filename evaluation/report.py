@@ -1,0 +1,152 @@
+"""Report: everything measured on one checkpoint, as values. Printing, plotting and tracking are others' work.
+
+    folder/outcomes.parquet   a row per picture and protocol: what was asked, what was answered, by how much
+    folder/report.json        scores and the data behind plots; written last
+
+Equal checkpoints under equal settings give equal reports: `id` is a hash of the content, and nothing in the content
+tells of time, place or speed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.errors import DataError
+
+NAME = "report.json"
+OUTCOMES_NAME = "outcomes.parquet"
+
+OUTCOMES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("protocol", pa.string()),
+        ("variant", pa.string()),
+        ("index", pa.int32()),  # of the picture in the task's list
+        ("label", pa.string()),
+        ("prediction", pa.string()),
+        ("correct", pa.bool_()),
+        ("margin", pa.float32()),  # score of the right class minus the best other
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number with its 95 % interval; `n` counts the pictures (or texts) it was measured on.
+
+    `name` is "task/protocol/metric/variant", unique in a report.
+    """
+
+    task: str
+    protocol: str
+    metric: str
+    variant: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def name(self) -> str:
+        return "/".join((self.task, self.protocol, self.metric, self.variant))
+
+
+@dataclass(frozen=True)
+class Report:
+    """All scores of one checkpoint.
+
+    versions    what a number depends on besides the weights: protocol -> words (solver, prompts by task, seed)
+    confusions  task -> {"classes": [...], "zero_shot": counts, "linear_probe": counts}, counts[right][answered]
+    templates   rows {task, template, value}: zero-shot accuracy of each template alone
+    probes      task -> {"search": [{penalty, validation, iterations}], "penalty", "iterations", "gradient_norm"}
+    curves      task -> {"clean": accuracy, corruption: [accuracy at severity 1..5]}
+    telemetry   seconds and pictures decoded; part of no id
+    """
+
+    checkpoint_id: str
+    config: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    scores: tuple[Score, ...]
+    outcomes: pa.Table
+    confusions: Mapping[str, Any] = field(default_factory=dict)
+    templates: tuple[Mapping[str, Any], ...] = ()
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    telemetry: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """SHA-256 over all but the telemetry."""
+        content = self._content()
+        del content["telemetry"]
+        return storage.sha256(storage.canonical_json(content))
+
+    def _content(self) -> dict[str, Any]:
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("scores", "outcomes")}
+        return fields | {
+            "scores": [asdict(score) for score in self.scores],
+            "templates": list(self.templates),
+            "outcomes": storage.sha256(storage.canonical_json(self.outcomes.to_pydict())),
+        }
+
+    def score(self, name: str) -> Score:
+        """The score called `name`, as in "digits/zero_shot/top1/ensemble". Raises DataError when it was not measured."""
+        for score in self.scores:
+            if score.name == name:
+                return score
+        raise DataError(f"no score '{name}' in this report; it has {', '.join(score.name for score in headline(self))}")
+
+    def table(self) -> pd.DataFrame:
+        """Tidy: a row per score, columns task, protocol, metric, variant, value, low, high, n."""
+        return pd.DataFrame([asdict(score) for score in self.scores], columns=list(Score.__dataclass_fields__))
+
+    def save(self, folder: str) -> None:
+        """Write the outcomes, then report.json."""
+        storage.write_table(storage.join(folder, OUTCOMES_NAME), self.outcomes)
+        storage.write_json(storage.join(folder, NAME), self._content() | {"id": self.id})
+
+    @staticmethod
+    def load(folder: str) -> "Report":
+        """Read a saved report. Raises DataError where there is none or its content does not fit its id."""
+        path = storage.join(folder, NAME)
+        if not storage.exists(path):
+            raise DataError(f"{folder}: no {NAME}, so no finished evaluation; run the recipe again")
+        value = storage.read_json(path)
+        report = Report(
+            checkpoint_id=value["checkpoint_id"],
+            config=value["config"],
+            versions=value["versions"],
+            scores=tuple(Score(**score) for score in value["scores"]),
+            outcomes=storage.read_table(storage.join(folder, OUTCOMES_NAME)),
+            confusions=value["confusions"],
+            templates=tuple(value["templates"]),
+            probes=value["probes"],
+            curves=value["curves"],
+            telemetry=value["telemetry"],
+        )
+        if report.id != value["id"]:
+            raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; evaluate again")
+        return report
+
+
+HEADLINE = {
+    "zero_shot": ("ensemble",),
+    "linear_probe": ("test",),
+    "robustness": ("mean",),
+    "retrieval": ("image_to_text", "text_to_image"),
+}
+"""Variants worth a line in a result table, by protocol."""
+
+
+def headline(report: Report) -> list[Score]:
+    """The scores for a result table: per task the zero-shot and probe figures, mean over corruptions, recall at 1 and 5."""
+    return [
+        score
+        for score in report.scores
+        if score.variant in HEADLINE[score.protocol]
+        and score.metric in (report.config["metrics"][score.task], "recall@5")
+    ]

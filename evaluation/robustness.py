@@ -1,0 +1,47 @@
+"""Robustness: zero-shot accuracy on corrupted pictures, per corruption and severity, and over all of them.
+
+The mean over corruptions and severities is what Hendrycks and Dietterich (arXiv:1903.12261) report, here as plain
+accuracy, without dividing by AlexNet's errors, which exist for ImageNet only. The same pictures are corrupted in every
+way, so their outcomes hang together: intervals of means come from a bootstrap over pictures, not over outcomes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.corruptions import SEVERITIES
+from evaluation.pictures import Pictures
+from evaluation.statistics import Interval, bootstrap_mean, wilson
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of corrupting: name and severity."""
+
+    corruption: str
+    severity: int
+
+    def __str__(self) -> str:
+        return f"{self.corruption}/{self.severity}"
+
+
+def variants(corruptions: tuple[str, ...]) -> list[Variant]:
+    return [Variant(corruption, severity) for corruption in corruptions for severity in SEVERITIES]
+
+
+def drawn_pictures(pictures: Pictures, limit: int, seed: int) -> Pictures:
+    """At most `limit` pictures, drawn once by seed and kept in the list's order."""
+    if pictures.count <= limit:
+        return pictures
+    return pictures.subset(sorted(np.random.default_rng(seed).choice(pictures.count, limit, replace=False)))
+
+
+def summarise(correct: dict[Variant, NDArray[np.bool_]], resamples: int, seed: int) -> dict[str, Interval]:
+    """Accuracy by name: "corruption/severity", "corruption" (mean over severities) and "mean" (over all)."""
+    scores = {str(variant): wilson(int(hits.sum()), len(hits)) for variant, hits in correct.items()}
+    for corruption in dict.fromkeys(variant.corruption for variant in correct):
+        hits_VN = np.stack([hits for variant, hits in correct.items() if variant.corruption == corruption])
+        scores[corruption] = bootstrap_mean(hits_VN.mean(axis=0), resamples, seed)
+    scores["mean"] = bootstrap_mean(np.stack(list(correct.values())).mean(axis=0), resamples, seed)
+    return scores

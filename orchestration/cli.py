@@ -1,0 +1,276 @@
+"""The command line: parse, call, show. Imports nothing but click here, so that `openwit --help` answers at once.
+
+Exit codes: 0 done; 1 a bug of ours; 2 a mistake the user can mend (one line on stderr, the traceback with --debug);
+130 stopped with Ctrl-C; 141 whoever read stdout went away; 143 stopped with SIGTERM.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from orchestration.cli_jobs import jobs, submit
+from orchestration.cli_options import (
+    CONTEXT,
+    Session,
+    debug_option,
+    example,
+    fail,
+    json_option,
+    recipe_options,
+    root_option,
+)
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib import metadata
+
+        try:
+            print("openwit", metadata.version("openwit"))
+        except metadata.PackageNotFoundError:
+            print("openwit, not installed (run from its source tree)")
+        context.exit()
+
+
+@click.group(context_settings=CONTEXT, epilog=example("openwit run demo", "openwit plan demo --set train.steps=500"))
+@click.option(
+    "-V", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
+@debug_option
+def cli() -> None:
+    """From raw web pages to a measured vision-language model: one recipe, one command."""
+
+
+@cli.command(epilog=example("openwit run demo", "openwit run my.yaml --set train.learning_rate=0.001"))
+@recipe_options
+def run(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
+    """Do every step that is not up to date, and report."""
+    _work(recipe, sets, root, as_json, until=None)
+
+
+@cli.command(epilog=example("openwit curate demo", "openwit curate openstax --root /data/runs"))
+@recipe_options
+def curate(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
+    """Run a recipe as far as its finished dataset."""
+    _work(recipe, sets, root, as_json, until="pack")
+
+
+@cli.command(epilog=example("openwit train demo --set train.learning_rate=0.001"))
+@recipe_options
+def train(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
+    """Run a recipe as far as its trained model."""
+    _work(recipe, sets, root, as_json, until="train")
+
+
+@cli.command(epilog=example("openwit evaluate demo"))
+@recipe_options
+def evaluate(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
+    """Run a recipe as far as its scores."""
+    _work(recipe, sets, root, as_json, until="evaluate")
+
+
+def _work(recipe: str, sets: Sequence[str], root: str, as_json: bool, until: str | None) -> None:
+    from orchestration.recipe import load
+    from orchestration.root import require_writable
+
+    # Before the heavy imports, so that a mistake is told at once.
+    loaded = load(recipe, sets)
+    require_writable(root)
+
+    from orchestration import flow, show
+    from orchestration.progress import progress_shown
+
+    with show.stdout_kept_clean(as_json), progress_shown(silent=as_json) as progress:
+        result = flow.run(loaded, root, until=until, progress=progress)
+    if as_json:
+        show.print_json(result)
+    else:
+        show.run_result(result, root)
+
+
+@cli.command(epilog=example("openwit plan demo", "openwit plan demo --set train.learning_rate=0.001 --json"))
+@recipe_options
+def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
+    """Show what a run would do, and why; write nothing."""
+    from orchestration.recipe import load
+
+    loaded = load(recipe, sets)
+
+    from orchestration import flow, show
+
+    with show.stdout_kept_clean(as_json):
+        steps = flow.plan(loaded, root)
+    if as_json:
+        show.print_json({"recipe": loaded.name, "root": root, "steps": steps})
+    else:
+        show.plan_table(steps)
+
+
+@cli.command(epilog=example("openwit inspect runs/pack-0123456789ab", "openwit inspect runs --json"))
+@click.argument("path")
+@click.option("--sheet", metavar="FILE", help="Where to write the contact sheet; default: beside the dataset.")
+@json_option
+@debug_option
+def inspect(path: str, sheet: str | None, as_json: bool) -> None:
+    """Describe a dataset, step or run, with a contact sheet."""
+    from orchestration import inspection, show
+
+    with show.stdout_kept_clean(as_json):
+        found = inspection.inspect(path, sheet)
+    if as_json:
+        show.print_json(found)
+    else:
+        inspection.print_inspection(found)
+
+
+@cli.command(epilog=example("openwit models"))
+@json_option
+@debug_option
+def models(as_json: bool) -> None:
+    """List the models that a recipe can name."""
+    from orchestration import listing, show
+
+    with show.stdout_kept_clean(as_json):
+        found = listing.models()
+    if as_json:
+        show.print_json(found)
+    else:
+        listing.print_models(found)
+
+
+@cli.command(epilog=example("openwit tasks", "openwit tasks --json"))
+@json_option
+@debug_option
+def tasks(as_json: bool) -> None:
+    """List the tasks that a recipe can name."""
+    from orchestration import listing, show
+
+    with show.stdout_kept_clean(as_json):
+        found = listing.tasks()
+    if as_json:
+        show.print_json(found)
+    else:
+        listing.print_tasks(found)
+
+
+@cli.command(epilog=example("openwit ui", "openwit ui --root /data/runs --port 5050"))
+@root_option
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+@debug_option
+def ui(root: str, port: int) -> None:
+    """Serve the MLflow pages of the runs, until Ctrl-C."""
+    from orchestration.ui import serve_ui
+
+    serve_ui(root, port)
+
+
+@cli.command(epilog=example("openwit doctor", "openwit doctor --root /data/runs"))
+@root_option
+@json_option
+@debug_option
+def doctor(root: str, as_json: bool) -> None:
+    """Check this machine and say what is missing."""
+    from orchestration import doctor as checks
+    from orchestration import show
+
+    with show.stdout_kept_clean(as_json):
+        found = checks.check_all(root)
+    if as_json:
+        show.print_json({"ok": not checks.failed(found), "checks": found})
+    else:
+        checks.print_checks(found)
+    if checks.failed(found):
+        raise SystemExit(2)
+
+
+@cli.command(epilog=example("openwit deliver runs/runs/20250101-120000-demo"))
+@click.argument("run_folder", metavar="RUN")
+@json_option
+@debug_option
+def deliver(run_folder: str, as_json: bool) -> None:
+    """Hand a run's waiting events to MLflow."""
+    from orchestration import handover, show
+
+    with show.stdout_kept_clean(as_json):
+        outcomes = handover.hand_over(run_folder)
+    if as_json:
+        show.print_json(outcomes)
+    else:
+        handover.print_outcomes(outcomes)
+
+
+cli.add_command(submit)
+cli.add_command(jobs)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM (a scheduler, `docker stop`): unwinds like Ctrl-C, so servers and workers we started end with us."""
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every way to fail ends here, in one line."""
+    session = Session()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_terminate)
+        outcome: Any = cli.main(words or ["--help"], prog_name="openwit", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else 0
+    except click.ClickException as error:
+        return _wrong_command_line(error)
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes any for Ctrl-D; ours come from a broken pipe
+            return _failed(error.__cause__, session.debug)
+        return fail("stopped; the same command goes on where this one ended", 130)
+    except _Terminated:
+        return fail("stopped by SIGTERM; the same command goes on where this one ended", 143)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except Exception as error:
+        return _failed(error, session.debug)
+
+
+def _wrong_command_line(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "openwit"
+    message = error.format_message().rstrip(".")
+    return fail(f"{message}; see {path} --help", 2)
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    from pipeline.errors import UserError
+
+    if isinstance(error, BrokenPipeError) and _stdout_is_gone():
+        return 141
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, UserError):
+        return fail(str(error), 2)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return fail(f"{what[:300]} (this is a bug; run again with --debug and report it)", 1)
+
+
+def _stdout_is_gone() -> bool:
+    """Whether it is our stdout that broke, as in `openwit tasks | head -1`, and not a worker's pipe."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""Bring a journal's events to MLflow, each exactly once, whenever MLflow is there.
+
+At least once, by trying again from a cursor; at most once, because each call is safe to repeat (orchestration.tracking)
+and points carry the journal's own times. The cursor (sequence number, local run key -> MLflow run id) is a tag of the
+parent run, so it is true of the store it lies in, and a copy beside the journal (delivery.json) tells what waits and
+where the run's page is without asking. A `Courier` delivers in the background while the run goes on.
+"""
+
+import fcntl
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from orchestration import journal, tracking
+from pipeline import storage
+from pipeline.errors import DataError
+
+CURSOR = "delivery.json"
+EXPERIMENT = "openwit"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a try brought: events delivered now, events still waiting, values MLflow refused for ever, and why it stopped."""
+
+    delivered: int
+    waiting: int
+    refused: tuple[str, ...] = ()
+    problem: str | None = None
+    experiment_id: str | None = None
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Local run key -> MLflow run id."""
+
+    @property
+    def complete(self) -> bool:
+        return self.waiting == 0
+
+    def page(self, run: str) -> str | None:
+        """The run's place in the MLflow UI, to put behind the server's address."""
+        return f"/#/experiments/{self.experiment_id}/runs/{self.runs[run]}" if run in self.runs else None
+
+
+def default_uri(root: str) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite in the root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{journal.local_root(root)}/mlflow.db"
+
+
+def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
+    """Deliver what waits in the journal. Never raises for the tracker's sake: `problem` says why events still wait."""
+    path = Path(journal_path).resolve()
+    root = path.parents[2]
+    target = _Target(
+        tracking_uri or default_uri(str(root)), experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    )
+    with _alone(path.with_name(".delivery.lock")) as alone:
+        if not alone:
+            return _standing(path, target, "another process is delivering this run")
+        try:
+            return _Pass(path, root, target).run()
+        except tracking.AwayError as error:
+            return _standing(path, target, str(error))
+
+
+def deliver_all(root: str, tracking_uri: str | None = None, experiment: str | None = None) -> list[Delivery]:
+    """Deliver every journal of `root` that has waiting events, the oldest first."""
+    uri = tracking_uri or default_uri(root)
+    every = [path for path in journal.journals(root) if standing(path, uri, experiment).waiting]
+    return [deliver(path, uri, experiment) for path in every]
+
+
+def deliver_run(run_folder: str) -> Delivery:
+    """Deliver the run in `run_folder` now. Raises DataError where it holds no journal or the tracker is still away."""
+    path = Path(run_folder) / journal.NAME
+    if not path.exists():
+        raise DataError(f"{run_folder}: no {journal.NAME}, so no run; give a folder <root>/runs/<run id>")
+    delivery = deliver(path)
+    if delivery.problem:
+        raise DataError(f"{run_folder}: {delivery.waiting} events still wait ({delivery.problem}); try again later")
+    return delivery
+
+
+def standing(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
+    """What is known here of a journal's delivery, without asking the tracker (and without importing mlflow)."""
+    path = Path(journal_path).resolve()
+    uri = tracking_uri or default_uri(str(path.parents[2]))
+    return _standing(path, _Target(uri, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT), None)
+
+
+@dataclass(frozen=True)
+class _Target:
+    uri: str
+    experiment: str
+
+    @property
+    def name(self) -> str:
+        """The address without a password, and the experiment."""
+        return f"{re.sub(r'//[^/@]*@', '//', self.uri)} {self.experiment}"
+
+
+@dataclass
+class _Cursor:
+    experiment_id: str | None = None
+    sequence: int = 0
+    offset: int = 0
+    runs: dict[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def load(path: Path, target: _Target) -> "_Cursor":
+        file = path.with_name(CURSOR)
+        return _Cursor(**json.loads(file.read_bytes()).get(target.name, {})) if file.exists() else _Cursor()
+
+    def save(self, path: Path, target: _Target) -> None:
+        file = path.with_name(CURSOR)
+        every = json.loads(file.read_bytes()) if file.exists() else {}
+        storage.write_json(str(file), every | {target.name: vars(self)})
+
+
+def _standing(path: Path, target: _Target, problem: str | None, delivered: int = 0) -> Delivery:
+    cursor = _Cursor.load(path, target)
+    last = journal.last_event(path)
+    waiting = max(0, (last.sequence if last else 0) - cursor.sequence)
+    return Delivery(delivered, waiting, tuple(cursor.refused), problem, cursor.experiment_id, cursor.runs)
+
+
+class _Pass:
+    """One walk over the undelivered events; numbers are gathered into batches, everything else is done at once."""
+
+    def __init__(self, path: Path, root: Path, target: _Target) -> None:
+        self.path, self.root, self.target = path, root, target
+        self.run_id = path.parent.name
+        self.cursor = _Cursor.load(path, target)
+        self.points: dict[str, list[tracking.Point]] = {}
+
+    def run(self) -> Delivery:
+        first = next(journal.read(self.path), None)
+        if first is None:
+            return Delivery(0, 0)
+        slug = re.sub(r"[^\w.-]+", "-", self.target.experiment)
+        self.tracker = tracking.Tracker(self.target.uri, self.target.experiment, self.root / "mlartifacts" / slug)
+        self.root_key = first.run
+        self._believe_the_store()
+        before = self.cursor.sequence
+        waiting = None
+        for event in journal.read(self.path, self.cursor.offset):
+            if event.sequence <= self.cursor.sequence:
+                self.cursor.offset = event.end_offset
+                continue
+            waiting = event
+            if event.kind == "metrics":
+                points = self.points.setdefault(event.run, [])
+                for key, value in event.body["metrics"].items():
+                    points.append(tracking.Point(key, float(value), event.time_ms, event.body["step"]))
+                if len(points) < tracking.METRICS_PER_BATCH:
+                    continue
+            self._flush()
+            if event.kind != "metrics":
+                self._deliver(event)
+            self._advance(event)
+            waiting = None
+        if waiting is not None:
+            self._flush()
+            self._advance(waiting)
+        if self.cursor.sequence > before:
+            self._tell_the_store()
+        self.cursor.save(self.path, self.target)
+        return _standing(self.path, self.target, None, self.cursor.sequence - before)
+
+    def _believe_the_store(self) -> None:
+        """Take the cursor from the parent run's tag: a database that was removed or restored knows what it holds."""
+        known = self.cursor.runs.get(self.root_key)
+        tags: Mapping[str, str] | None = None
+        if known is not None and self.cursor.experiment_id == self.tracker.experiment_id:
+            try:
+                tags = self.tracker.run_tags(known)
+            except tracking.RefusedError:
+                known = None
+        if tags is None:
+            # Of twins (a create that timed out and was done all the same) the one with a cursor is the run.
+            twins = self.tracker.find_runs(self.run_id).get(self.root_key, [])
+            known, tags = max(twins, key=lambda twin: tracking.DELIVERED in twin[1], default=(None, {}))
+        told = json.loads(tags.get(tracking.DELIVERED, "{}"))
+        if told.get("sequence") != self.cursor.sequence or known != self.cursor.runs.get(self.root_key):
+            runs = told.get("runs", {}) | ({self.root_key: known} if known else {})
+            self.cursor = _Cursor(sequence=told.get("sequence", 0), runs=runs, refused=told.get("refused", []))
+        self.cursor.experiment_id = self.tracker.experiment_id
+
+    def _tell_the_store(self) -> None:
+        told = {"sequence": self.cursor.sequence, "runs": self.cursor.runs}
+        self.tracker.log_tags(self.cursor.runs[self.root_key], {tracking.DELIVERED: json.dumps(told)})
+
+    def _advance(self, event: journal.Event) -> None:
+        self.cursor.sequence, self.cursor.offset = event.sequence, event.end_offset
+        self.cursor.save(self.path, self.target)
+
+    def _flush(self) -> None:
+        for run, points in self.points.items():
+            for start in range(0, len(points), tracking.METRICS_PER_BATCH):
+                batch = points[start : start + tracking.METRICS_PER_BATCH]
+                self.cursor.refused += self.tracker.log_points(self.cursor.runs[run], batch)
+        self.points.clear()
+
+    def _deliver(self, event: journal.Event) -> None:
+        try:
+            self.cursor.refused += getattr(self, f"_{event.kind}")(event, event.body)
+        except tracking.RefusedError as error:
+            if event.kind == "run_started":
+                raise tracking.AwayError(str(error)) from error
+            self.cursor.refused.append(f"{event.kind} of {event.run}: {error}")
+
+    def _run_started(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        found = self.tracker.find_runs(self.run_id).get(event.run)
+        if found:
+            self.cursor.runs[event.run] = found[0][0]
+        else:
+            tags = dict(body["tags"]) | {tracking.RUN_ID: self.run_id, tracking.RUN_KEY: event.run}
+            parent = self.cursor.runs[body["parent"]] if body["parent"] else None
+            self.cursor.runs[event.run] = self.tracker.create_run(body["name"], event.time_ms, tags, parent)
+        return self._params(event, body)
+
+    def _params(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        return self.tracker.log_params(self.cursor.runs[event.run], body["params"])
+
+    def _tags(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        return self.tracker.log_tags(self.cursor.runs[event.run], body["tags"])
+
+    def _dataset(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        self.tracker.log_dataset(self.cursor.runs[event.run], **body)
+        return []
+
+    def _artifact(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        path = self.root / body["path"]
+        if not path.exists():
+            return [f"artifact {path}: no longer there"]
+        self.tracker.log_artifact(self.cursor.runs[event.run], path, body["artifact_path"])
+        return []
+
+    def _model(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        folder = self.root / body["folder"]
+        if not folder.is_dir():
+            return [f"model {folder}: no longer there"]
+        key = f"{self.run_id}/{event.run}/{event.sequence}"
+        self.tracker.log_model(self.cursor.runs[event.run], key, folder, body, event.time_ms)
+        return []
+
+    def _run_ended(self, event: journal.Event, body: Mapping[str, Any]) -> list[str]:
+        self.tracker.end_run(self.cursor.runs[event.run], body["status"], body["ended_ms"] or event.time_ms)
+        if body["open_runs"] == 0:
+            for key, twins in self.tracker.find_runs(self.run_id).items():
+                for twin, _ in twins:
+                    if twin != self.cursor.runs[key]:
+                        self.tracker.delete_run(twin)
+        return []
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+class Courier:
+    """Delivers a journal every few seconds from a daemon thread; a dead or hanging tracker costs the run nothing."""
+
+    def __init__(
+        self,
+        journal_path: Path,
+        tracking_uri: str | None = None,
+        experiment: str | None = None,
+        every_seconds: float = 5.0,
+    ) -> None:
+        self._path, self._uri, self._experiment = Path(journal_path), tracking_uri, experiment
+        self._every_seconds = every_seconds
+        self._stopping = threading.Event()
+        self._last = Delivery(0, 0)
+        self._thread = threading.Thread(target=self._work, name="openwit-courier", daemon=True)
+
+    def start(self) -> "Courier":
+        self._thread.start()
+        return self
+
+    def stop(self, timeout_seconds: float = 30.0) -> Delivery:
+        """One last try, for at most `timeout_seconds`; `waiting` counts the events a later `deliver` will bring."""
+        self._stopping.set()
+        self._thread.join(timeout_seconds)
+        now = standing(self._path, self._uri, self._experiment)
+        problem = (
+            f"the tracker did not answer within {timeout_seconds:g} s"
+            if self._thread.is_alive()
+            else self._last.problem
+        )
+        return Delivery(now.delivered, now.waiting, now.refused, problem, now.experiment_id, now.runs)
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._stopping.wait(self._every_seconds)
+            os.utime(self._path)  # a sign of life for other machines (journal.end_stale_runs)
+            try:
+                self._last = deliver(self._path, self._uri, self._experiment)
+            except Exception as error:
+                # The thread outlives any fault of ours too: the journal keeps everything, and stop() tells.
+                self._last = Delivery(0, 0, problem=f"{type(error).__name__}: {error}")
+
+    def __enter__(self) -> "Courier":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

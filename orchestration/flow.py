@@ -1,0 +1,285 @@
+"""Run a recipe: do the steps that are not finished, in order, and tell MLflow of all of them.
+
+    plan(recipe, root)      what a run would do, and why; writes nothing
+    run(recipe, root)       does it
+
+Ray is started (or joined) when the first step asks for it, the demo web is served while a step needs it, and a run in
+which every step is up to date starts neither.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.delivery import Courier, Delivery
+from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
+from orchestration.memory import PeakMemory
+from orchestration.narrator import Narrator
+from orchestration.recipe import Recipe
+from orchestration.step import Step, StepRecord, why
+from orchestration.steps import build_steps
+from pipeline import storage
+from pipeline.errors import ConfigError, DataError, UserError
+from pipeline.executor import Executor, InProcess
+from pipeline.ledger import Progress, silent
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """`path` is empty while an input is not made yet: the folder's name depends on it."""
+
+    name: str
+    path: str
+    done: bool
+    action: str
+    why: str
+
+
+@dataclass(frozen=True)
+class StepState:
+    name: str
+    state: str
+    """`up to date` or `done`."""
+    path: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave. `run_id` is empty when nothing had to be done."""
+
+    recipe: str
+    run_id: str
+    steps: tuple[StepState, ...]
+    manifest_id: str | None
+    dataset: str | None
+    checkpoint_id: str | None
+    scores: tuple[Any, ...]
+    report: str | None
+    seconds: float
+    peak_memory_bytes: int | None
+    tracked: Delivery | None
+
+
+def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedStep]:
+    """Every step of the recipe: whether it is up to date, what a run would do, and why."""
+    records: dict[str, StepRecord] = {}
+    planned: list[PlannedStep] = []
+    for step in _until(build_steps(recipe), until):
+        missing = [name for name in step.inputs if name not in records]
+        if missing:
+            waits = f"after {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            planned.append(
+                PlannedStep(step.name, "", False, step.about, f"{waits}; up to date if their output is the same")
+            )
+            continue
+        path = step.path(root, records)
+        record = step.finished(root, records)
+        if record:
+            records[step.name] = record
+            planned.append(PlannedStep(step.name, path, True, "nothing", f"made in {record.seconds:.0f} s"))
+        else:
+            planned.append(PlannedStep(step.name, path, False, step.about, why(step, root, records)))
+    return planned
+
+
+def run(
+    recipe: Recipe,
+    root: str,
+    until: str | None = None,
+    progress: Progress = silent,
+    executor: str | None = None,
+) -> RunResult:
+    """Do what is not done. `executor` is "ray" (default, or OPENWIT_EXECUTOR) or "in-process", for debugging.
+
+    Raises UserError for what a user can mend; finished work stays, and a run that is started again goes on from it.
+    """
+    started = time.monotonic()
+    root = str(local_root(root))
+    steps = _until(build_steps(recipe), until)
+    records = _finished(steps, root)
+    if len(records) == len(steps):
+        states = tuple(StepState(step.name, "up to date", records[step.name].path, 0.0) for step in steps)
+        return _result(recipe, "", states, records, started, None, None)
+    end_stale_runs(root)
+    with contextlib.ExitStack() as stack:
+        memory = stack.enter_context(PeakMemory())
+        journal = stack.enter_context(Journal(root, new_run_id(recipe.name)))
+        courier = Courier(journal.path, experiment=recipe.track.experiment).start()
+        narrator = Narrator(journal, recipe, root)
+        work = _Work(recipe, root, progress, narrator, executor or os.environ.get("OPENWIT_EXECUTOR", "ray"), stack)
+        try:
+            states = _do(steps, root, work, narrator, progress)
+            narrator.finished(work.records, memory.peak_bytes)
+        except BaseException as error:
+            narrator.failed(error)
+            courier.stop(10.0)
+            raise
+        delivery = courier.stop(60.0)
+    return _result(recipe, journal.run_id, states, work.records, started, memory.peak_bytes, delivery)
+
+
+def _until(steps: Sequence[Step], until: str | None) -> list[Step]:
+    if until is None:
+        return list(steps)
+    names = [step.name for step in steps]
+    stop = {"pack": "data", "train": "checkpoint"}.get(until, until) if until not in names else until
+    if stop not in names:
+        raise ConfigError(f"this recipe has no {until} step; it has {', '.join(names)}")
+    return list(steps[: names.index(stop) + 1])
+
+
+def _finished(steps: Sequence[Step], root: str) -> dict[str, StepRecord]:
+    records: dict[str, StepRecord] = {}
+    for step in steps:
+        record = step.finished(root, records) if all(name in records for name in step.inputs) else None
+        if record:
+            records[step.name] = record
+    return records
+
+
+def _do(
+    steps: Sequence[Step], root: str, work: "_Work", narrator: "Narrator", progress: Progress
+) -> tuple[StepState, ...]:
+    states = []
+    for number, step in enumerate(steps):
+        record = step.finished(root, work.records)
+        state = "up to date" if record else "done"
+        narrator.step_started(step, state)
+        if record is None:
+            progress(number, len(steps), f"steps: {step.name}, {step.about}")
+            with _only_one(root, step.path(root, work.records)) as path:
+                # Another run may have finished it while this one waited for its turn to look.
+                record = step.finished(root, work.records) or _run(step, work, root, path)
+        work.records[step.name] = record
+        narrator.step_ended(step, record)
+        states.append(StepState(step.name, state, record.path, record.seconds if state == "done" else 0.0))
+    progress(len(steps), len(steps), "steps")
+    return tuple(states)
+
+
+def _run(step: Step, work: "_Work", root: str, path: str) -> StepRecord:
+    try:
+        return step.run(work, root)
+    except UserError:
+        if not _worth_keeping(path):
+            storage.remove_tree(path)
+        raise
+
+
+def _worth_keeping(path: str) -> bool:
+    """Whether a rerun would use what lies there: finished work items or checkpoints."""
+    return any(
+        name.endswith(".json")
+        for folder, _, names in os.walk(path)
+        if os.path.basename(folder) == "items" or f"{os.sep}checkpoints" in folder
+        for name in names
+    )
+
+
+@contextlib.contextmanager
+def _only_one(root: str, path: str) -> Iterator[str]:
+    """One process works on a step's folder at a time; the lock goes with the process, however it ends."""
+    locks = Path(root) / ".locks"
+    locks.mkdir(exist_ok=True)
+    with open(locks / os.path.basename(path), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{path}: another run is making this step; wait for it to end, then run again") from None
+        yield path
+
+
+class _Work:
+    """The Context that steps work in: opens Ray and the demo web when they are first asked for, closes them at the end."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: str,
+        progress: Progress,
+        narrator: Narrator,
+        executor: str,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        if executor not in ("ray", "in-process"):
+            raise ConfigError(f"OPENWIT_EXECUTOR: {executor!r} is no executor; use ray or in-process")
+        self.progress = progress
+        self.records: dict[str, StepRecord] = {}
+        self._recipe, self._root, self._narrator, self._stack = recipe, root, narrator, stack
+        self._in_process = executor == "in-process"
+        self._connected = False
+        self._hosts: Mapping[str, str] | None = None
+
+    def connect(self) -> None:
+        """Join or start Ray."""
+        if not self._connected:
+            from orchestration.cluster import connected
+
+            self._stack.enter_context(connected())
+            self._connected = True
+
+    def executor(self) -> Executor:
+        if self._in_process:
+            return InProcess()
+        from pipeline.on_ray import OnRay
+
+        self.connect()
+        assert self._recipe.curate is not None
+        return OnRay(self._recipe.curate.cpus_per_item)
+
+    def hosts(self) -> Mapping[str, str]:
+        """The demo web's host names and where they are served; {} without a demo web."""
+        if self._recipe.web is None:
+            return {}
+        if self._hosts is None:
+            from pipeline.demo.server import serving
+
+            folder = self.records["web"].path
+            port = self._stack.enter_context(serving(folder))
+            names = storage.read_json(storage.join(folder, "site.json"))["hosts"]
+            self._hosts = dict.fromkeys(names, f"127.0.0.1:{port}")
+        return self._hosts
+
+    def on_train_step(self, row: Mapping[str, Any]) -> None:
+        self._narrator.train_step(row)
+        note = (
+            f"train: loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, {row['samples_per_second']:.0f} samples/s"
+        )
+        self.progress(int(row["step"]), int(row["total_steps"]), note)
+
+
+def _result(
+    recipe: Recipe,
+    run_id: str,
+    states: tuple[StepState, ...],
+    records: Mapping[str, StepRecord],
+    started: float,
+    peak_memory_bytes: int | None,
+    tracked: Delivery | None,
+) -> RunResult:
+    dataset = records.get("pack") or records.get("data")
+    model = records.get("train") or records.get("checkpoint")
+    scores: tuple[Any, ...] = ()
+    if "evaluate" in records:
+        from evaluation.report import Report, headline
+
+        scores = tuple(headline(Report.load(records["evaluate"].path)))
+    return RunResult(
+        recipe.name,
+        run_id,
+        states,
+        dataset.output_id if dataset else None,
+        dataset.folder if dataset else None,
+        model.output_id if model else None,
+        scores,
+        storage.join(records["report"].path, "report.html") if "report" in records else None,
+        round(time.monotonic() - started, 1),
+        peak_memory_bytes,
+        tracked,
+    )

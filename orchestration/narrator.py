@@ -1,0 +1,169 @@
+"""Narrator: what a run tells MLflow, written as journal events. A parent run for the recipe, a child run per step."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from orchestration.journal import Journal
+from orchestration.recipe import Recipe
+from orchestration.step import Step, StepRecord
+from pipeline import storage
+
+
+class Narrator:
+    """Turns what happens into events. Never waits for MLflow: the journal takes everything at once."""
+
+    def __init__(self, journal: Journal, recipe: Recipe, root: str) -> None:
+        self._journal, self._recipe, self._root = journal, recipe, root
+        self._parent = recipe.name
+        self._told_step = 0
+        tags = {
+            "openwit.recipe": recipe.name,
+            "openwit.version": version("openwit"),
+            "openwit.reproduce": reproduce_command(),
+            **commit_tags(),
+        }
+        journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.model_dump(mode="json")))
+
+    def step_started(self, step: Step, state: str) -> None:
+        tags = {"openwit.step": step.name, "openwit.state": state, "openwit.about": step.about}
+        self._journal.run_started(step.name, step.name, parent=self._parent, tags=tags, params=flat(step.config))
+
+    def train_step(self, row: Mapping[str, Any]) -> None:
+        """A row of steps.jsonl while training goes on; a row that was told before is not told again."""
+        step = int(row["step"])
+        if step <= self._told_step:
+            return
+        self._told_step = step
+        names = ("loss", "learning_rate", "logit_scale", "samples_per_second")
+        self._journal.metrics("train", {name: row[name] for name in names if row.get(name) is not None}, step)
+
+    def step_ended(self, step: Step, record: StepRecord) -> None:
+        facts = {name: value for name, value in record.facts.items() if isinstance(value, int | float)}
+        dropped = {
+            f"dropped/{unit}/{reason}": count
+            for unit, reasons in record.facts.get("reasons", {}).items()
+            for reason, count in reasons.items()
+        }
+        self._journal.metrics(step.name, {"seconds": record.seconds, **facts, **dropped})
+        self._journal.tags(step.name, {"openwit.output_id": record.output_id, "openwit.folder": record.path})
+        if step.name in ("pack", "data"):
+            self._dataset(step.name, record, "curated")
+        if step.name == "train":
+            self._trained(record)
+        if step.name == "evaluate":
+            self._evaluated(record)
+        self._journal.run_ended(step.name)
+
+    def _trained(self, record: StepRecord) -> None:
+        path = storage.join(record.path, "steps.jsonl")
+        for line in storage.read_bytes(path).decode().splitlines():
+            self.train_step(json.loads(line))
+
+    def _dataset(self, run: str, record: StepRecord, context: str) -> None:
+        profile = {name: record.facts[name] for name in ("rows", "bytes", "shards") if name in record.facts}
+        name = f"{self._recipe.name}-dataset"
+        self._journal.dataset(run, name, record.output_id, record.folder, profile, context)
+
+    def _evaluated(self, record: StepRecord) -> None:
+        self._journal.metrics("evaluate", _scores(record))
+        self._journal.artifact("evaluate", storage.join(record.path, "report.json"), "scores")
+
+    def finished(self, records: Mapping[str, StepRecord], peak_memory_bytes: int) -> None:
+        """The parent's own page: dataset, headline scores, the report, and the model in the registry."""
+        dataset = records.get("pack") or records.get("data")
+        if dataset:
+            self._dataset(self._parent, dataset, "training")
+        headline = _scores(records["evaluate"], headline_only=True) if "evaluate" in records else {}
+        self._journal.metrics(self._parent, {**headline, "peak_memory_bytes": peak_memory_bytes})
+        if "report" in records:
+            folder = records["report"].path
+            for name in ("report.html", "report.json"):
+                self._journal.artifact(self._parent, storage.join(folder, name))
+            if storage.exists(storage.join(folder, "pictures")):
+                self._journal.artifact(self._parent, storage.join(folder, "pictures"), "pictures")
+        if "train" in records:
+            self._model(records["train"], dataset, headline)
+        self._journal.note(self._parent, self._summary(records, headline))
+        self._journal.run_ended(self._parent)
+
+    def _model(self, train: StepRecord, dataset: StepRecord | None, headline: Mapping[str, float]) -> None:
+        self._journal.model(
+            self._parent,
+            self._recipe.name,
+            storage.join(train.path, "checkpoint"),
+            params=flat(train.config),
+            metrics=headline,
+            register_as=self._recipe.track.register_as,
+            tags={
+                "openwit.checkpoint_id": train.output_id,
+                "openwit.manifest_id": dataset.output_id if dataset else "",
+            },
+            step=int(train.facts["step"]),
+            dataset=(f"{self._recipe.name}-dataset", dataset.output_id) if dataset else None,
+        )
+
+    def _summary(self, records: Mapping[str, StepRecord], headline: Mapping[str, float]) -> str:
+        lines = [self._recipe.description, "", "| score | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in headline.items()]
+        lines += ["", f"Reproduce: `{reproduce_command()}`", "", "The whole story is in artifact `report.html`."]
+        return "\n".join(lines)
+
+    def failed(self, error: BaseException) -> None:
+        """End everything that is open, saying why."""
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+        for run in self._journal.open_runs:
+            self._journal.tags(run, {"openwit.error": f"{type(error).__name__}: {error}"[:500]})
+        self._journal.end_open_runs(status)
+
+
+def _scores(record: StepRecord, headline_only: bool = False) -> dict[str, float]:
+    from evaluation.report import Report, headline
+
+    report = Report.load(record.path)
+    if headline_only:
+        return {score.name: score.value for score in headline(report)}
+    return {
+        f"{score.name}{part}": value
+        for score in report.scores
+        for part, value in (("", score.value), ("/low", score.low), ("/high", score.high))
+    }
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; lists stay values; sections that are null are left out."""
+    if isinstance(value, Mapping):
+        return {key: each for name, below in value.items() for key, each in flat(below, f"{prefix}{name}.").items()}
+    return {} if value is None else {prefix.rstrip("."): value}
+
+
+def reproduce_command() -> str:
+    """The command line of this run, as typed."""
+    arguments = sys.argv[1:] if os.path.basename(sys.argv[0]) in ("openwit", "cli.py", "__main__.py") else []
+    return shlex.join(["openwit", *arguments]) if arguments else "openwit run"
+
+
+def commit_tags() -> dict[str, str]:
+    """The commit of the code and whether it was changed since; from the submitter where a job has no repository."""
+    if commit := os.environ.get("OPENWIT_COMMIT"):
+        return {"mlflow.source.git.commit": commit, "openwit.dirty": os.environ.get("OPENWIT_DIRTY", "")}
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return {
+            "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+            "openwit.dirty": str(bool(git("status", "--porcelain"))),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {}

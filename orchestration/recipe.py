@@ -1,0 +1,106 @@
+"""The recipe: what a whole run is made from, as one checked value. The rooms own the sections, this file joins them.
+
+load("demo", ["train.learning_rate=0.001"])     a shipped recipe with one change
+load("my.yaml")                                 a file of one's own, usually `extends: demo` and the difference
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+
+from evaluation.config import EvaluateConfig
+from orchestration.recipe_errors import config_error
+from orchestration.recipe_file import hide_environment, read_document, shipped_recipes, to_yaml
+from pipeline.config import CurateConfig
+from pipeline.demo.config import DemoWebConfig
+from pipeline.settings import Settings
+from training.config import TrainConfig
+
+Model = TypeVar("Model", bound=Settings)
+
+
+class TrackConfig(Settings):
+    """Where the run is told of in MLflow; the server's address is MLFLOW_TRACKING_URI, never part of a recipe."""
+
+    experiment: str = Field(default="openwit", min_length=1, max_length=200)
+    """MLflow experiment that the runs are listed under."""
+
+    register_as: str | None = Field(default=None, min_length=1, max_length=200)
+    """Name in the model registry for the trained model; null registers nothing."""
+
+
+class Recipe(Settings):
+    """A whole run. A section that is null is not run; `data` and `checkpoint` stand in for the work before them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """What the run is called in tables, reports and MLflow."""
+
+    description: str = ""
+    """One or two sentences for the report's first lines."""
+
+    web: DemoWebConfig | None = None
+    """The demo web that is built and served on loopback for the crawl."""
+
+    data: str | None = None
+    """Folder or URL of a finished dataset (with manifest.json), instead of `curate`."""
+
+    checkpoint: str | None = None
+    """Folder or URL of a finished checkpoint, instead of `train`."""
+
+    curate: CurateConfig | None = None
+    """From web pages to shards."""
+
+    train: TrainConfig | None = None
+    """From shards to a checkpoint."""
+
+    evaluate: EvaluateConfig | None = None
+    """From a checkpoint to scores."""
+
+    track: TrackConfig = TrackConfig()
+    """How the run appears in MLflow."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Recipe":
+        if self.data is not None and self.curate is not None:
+            raise ValueError("both data and curate are given; keep one (--set curate=null uses the finished dataset)")
+        if self.checkpoint is not None and self.train is not None:
+            raise ValueError("both checkpoint and train are given; keep one (--set train=null uses the checkpoint)")
+        if self.train is not None and self.curate is None and self.data is None:
+            raise ValueError("train has no dataset; add curate, or data: with the folder of a finished dataset")
+        if self.evaluate is not None and self.train is None and self.checkpoint is None:
+            raise ValueError("evaluate has no model; add train, or checkpoint: with the folder of a finished one")
+        if self.curate is None and self.train is None and self.evaluate is None:
+            raise ValueError("nothing to do; add at least one of curate, train and evaluate, or `extends: demo`")
+        return self
+
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        """The recipe as JSON values for logs and pages: whatever came from the environment stays `${env:NAME}`."""
+        return hide_environment(self.model_dump(mode="json"), self._written)
+
+
+def load(name_or_path: str, sets: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe's name or a .yaml file, with `key=value` overrides. Raises ConfigError with one line."""
+    recipe = load_model(Recipe, name_or_path, sets)
+    recipe._written = read_document(name_or_path, sets).written
+    return recipe
+
+
+def load_model(model: type[Model], name_or_path: str, sets: Sequence[str] = ()) -> Model:
+    """`load` for any Settings class."""
+    document = read_document(name_or_path, sets)
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise config_error(model, document, error) from error
+
+
+def written_yaml(name_or_path: str, sets: Sequence[str] = ()) -> str:
+    """The checked recipe as one YAML file, `${env:NAME}` unfilled: what a job takes along and a run may log."""
+    load(name_or_path, sets)
+    return to_yaml(read_document(name_or_path, sets).written)
+
+
+__all__ = ["Recipe", "TrackConfig", "load", "load_model", "shipped_recipes", "written_yaml"]

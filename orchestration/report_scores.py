@@ -1,0 +1,96 @@
+"""From an evaluation's Report to what a page shows of it: which scores stand first, and matrices and curves with titles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.report import Report, Score, headline
+
+NOT_FRACTIONS = ("rank", "loss", "perplexity", "seconds")
+PROTOCOLS = ("zero_shot", "linear_probe", "robustness", "retrieval")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of test pictures: rows are true classes, columns predicted ones."""
+
+    title: str
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy per corruption at severity 1, 2, ..., and `clean` without any."""
+
+    title: str
+    curves: dict[str, Sequence[float]]
+    clean: float | None = None
+
+    @property
+    def severities(self) -> int:
+        return max((len(values) for values in self.curves.values()), default=0)
+
+
+def spoken(name: str) -> str:
+    """A protocol, metric or variant as words."""
+    return name.replace("_", " ")
+
+
+def label(score: Score) -> str:
+    """ "digits · zero shot · top1"; for retrieval the direction says more than the protocol."""
+    middle = score.variant if score.protocol == "retrieval" else score.protocol
+    return " · ".join(spoken(part) for part in (score.task, middle, score.metric))
+
+
+def is_fraction(score: Score) -> bool:
+    """Whether the score is read in per cent."""
+    bounded = min(score.value, score.low) >= 0 and max(score.value, score.high) <= 1
+    return bounded and not any(word in score.metric for word in NOT_FRACTIONS)
+
+
+def main_scores(report: Report) -> list[Score]:
+    """The result table: the evaluation's own headline, zero-shot first."""
+    return sorted(headline(report), key=_protocol_place)
+
+
+def card_scores(report: Report, most_per_protocol: int = 2) -> list[Score]:
+    """The numbers on top of the page: the first tasks of each protocol, each by its own metric."""
+    metrics = report.config.get("metrics", {})
+    chosen: list[Score] = []
+    for score in main_scores(report):
+        same = sum(other.protocol == score.protocol for other in chosen)
+        if same < most_per_protocol and score.metric == metrics.get(score.task, score.metric):
+            chosen.append(score)
+    return chosen
+
+
+def confusions(report: Report) -> list[Confusion]:
+    """One matrix per task and protocol that has one, zero-shot of all tasks first."""
+    found = [
+        (protocol, Confusion(f"{task}, {spoken(protocol)}", tables["classes"], tables[protocol]))
+        for task, tables in report.confusions.items()
+        for protocol in tables
+        if protocol != "classes"
+    ]
+    order = [*PROTOCOLS, *sorted({protocol for protocol, _ in found} - set(PROTOCOLS))]
+    return [matrix for protocol, matrix in sorted(found, key=lambda pair: order.index(pair[0]))]
+
+
+def robustness(report: Report) -> list[Robustness]:
+    found = []
+    for task, values in report.curves.items():
+        curves = {name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)}
+        found.append(Robustness(f"{task}, zero shot", curves, values.get("clean")))
+    return found
+
+
+def templates(report: Report) -> dict[str, dict[str, float]]:
+    """task -> template -> accuracy with this one prompt."""
+    found: dict[str, dict[str, float]] = {}
+    for row in report.templates:
+        found.setdefault(row["task"], {})[row["template"]] = row["value"]
+    return found
+
+
+def _protocol_place(score: Score) -> int:
+    return PROTOCOLS.index(score.protocol) if score.protocol in PROTOCOLS else len(PROTOCOLS)

@@ -1,0 +1,144 @@
+"""Step: a name, a config and inputs, and the folder that follows from them. A finished step is never run twice.
+
+    <root>/<name>-<key>/          key = hash of name, config, code version and the ids of the inputs' outputs
+    <root>/<name>-<key>/step.json the record, written last: if it exists, the step is finished
+
+Inputs count by the id of their content, so a step that is run again and gives the same output stops the change there
+(Marin's executor hashes the recipe instead; Dagster needs a version bumped by hand).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from pipeline import storage
+from pipeline.code_version import code_version
+from pipeline.executor import Executor
+from pipeline.ledger import Progress
+
+NAME = "step.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step's work returns: the id of its output (from content only) and facts for people."""
+
+    id: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A finished step as step.json tells it."""
+
+    name: str
+    path: str
+    config: Mapping[str, Any]
+    code: str
+    inputs: Mapping[str, str]
+    output_id: str
+    seconds: float
+    facts: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Where the output lies: the step's own folder, or the one outside that it stands for."""
+        return str(self.facts.get("folder", self.path))
+
+
+class Context(Protocol):
+    """What a step's work may use."""
+
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def records(self) -> Mapping[str, StepRecord]: ...
+    def executor(self) -> Executor: ...
+    def hosts(self) -> Mapping[str, str]: ...
+    def connect(self) -> None: ...
+    def on_train_step(self, row: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """`module` is where its code begins; `work(context, folder)` makes the output in `folder`, which it may resume."""
+
+    name: str
+    config: Mapping[str, Any]
+    module: str
+    inputs: tuple[str, ...]
+    work: Callable[[Context, str], Made]
+    about: str
+
+    def identity(self, records: Mapping[str, StepRecord]) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "config": dict(self.config),
+            "code": code_version(self.module),
+            "inputs": {name: records[name].output_id for name in self.inputs},
+        }
+
+    def path(self, root: str, records: Mapping[str, StepRecord]) -> str:
+        key = storage.sha256(storage.canonical_json(self.identity(records)))[:12]
+        return storage.join(root, f"{self.name}-{key}")
+
+    def finished(self, root: str, records: Mapping[str, StepRecord]) -> StepRecord | None:
+        """The record, or None while the step has work to do."""
+        return read_record(self.path(root, records))
+
+    def run(self, context: Context, root: str) -> StepRecord:
+        """Do the work and write the record."""
+        path = self.path(root, context.records)
+        identity = self.identity(context.records)
+        started = time.monotonic()
+        made = self.work(context, path)
+        record = StepRecord(
+            self.name,
+            path,
+            identity["config"],
+            identity["code"],
+            identity["inputs"],
+            made.id,
+            round(time.monotonic() - started, 2),
+            dict(made.facts),
+        )
+        value = asdict(record)
+        del value["path"]
+        storage.write_json(storage.join(path, NAME), value)
+        return record
+
+
+def read_record(path: str) -> StepRecord | None:
+    file = storage.join(path, NAME)
+    if not storage.exists(file):
+        return None
+    return StepRecord(path=path, **storage.read_json(file))
+
+
+def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:
+    """Why an unfinished step has to run: what differs from the finished step of that name most like it."""
+    now = step.identity(records)
+    fewest: list[str] | None = None
+    for name in storage.list_names(root):
+        record = read_record(storage.join(root, name)) if name.startswith(f"{step.name}-") else None
+        if record is None or record.name != step.name:
+            continue
+        found = differences(step.name, dict(record.config), now["config"])
+        found += ["code changed"] if record.code != now["code"] else []
+        found += [f"{name} changed" for name, id in now["inputs"].items() if record.inputs.get(name) != id]
+        if fewest is None or len(found) < len(fewest):
+            fewest = found
+    if fewest is not None:
+        return "; ".join(fewest[:3]) + (f"; and {len(fewest) - 3} more" if len(fewest) > 3 else "")
+    return "begun, not finished" if storage.exists(step.path(root, records)) else "never run"
+
+
+def differences(prefix: str, before: Any, after: Any) -> list[str]:
+    """`train.learning_rate: 0.0005 -> 0.001`, one per changed value."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = sorted({*before, *after}, key=str)
+        return [line for key in keys for line in differences(f"{prefix}.{key}", before.get(key), after.get(key))]
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and list(before) == list(after):
+        return []
+    return [] if before == after else [f"{prefix}: {before} -> {after}"]

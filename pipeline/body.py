@@ -1,0 +1,56 @@
+"""What came over the wire made plain: content codings undone within a limit, Retry-After read."""
+
+import time
+import zlib
+from email.utils import parsedate_to_datetime
+
+
+class TooLargeError(Exception):
+    """The decoded body passes the limit."""
+
+
+class BrokenError(Exception):
+    """The body cannot be decoded; the message is evidence."""
+
+
+def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Undo gzip and deflate, which some servers send though we ask for identity. Raises TooLargeError, BrokenError.
+
+    Memory stays below max_bytes plus the body: a bomb is cut while it unpacks.
+    """
+    names = [name.strip().lower() for name in encoding.split(",")]
+    for name in reversed([name for name in names if name and name != "identity"]):
+        if name in ("gzip", "x-gzip"):
+            body = _inflated(body, 31, max_bytes, name)
+        elif name == "deflate":
+            # "deflate" means zlib's format, but some servers send it bare.
+            body = _inflated(body, 15 if body[:1] and body[0] & 0x0F == 8 else -15, max_bytes, name)
+        else:
+            raise BrokenError("content-encoding that was not asked for")
+    return body
+
+
+def _inflated(body: bytes, window: int, max_bytes: int, name: str) -> bytes:
+    inflater = zlib.decompressobj(window)
+    try:
+        plain = inflater.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise BrokenError(f"broken {name}") from None
+    if len(plain) > max_bytes:
+        raise TooLargeError
+    if not inflater.eof:
+        raise BrokenError(f"broken {name}")
+    return plain
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Seconds a Retry-After header asks for, as a number or a date; None where it says nothing readable."""
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,108 @@
+"""Exchange: bring rows with an equal key into the same bucket, in bounded memory (the shuffle of map and reduce).
+
+    cut      one item per input file: `prepare` makes the rows to send, which go to B buckets by their key
+    gather   one item per bucket: its pieces from every file, concatenated and sorted
+
+An item holds one input file or one bucket at a time, never the whole pool.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from pipeline import storage
+from pipeline.executor import Executor
+from pipeline.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+
+Prepare = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Parquet files below `folder`, in a fixed order."""
+
+    folder: str
+    parts: tuple[File, ...]
+
+    def path(self, part: File) -> str:
+        return storage.join(self.folder, part.path)
+
+    def items(self, name: str, identity: Any = None) -> list[WorkItem]:
+        """A work item per file: its path is the argument, its checksum and `identity` the identity."""
+        return [
+            WorkItem(f"{name}-{i:05d}", [part.sha256, identity], self.path(part)) for i, part in enumerate(self.parts)
+        ]
+
+
+def as_they_are(rows: pa.Table) -> pa.Table:
+    """The `prepare` that sends every row unchanged."""
+    return rows
+
+
+def exchange(
+    source: Files,
+    key: str,
+    buckets: int,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    prepare: Prepare = as_they_are,
+    identity: Any = None,
+    order: Sequence[str] = ("uid", "page_url"),
+) -> Files:
+    """Regroup rows by column `key` (integers go to bucket key % buckets, strings by hash), sorted by `order`.
+
+    `identity` names what `prepare` depends on besides the rows, so that a change of it redoes the work.
+    """
+    cuts = run_items(
+        storage.join(folder, "cut"),
+        functools.partial(_cut, key, buckets, prepare),
+        source.items("cut", [key, buckets, identity]),
+        executor,
+        progress,
+        f"cut by {key}",
+    )
+    items = []
+    for bucket in range(buckets):
+        name = f"{bucket:05d}"
+        pieces = [record.files[name] for record in cuts if name in record.files]
+        paths = [storage.join(folder, "cut", piece.path) for piece in pieces]
+        if pieces:
+            items.append(WorkItem(f"gather-{name}", [[piece.sha256 for piece in pieces], list(order)], paths))
+    gathered = run_items(
+        folder, functools.partial(_gather, tuple(order)), items, executor, progress, f"gather by {key}"
+    )
+    return Files(folder, tuple(record.files["kept"] for record in gathered))
+
+
+def buckets_of(keys: pa.ChunkedArray, buckets: int) -> np.ndarray:
+    """The bucket of each key, int64."""
+    if pa.types.is_integer(keys.type):
+        return np.asarray(keys.to_numpy(), dtype=np.int64) % buckets
+    hashes = [xxhash.xxh64_intdigest(key.encode("utf-8", "surrogatepass")) % buckets for key in keys.to_pylist()]
+    return np.array(hashes, dtype=np.int64)
+
+
+def _cut(key: str, buckets: int, prepare: Prepare, path: str) -> Output:
+    rows = prepare(storage.read_table(path))
+    numbers = buckets_of(rows.column(key), buckets)
+    order = np.argsort(numbers, kind="stable")
+    edges = np.searchsorted(numbers[order], np.arange(buckets + 1))
+    tables = {
+        f"{bucket:05d}": rows.take(pa.array(order[edges[bucket] : edges[bucket + 1]]))
+        for bucket in range(buckets)
+        if edges[bucket] < edges[bucket + 1]
+    }
+    return Output(tables, {"pairs": Fate(rows.num_rows, sum(table.num_rows for table in tables.values()))})
+
+
+def _gather(order: tuple[str, ...], paths: list[str]) -> Output:
+    rows = pa.concat_tables([storage.read_table(path) for path in paths])
+    names = [(name, "ascending") for name in order if name in rows.column_names]
+    rows = rows.sort_by(names) if names else rows
+    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})

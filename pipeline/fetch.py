@@ -1,0 +1,123 @@
+"""Fetch: download the selected pictures and make them training pictures. One work item is some hundred URLs.
+
+The network is guarded (pipeline/network.py), the bytes are opened in a limited child process (pipeline/picture.py). Whatever
+the world does to a row is a counted reason with its evidence; retries and redirects are telemetry.
+"""
+
+import functools
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline import storage
+from pipeline.batch import Batch
+from pipeline.executor import Executor
+from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.network import Fetched, NetworkConfig, fetch_all
+from pipeline.sandbox import SandboxDied, shared
+from pipeline.settings import Settings
+
+
+class FetchConfig(Settings):
+    """Which pictures are kept, and the form they are stored in (names and defaults of img2dataset where it has them)."""
+
+    image_size: int = Field(256, ge=1)
+    """Side of the stored picture in pixels; what it means depends on `resize_mode`."""
+    resize_mode: str = Field("keep_ratio_largest", pattern="^(border|keep_ratio|keep_ratio_largest|center_crop|no)$")
+    """img2dataset's modes; its default is border, DataComp stores keep_ratio_largest."""
+    resize_only_if_bigger: bool = True
+    """Never enlarge a picture."""
+    format: str = Field("jpg", pattern="^(jpg|png|webp)$")
+    """Format of the stored pictures."""
+    encode_quality: int = Field(95, ge=0, le=100)
+    """Quality of jpg and webp; compression level 0-9 of png."""
+    skip_reencode: bool = True
+    """Store the downloaded bytes as they are when nothing has to change."""
+    minimum_side_pixels: int = Field(0, ge=0)
+    """Shortest side (DataComp's basic filter: 200)."""
+    maximum_aspect_ratio: float = Field(3.0, ge=1)
+    """Longest side over shortest (DataComp, COYO: 3.0)."""
+    maximum_pixels: int = Field(64_000_000, ge=1)
+    """Header size above which a picture is not even decoded (decompression bombs)."""
+    rows_per_item: int = Field(256, ge=1)
+    """Rows of one work item: what a killed run does again at most, per worker."""
+
+
+IMAGE_COLUMNS = (
+    ("image", pa.binary()),
+    ("format", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("original_width", pa.int32()),
+    ("original_height", pa.int32()),
+    ("sha256", pa.string()),
+    ("repairs", pa.list_(pa.string())),
+    ("phash", pa.uint64()),
+    ("thumbnail8", pa.binary()),
+    ("thumbnail", pa.binary()),
+)
+
+
+def fetch(
+    config: FetchConfig,
+    network: NetworkConfig,
+    selected: PhaseResult,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+) -> PhaseResult:
+    """Download, check and resize the pictures of the selected pairs."""
+    items = []
+    for number, file in enumerate(selected.kept):
+        path = storage.join(selected.folder, file.path)
+        for start in range(0, file.rows, config.rows_per_item):
+            stop = min(start + config.rows_per_item, file.rows)
+            items.append(WorkItem(f"fetch-{number:05d}-{start:09d}", [file.sha256, start, stop], (path, start, stop)))
+    records = run_items(folder, functools.partial(_fetch, config, network), items, executor, progress, "pictures")
+    result = PhaseResult.of_records("fetch", folder, records)
+    result.save()
+    return result
+
+
+def _fetch(config: FetchConfig, network: NetworkConfig, part: tuple[str, int, int]) -> Output:
+    path, start, stop = part
+    # By URL, so that rows of the same picture meet in one item and it is downloaded once.
+    rows = storage.read_table(path).sort_by([("url", "ascending"), ("uid", "ascending")]).slice(start, stop - start)
+    urls = rows.column("url").to_pylist()
+    answers = fetch_all(network, urls)
+    header = config.model_dump(exclude={"rows_per_item"})
+    pictures: dict[str, dict[str, Any]] = {}
+    for url, answer in zip(urls, answers, strict=True):
+        if url not in pictures:
+            pictures[url] = _picture(header, answer)
+    facts = [pictures[url] for url in urls]
+    batch = Batch.of(rows)
+    for name, kind in IMAGE_COLUMNS:
+        batch = batch.with_column(name, [fact.get(name) for fact in facts], kind)
+    batch = batch.drop([fact.get("reason") for fact in facts], [fact.get("evidence") for fact in facts])
+    telemetry = {
+        "retried": sum(1 for answer in answers if answer.reason is None and answer.attempts > 1),
+        "redirected": sum(1 for answer in answers if answer.reason is None and answer.redirects),
+        "bytes_downloaded": sum(len(answer.body) for answer in dict(zip(urls, answers, strict=True)).values()),
+    }
+    return Output.of_batch(rows.num_rows, batch, telemetry=telemetry)
+
+
+def _picture(header: dict[str, Any], answer: Fetched) -> dict[str, Any]:
+    if answer.reason is not None:
+        return {"reason": answer.reason, "evidence": answer.evidence}
+    try:
+        facts, blobs = shared("pipeline.picture:process").call(header, answer.body)
+    except SandboxDied as death:
+        return {"reason": death.reason, "evidence": f"sha256 {storage.sha256(answer.body)}"}
+    if "reason" in facts:
+        return facts
+    image, small, thumbnail = blobs
+    return facts | {
+        "image": image,
+        "thumbnail8": small,
+        "thumbnail": thumbnail,
+        "phash": int(facts["phash"], 16),
+        "sha256": storage.sha256(answer.body),
+    }

@@ -1,0 +1,273 @@
+"""Hostile bytes are parsed in a child process that can be lost: limited memory, time, files and environment.
+
+The parent writes a framed request (JSON header + raw payload) to the child's stdin and reads a framed reply; nothing is
+ever pickled. A child that crashes, hangs or answers garbage is killed and replaced, so one poisonous record costs one
+record. A record is blamed for a crash only if it also brings down a fresh child: an earlier one may have done the harm.
+
+    python -m pipeline.sandbox pipeline.html:parse_page        what the parent starts
+"""
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+Target = Callable[[dict[str, Any], bytes], tuple[dict[str, Any], list[bytes]]]
+"""What runs in the child: (header, payload) -> (header, blobs)."""
+
+_MAGIC = b"OWIT"
+_PREFIX = struct.Struct(">4sIQ")  # magic, bytes of JSON, bytes of what follows it
+_HUNG = (-signal.SIGALRM, -signal.SIGXCPU)
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "VIRTUAL_ENV")
+
+
+class SandboxDied(Exception):  # noqa: N818 - what happened to the child, no fault of the caller
+    """The child did not survive this record. `reason` is decoder_crashed or decoder_hung, `detail` how it looked."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Sandbox:
+    """Calls `target` ("module:function") in a child that is started at the first call and replaced when it dies.
+
+    A call may take `timeout_seconds` and `memory_bytes` above what the idle child uses; a reply is `max_reply_bytes` long
+    at most. Safe to use from several threads, one call at a time.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        timeout_seconds: float = 20.0,
+        memory_bytes: int = 2 << 30,
+        max_reply_bytes: int = 256 << 20,
+    ) -> None:
+        self.target = target
+        self.timeout_seconds = timeout_seconds
+        self.memory_bytes = memory_bytes
+        self.max_reply_bytes = max_reply_bytes
+        self._child: subprocess.Popen[bytes] | None = None
+        self._used = False
+        self._lock = threading.Lock()
+
+    def call(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Run the target on one record. Raises SandboxDied; an exception in the target counts as a crash."""
+        with self._lock:
+            try:
+                return self._call_once(header, payload)
+            except SandboxDied as death:
+                if death.reason == "decoder_hung" or not self._used:
+                    raise
+            return self._call_once(header, payload)
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _call_once(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        child = self._child
+        if child is None or child.poll() is not None:
+            self.close()
+            child = self._start()
+            self._used = False
+        try:
+            reply, blobs = self._exchange(child, _frame(header, [payload]))
+        except SandboxDied:
+            self.close()
+            raise
+        if "error" in reply:
+            self.close()
+            raise SandboxDied("decoder_crashed", str(reply["error"])[:200])
+        self._used = True
+        return reply["header"], blobs
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Secrets in our environment are none of a parser's business; one thread per library keeps address space small.
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        environment |= {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "NO_ALBUMENTATIONS_UPDATE": "1",
+        }
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.sandbox", self.target, str(self.timeout_seconds), str(self.memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env=environment,
+        )
+        self._child = child
+        # The child says when the target is imported and its limits stand: a slow start is no record's fault.
+        ready, _ = self._exchange(child, b"", seconds=120.0)
+        if "error" in ready:
+            self.close()
+            raise RuntimeError(f"sandbox {self.target}: {ready['error']}")
+        return child
+
+    def _exchange(
+        self, child: subprocess.Popen[bytes], request: bytes, seconds: float | None = None
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Write the request and read one frame, whichever the pipes allow, until the deadline."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        inlet, outlet = child.stdin.fileno(), child.stdout.fileno()
+        os.set_blocking(inlet, False)
+        # The child's own alarm comes first; this deadline is for a child that ignores it.
+        deadline = time.monotonic() + (self.timeout_seconds + 2.0 if seconds is None else seconds)
+        unsent, got, wanted = memoryview(request), bytearray(), _PREFIX.size
+        while len(got) < wanted:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise SandboxDied("decoder_hung", f"over {self.timeout_seconds:g} s")
+            readable, writable, _ = select.select([outlet], [inlet] if unsent else [], [], left)
+            if writable:
+                try:
+                    unsent = unsent[os.write(inlet, unsent[: 1 << 20]) :]
+                except BrokenPipeError:
+                    unsent = unsent[:0]
+            if readable:
+                chunk = os.read(outlet, min(1 << 20, wanted - len(got)))
+                if not chunk:
+                    raise self._death(child)
+                got += chunk
+                if len(got) == _PREFIX.size == wanted:
+                    magic, text_bytes, blob_bytes = _PREFIX.unpack(bytes(got))
+                    if magic != _MAGIC or text_bytes + blob_bytes > self.max_reply_bytes:
+                        raise SandboxDied("decoder_crashed", "its reply is garbage")
+                    wanted += text_bytes + blob_bytes
+        return _parsed(bytes(got[_PREFIX.size :]), text_bytes)
+
+    def _death(self, child: subprocess.Popen[bytes]) -> SandboxDied:
+        try:
+            code = child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return SandboxDied("decoder_crashed", "it closed its output")
+        if code in _HUNG:
+            return SandboxDied("decoder_hung", f"over {self.timeout_seconds:g} s")
+        return SandboxDied("decoder_crashed", signal.Signals(-code).name if code < 0 else f"exit {code}")
+
+
+@functools.cache
+def _shared(target: str, process_id: int) -> Sandbox:
+    sandbox = Sandbox(target)
+    atexit.register(sandbox.close)
+    return sandbox
+
+
+def shared(target: str) -> Sandbox:
+    """This process's one sandbox for `target`, with the default limits."""
+    return _shared(target, os.getpid())
+
+
+def _frame(header: dict[str, Any], blobs: list[bytes]) -> bytes:
+    text = json.dumps({"header": header, "sizes": [len(blob) for blob in blobs]}).encode()
+    return b"".join([_PREFIX.pack(_MAGIC, len(text), sum(map(len, blobs))), text, *blobs])
+
+
+def _parsed(body: bytes, text_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
+    try:
+        value = json.loads(body[:text_bytes])
+        if "error" in value["header"]:
+            return {"error": value["header"]["error"]}, []
+        blobs, start = [], text_bytes
+        for size in value["sizes"]:
+            blobs.append(body[start : start + size])
+            start += size
+        if not isinstance(value["header"]["result"], dict) or start != len(body):
+            raise ValueError("sizes")
+        return {"header": value["header"]["result"]}, blobs
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SandboxDied("decoder_crashed", "its reply is garbage") from None
+
+
+def main() -> None:
+    """The child: answer requests from stdin until it closes."""
+    name, timeout_seconds, memory_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    # What the target prints goes nowhere; the reply channel is a descriptor it does not know of.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        module, _, function = name.partition(":")
+        target: Target = getattr(importlib.import_module(module), function)
+        _limit(memory_bytes)
+    except Exception as error:
+        _reply(replies, {"error": f"{type(error).__name__}: {error}"}, [])
+        return
+    _reply(replies, {"result": {}}, [])
+    while prefix := requests.read(_PREFIX.size):
+        _, text_bytes, blob_bytes = _PREFIX.unpack(prefix)
+        header = json.loads(requests.read(text_bytes))["header"]
+        payload = requests.read(blob_bytes)
+        _start_clock(timeout_seconds)
+        try:
+            result, blobs = target(header, payload)
+            frame = _frame({"result": result}, blobs)
+        except BaseException as error:
+            # The type only: messages may hold addresses and differ from run to run.
+            frame = _frame({"error": type(error).__name__}, [])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        replies.write(frame)
+        replies.flush()
+
+
+def _reply(replies: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> None:
+    replies.write(_frame(header, blobs))
+    replies.flush()
+
+
+def _limit(memory_bytes: int) -> None:
+    """Address space above today's, no files written, no core dumps, few descriptors."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            today = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (today + memory_bytes,) * 2)
+    except FileNotFoundError:  # macOS: has no /proc, and does not enforce this limit either
+        pass
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def _start_clock(timeout_seconds: float) -> None:
+    """The kernel ends this process when the call takes too long, on the wall or on the processor, whoever holds the GIL."""
+    signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    limit = int(used.ru_utime + used.ru_stime + timeout_seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _watch_parent(parent: int) -> None:
+    # End of input tells an idle child; a busy one, or one whose pipe a forked sibling still holds, looks for itself.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

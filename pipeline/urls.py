@@ -1,0 +1,123 @@
+"""URLs as found in the wild, brought to one form or refused (RFC 3986; where that is silent, the WHATWG URL standard).
+
+Equal addresses get equal strings: host in lower case and IDNA, default port dropped, dot segments resolved, everything
+outside ASCII percent-encoded, no fragment. What browsers repair is repaired (blanks, backslashes, a stray %).
+"""
+
+import ipaddress
+import re
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import idna
+
+MAX_CHARACTERS = 4096
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SAFE = "/%:@!$&'()*+,;=~-._"
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+
+class UnusableURLError(ValueError):
+    """No http(s) URL that we would ever connect to; the message says why in a few words."""
+
+
+def canonical(url: str, base: str | None = None) -> str:
+    """The one form of `url`, taken relative to `base`. Raises UnusableURLError."""
+    text = url.encode("utf-8", "replace").decode().strip("".join(map(chr, range(33))))
+    text = re.sub(r"[\t\r\n]", "", text)
+    text = re.sub(r"^[^?#]*", lambda head: _slashes(head[0]), text)
+    if base is not None:
+        try:
+            text = urljoin(base, text)
+        except ValueError:
+            raise UnusableURLError("malformed host") from None
+    if len(text) > MAX_CHARACTERS:
+        raise UnusableURLError(f"longer than {MAX_CHARACTERS} characters")
+    found = re.match(r"(?i)(https?):/*([^/?#]*)([^?#]*)(?:\?([^#]*))?", text)
+    if found is None:
+        other = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", text)
+        raise UnusableURLError(f"scheme {other[0].lower()[:20]}" if other else "no scheme")
+    scheme, place, path, query = found[1].lower(), found[2], found[3], found[4]
+    if "@" in place:
+        raise UnusableURLError("user name in the URL")
+    host, port = _host_and_port(place, scheme)
+    tail = f"?{_encode(query, _SAFE + '?')}" if query else ""
+    return f"{scheme}://{host}{port}{_without_dots(_encode(path, _SAFE))}{tail}"
+
+
+def host_of(url: str) -> str:
+    """Host name of a canonical URL; an IPv6 literal without its brackets."""
+    return urlsplit(url).hostname or ""
+
+
+def port_of(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host[:port]` of a canonical URL."""
+    return url[: url.index("/", url.index("//") + 2)]
+
+
+def _slashes(head: str) -> str:
+    # Browsers read a backslash as a slash in http(s) URLs; data:, mailto: and the like are refused later anyway.
+    return head.replace("\\", "/")
+
+
+def _host_and_port(place: str, scheme: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?", place)
+    if found is None:
+        raise UnusableURLError("malformed host")
+    number = int(found[2][:6]) if found[2] else _DEFAULT_PORTS[scheme]
+    if not 0 < number < 65536:
+        raise UnusableURLError("port out of range")
+    return _host(found[1]), "" if number == _DEFAULT_PORTS[scheme] else f":{number}"
+
+
+def _host(raw: str) -> str:
+    if raw.startswith("["):
+        try:
+            return f"[{ipaddress.IPv6Address(raw[1:-1])}]" if "%" not in raw else _refuse("scoped IPv6 address")
+        except ValueError as error:
+            raise error if isinstance(error, UnusableURLError) else UnusableURLError("malformed IPv6 address") from None
+    host = unquote(raw, errors="replace").lower()
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            raise UnusableURLError("malformed international host name") from None
+    host = host.removesuffix(".")
+    if not _HOST.fullmatch(host) or len(host) > 253 or any(len(label) > 63 for label in host.split(".")):
+        raise UnusableURLError("malformed host")
+    # 127.1, 0x7f000001, 2130706433: the system's resolver reads these as addresses, so they are names of nothing else.
+    if _NUMBER.fullmatch(host.rsplit(".", 1)[-1]):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise UnusableURLError("odd spelling of an IPv4 address") from None
+    return host
+
+
+def _refuse(why: str) -> str:
+    raise UnusableURLError(why)
+
+
+def _encode(text: str, safe: str) -> str:
+    return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe=safe))
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 section 5.2.4, with %2e read as a dot, so that no spelling walks round a robots.txt rule."""
+    kept: list[str] = []
+    segments = path.split("/")[1:] or [""]
+    for position, segment in enumerate(segments):
+        plain = re.sub("(?i)%2e", ".", segment)
+        if plain in (".", ".."):
+            if plain == ".." and kept:
+                kept.pop()
+            if position == len(segments) - 1:
+                kept.append("")
+        else:
+            kept.append(segment)
+    return "/" + "/".join(kept)

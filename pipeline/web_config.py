@@ -1,0 +1,144 @@
+"""What a recipe says about the network and the crawl; light to import, so that `openwit plan` stays fast."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.settings import Settings
+from pipeline.urls import UnusableURLError, canonical
+
+# How politely and how fast we fetch; what we get does not depend on it, so no step's identity does.
+_PACE = (
+    "concurrency",
+    "per_host_concurrency",
+    "retry_wait_seconds",
+    "max_retry_wait_seconds",
+    "max_crawl_delay_seconds",
+)
+
+
+class NetworkConfig(Settings):
+    """Limits of every fetch; the defaults suit the open web."""
+
+    user_agent: str = Field("openwit/0.1", pattern=r"^[A-Za-z][A-Za-z0-9_-]*(/[\x21-\x7e]+)?$")
+    """Who we are, as product/version; robots.txt and X-Robots-Tag rules for the product name apply to us."""
+    contact: str = Field("", pattern=r"^[\x20-\x7e]*$")
+    """A page or mail address where a site's owner reaches you; sent as part of the user agent."""
+    total_seconds: float = Field(30.0, gt=0)
+    """Longest time for one attempt, its redirects included."""
+    connect_seconds: float = Field(10.0, gt=0)
+    """Longest time to open a connection."""
+    minimum_bytes_per_second: int = Field(1000, ge=0)
+    """A body that comes slower than this, on average and after `grace_seconds`, is given up (too_slow)."""
+    grace_seconds: float = Field(5.0, gt=0)
+    """How long a body may be slow at its start."""
+    max_bytes: int = Field(20_000_000, gt=0)
+    """Largest body, before and after content decoding."""
+    max_header_bytes: int = Field(16_384, ge=1024)
+    """Longest single header line; an answer has 128 lines at most."""
+    max_redirects: int = Field(5, ge=0)
+    """Most redirects followed; each new address is judged like the first."""
+    retries: int = Field(2, ge=0)
+    """Further attempts where one can help: 408, 425, 429, 5xx, timeouts, broken connections."""
+    retry_wait_seconds: float = Field(0.5, ge=0)
+    """Wait before the first retry; it doubles with each."""
+    max_retry_wait_seconds: float = Field(30.0, ge=0)
+    """Longest wait before a retry, also where Retry-After asks for more."""
+    max_crawl_delay_seconds: float = Field(10.0, ge=0)
+    """Longest Crawl-delay of a robots.txt that is honoured."""
+    concurrency: int = Field(32, ge=1)
+    """Fetches at once in one process."""
+    per_host_concurrency: int = Field(8, ge=1)
+    """Fetches at once to one host in one process."""
+    allowed_ports: tuple[int, ...] = (80, 443)
+    """Ports a URL may name."""
+    opt_out_directives: tuple[str, ...] = (
+        "noai",
+        "noimageai",
+        "noml",
+        "none",
+        "noindex",
+        "noimageindex",
+        "tdm-reservation",
+    )
+    """Words in X-Robots-Tag or a robots meta tag that withhold a page or picture from us ("tdm-reservation": that header as 1)."""
+    hosts: dict[str, str] = Field(default_factory=dict)
+    """name -> "ip:port": connect there for this name, whatever DNS says and even where the address is private."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _addresses(cls, hosts: Mapping[str, str]) -> dict[str, str]:
+        for address in hosts.values():
+            split_address(address)
+        return {name.lower().rstrip("."): address for name, address in hosts.items()}
+
+    @field_validator("opt_out_directives")
+    @classmethod
+    def _lower(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({word.strip().lower() for word in words}))
+
+    @property
+    def product(self) -> str:
+        """The name robots rules call us by."""
+        return self.user_agent.split("/")[0].lower()
+
+    @property
+    def user_agent_header(self) -> str:
+        return f"{self.user_agent} (+{self.contact})" if self.contact else self.user_agent
+
+    def identity(self) -> dict[str, Any]:
+        """What fetched content depends on: everything but the pace and the addresses behind `hosts`."""
+        value = self.model_dump(mode="json", exclude=set(_PACE))
+        return value | {"hosts": sorted(self.hosts)}
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("127.0.0.1", 8417) of "127.0.0.1:8417"; IPv6 as "[::1]:8417". Raises ValueError naming the value."""
+    found = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})", address)
+    if found is None or not 0 < int(found[3]) < 65536:
+        raise ValueError(f"{address!r} is not ip:port; write it like 127.0.0.1:8417 or [::1]:8417")
+    return str(ipaddress.ip_address(found[1] or found[2])), int(found[3])
+
+
+TextOrigin = Literal["alt", "figcaption", "title", "aria-label"]
+
+
+class CrawlConfig(Settings):
+    """Which pages are read and which words of a page belong to a picture."""
+
+    seeds: tuple[str, ...] = Field(min_length=1)
+    """URLs the crawl starts from."""
+    domains: tuple[str, ...] = ()
+    """Domains (with all below them) that may be crawled besides the seeds' hosts."""
+    max_pages: int = Field(100_000, ge=1)
+    """The crawl ends when this many URLs were tried as pages."""
+    max_depth: int = Field(20, ge=0)
+    """Links followed from a seed; 0 reads the seeds only."""
+    max_page_bytes: int = Field(10_000_000, gt=0)
+    """Largest page; a larger one is too_large."""
+    pages_per_item: int = Field(64, ge=1)
+    """Pages in one work item: what is done again after a kill."""
+    use_sitemap: bool = False
+    """Also start from the sitemaps of the seeds' hosts (robots.txt's Sitemap lines, else /sitemap.xml)."""
+    max_sitemaps: int = Field(1000, ge=1)
+    """Most sitemap files read."""
+    text_from: tuple[TextOrigin, ...] = ("alt", "figcaption", "title")
+    """Where a picture's text is looked for, in this order; the first that is not empty wins."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _usable(cls, seeds: tuple[str, ...]) -> tuple[str, ...]:
+        for seed in seeds:
+            try:
+                canonical(seed)
+            except UnusableURLError as error:
+                raise ValueError(f"{seed!r} cannot be crawled ({error}); write it like https://example.org/") from None
+        return seeds
+
+    @field_validator("domains")
+    @classmethod
+    def _lower(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(domain.strip(".").lower() for domain in domains)

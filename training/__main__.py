@@ -1,0 +1,82 @@
+"""Train from a shell, without Ray: one process, torchrun, or srun.
+
+    python -m training --config train.json --data DATASET --out FOLDER
+    torchrun --nproc-per-node 2 -m training --config train.json --data DATASET --out FOLDER
+
+`train.json` is a TrainConfig as JSON. Rank 0 prints a line now and then and writes FOLDER/steps.jsonl; run it again after
+a crash and it goes on. A user's mistake is one line and exit code 2.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigError, UserError
+from training.config import TrainConfig
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def read_config(path: str) -> TrainConfig:
+    """Raises ConfigError naming the file and the first key that is wrong."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return TrainConfig.model_validate(json.load(file))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give --config a TrainConfig as JSON") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: not JSON (line {error.lineno}); give --config a TrainConfig as JSON") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["train", *map(str, first["loc"])])
+        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train a model on a finished dataset.")
+    parser.add_argument("--config", required=True, help="a TrainConfig as JSON")
+    parser.add_argument("--data", required=True, help="folder of a dataset (with manifest.json)")
+    parser.add_argument("--out", required=True, help="folder for checkpoints and steps.jsonl")
+    options = parser.parse_args(arguments)
+    is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    try:
+        config = read_config(options.config)
+        from training.run import run
+
+        run(config, options.data, options.out, is_first, _Lines() if is_first else None)
+    except UserError as error:
+        if is_first:
+            print(error, file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+class _Lines:
+    """Prints the first step, the last, and one every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, result: object) -> None:
+        from training.train import StepResult
+
+        assert isinstance(result, StepResult)
+        now = time.monotonic()
+        if now < self._next and result.step < result.total_steps:
+            return
+        self._next = now + SECONDS_BETWEEN_LINES
+        print(
+            f"step {result.step:,}/{result.total_steps:,}  loss {result.loss:.4f}  lr {result.learning_rate:.2e}"
+            f"  scale {result.logit_scale:.1f}  {result.samples_per_second:,.0f} samples/s"
+            f"  {result.seconds_left:,.0f} s left",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Checkpoint: a finished model on disk, and the folder form that resumable ones share with it.
+
+    model.safetensors   weights by name, float32
+    tokenizer.json      the tokenizer they were trained with
+    checkpoint.json     the spec, step, samples seen, manifest id, config, and the sha256 of every other file; written
+                        last, so where it exists the checkpoint is complete
+
+A resumable one (training/resume.py) has DeepSpeed's files too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline import storage
+from pipeline.errors import DataError
+from training.spec import ModelSpec, build
+from training.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.models.clip import CLIP
+
+NAME = "checkpoint.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`files` maps each file beside checkpoint.json to its sha256; `config` is the TrainConfig as JSON."""
+
+    folder: str
+    spec: ModelSpec
+    step: int
+    samples_seen: int
+    manifest_id: str
+    config: Mapping[str, Any]
+    ranks: int
+    files: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """SHA-256 over weights, tokenizer and all that checkpoint.json says: equal training, equal id."""
+        return storage.sha256(storage.canonical_json(self._content()))
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "spec": self.spec.to_json(),
+            "step": self.step,
+            "samples_seen": self.samples_seen,
+            "manifest_id": self.manifest_id,
+            "config": dict(self.config),
+            "ranks": self.ranks,
+            "files": dict(self.files),
+        }
+
+    def save(self) -> None:
+        """Write checkpoint.json; every file it names must be there already."""
+        storage.write_json(storage.join(self.folder, NAME), self._content() | {"id": self.id})
+
+    @staticmethod
+    def load(folder: str) -> "Checkpoint":
+        """Read and verify. Raises DataError when the folder holds no finished checkpoint or a file was changed."""
+        path = storage.join(folder, NAME)
+        if not storage.exists(path):
+            raise DataError(f"{folder}: no {NAME}, so no finished checkpoint; run the training to its end")
+        value = storage.read_json(path)
+        checkpoint = Checkpoint(
+            folder,
+            ModelSpec.from_json(value["spec"]),
+            value["step"],
+            value["samples_seen"],
+            value["manifest_id"],
+            value["config"],
+            value["ranks"],
+            value["files"],
+        )
+        if checkpoint.id != value["id"]:
+            raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; train again")
+        for name, wanted in checkpoint.files.items():
+            file = storage.join(folder, name)
+            if not storage.exists(file) or storage.sha256_file(file) != wanted:
+                raise DataError(f"{file}: missing or changed since it was written; train again")
+        return checkpoint
+
+    def model(self) -> "CLIP":
+        """The model in evaluation mode, on the CPU."""
+        import torch
+        from safetensors.torch import load
+
+        with torch.device("meta"):
+            model = build(self.spec)
+        weights = load(storage.read_bytes(storage.join(self.folder, WEIGHTS)))
+        model.load_state_dict(weights, assign=True)
+        model.visual.reset_pixel_statistics()
+        return model.eval().requires_grad_(False)
+
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(storage.join(self.folder, TOKENIZER))
+
+
+def write_model(folder: str, weights: Mapping[str, "Tensor"], tokenizer: Tokenizer) -> None:
+    """model.safetensors and tokenizer.json; the same values give the same bytes."""
+    from safetensors.torch import save
+
+    storage.write_bytes(storage.join(folder, WEIGHTS), save(dict(weights)))
+    tokenizer.save(storage.join(folder, TOKENIZER))
+
+
+def checksums(folder: str) -> dict[str, str]:
+    """sha256 of every file in `folder` but checkpoint.json."""
+    return {
+        name: storage.sha256_file(storage.join(folder, name)) for name in storage.list_names(folder) if name != NAME
+    }

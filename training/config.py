@@ -1,0 +1,91 @@
+"""TrainConfig: the `train:` section of a recipe.
+
+Defaults are those of CLIP ViT-B/32 (Radford et al. 2021, arXiv:2103.00020, tables 18 and 20) where the paper gives one.
+Reading this module imports no torch, so that `openwit plan` and `--help` stay fast.
+"""
+
+import difflib
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.settings import Settings
+from training.spec import REGISTRY
+
+
+class TrainConfig(Settings):
+    """How to train one model on one dataset."""
+
+    model: str = "clip-vit-b-32"
+    """A name from `openwit models`."""
+    vocabulary_size: int = Field(default=49_408, ge=260, le=1_000_000)
+    """Rows of the token table: 256 bytes, merges, start and end. CLIP's is 49,152 merges and bytes + specials."""
+    context_length: int = Field(default=77, ge=3, le=4096)
+    """Tokens per text at most, start and end included (CLIP's code: 77); longer texts are cut."""
+    global_batch_size: int = Field(default=32_768, ge=2)
+    """Samples per step over all ranks; each is scored against all others (table 18: 32,768)."""
+    epochs: float = Field(default=32.0, gt=0)
+    """Passes over the dataset (table 18: 32). Not read when `steps` is set."""
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps, in place of `epochs`."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """The highest one, reached after the warm-up (table 20, ViT-B/32: 5e-4)."""
+    warmup_steps: int = Field(default=2000, ge=0)
+    """Steps of linear rise from zero (table 18: 2,000). Small models collapse without any."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """Fall to zero after the warm-up (section 2.5: cosine)."""
+    weight_decay: float = Field(default=0.2, ge=0)
+    """Decoupled (AdamW); gains, biases and logit_scale are spared (section 2.5: 0.2)."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Adam's first moment (table 18: 0.9)."""
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    """Adam's second moment (table 18: 0.98 for ViT, 0.999 for ResNet)."""
+    epsilon: float = Field(default=1e-6, gt=0)
+    """Adam's (table 18: 1e-6 for ViT, 1e-8 for ResNet)."""
+    max_gradient_norm: float = Field(default=0.0, ge=0)
+    """Clip the global gradient to this norm; 0 is off, as in the paper. (DeepSpeed alone would clip at 1.0.)"""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed ZeRO: what is cut over the ranks. 1: optimizer state, 2: and gradients, 3: and weights."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the towers' matrix products. Weights, logits and loss stay float32 in both."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the initial weights, the order of samples and the crops."""
+    workers: int = Field(default=1, ge=1)
+    """Ranks: processes, one per GPU or per share of the CPU. They share the global batch evenly."""
+    threads_per_worker: int = Field(default=0, ge=0)
+    """CPU threads of torch in each rank; 0 leaves torch's own choice. Fixed threads make CPU runs repeat bit for bit."""
+    checkpoint_every_steps: int = Field(default=500, ge=1)
+    """A resumable checkpoint each so many steps."""
+    checkpoints_to_keep: int = Field(default=2, ge=1)
+    """The newest so many; an older one serves when the newest is damaged."""
+    min_crop_side_fraction: float = Field(default=0.9, gt=0, le=1)
+    """Random square crop, CLIP's only augmentation: side drawn from [this, 1] x the shorter side of the picture.
+
+    open_clip's default area range (0.9, 1) is a side of 0.95; 1.0 moves the square along the longer side only.
+    """
+    decoded_cache_mib: int = Field(default=1024, ge=0)
+    """Memory per rank for decoded pictures, so that a small dataset is decoded once. Changes speed, never pixels."""
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in REGISTRY:
+            near = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"there is no model {name!r}; {hint}`openwit models` lists them")
+        return name
+
+    @model_validator(mode="after")
+    def _batch_is_shared_evenly(self) -> "TrainConfig":
+        if self.global_batch_size % self.workers:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size:,} cannot be shared by {self.workers} workers;"
+                " choose a multiple"
+            )
+        return self
+
+    def total_steps(self, rows: int) -> int:
+        """Optimizer steps of the whole run on a dataset of `rows` samples; at least 1."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, int(self.epochs * rows / self.global_batch_size))

@@ -1,0 +1,192 @@
+"""The one door to DeepSpeed: ZeRO 0-3 around a CLIP, on gloo and CPUs or NCCL and GPUs.
+
+What DeepSpeed would do by itself and this file forbids:
+- clip gradients at 1.0 (its default when nothing is said);
+- compile a shared-memory collective with g++ on first use, a minute per machine; gloo does its work here;
+- move the learning rate: ours is a function of the step (training/schedule.py);
+- print.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+from training.loss import contrastive_loss
+from training.models.clip import CLIP, MAX_LOGIT_SCALE
+from training.ranks import Ranks
+
+
+class _Towers(nn.Module):
+    """The model under the configured precision; logits and loss stay outside of it, in float32."""
+
+    def __init__(self, model: CLIP, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.reduced = precision == "bfloat16"
+
+    def forward(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self.reduced):
+            image, text, scale = self.model(pixels, tokens)
+        return image, text, scale
+
+
+class StepOutcome:
+    """What one optimizer step saw; `loss` is this rank's share of the mean, not yet averaged."""
+
+    def __init__(self, loss: Tensor, logit_scale: Tensor) -> None:
+        self.loss = loss
+        self.logit_scale = logit_scale
+
+
+class Engine:
+    """A model, its optimizer and its ranks. Every method is collective: all ranks call it."""
+
+    def __init__(self, model: CLIP, config: TrainConfig, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._stage = config.zero_stage
+        deepspeed = _import_deepspeed(ranks)
+        towers = _Towers(model.to(ranks.device), config.precision)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(model, config.weight_decay),
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
+            fused=True,
+        )
+        numbers = sum(parameter.numel() for parameter in model.parameters())
+        bucket = min(50_000_000, (numbers // 1024 + 1) * 1024)  # DeepSpeed asks for an even number
+        with _quiet():
+            self._engine, *_ = deepspeed.initialize(
+                model=towers,
+                optimizer=optimizer,
+                dist_init_required=False,
+                config={
+                    "train_batch_size": config.global_batch_size,
+                    "train_micro_batch_size_per_gpu": config.global_batch_size // ranks.world_size,
+                    "gradient_accumulation_steps": 1,
+                    "gradient_clipping": config.max_gradient_norm,
+                    "zero_allow_untested_optimizer": True,
+                    "zero_optimization": {
+                        "stage": config.zero_stage,
+                        "overlap_comm": False,
+                        # DeepSpeed reserves these whole: 2 GB each at its default of 500 million.
+                        "reduce_bucket_size": bucket,
+                        "allgather_bucket_size": bucket,
+                    },
+                    "steps_per_print": sys.maxsize,
+                },
+            )
+        self._logit_scale = model.logit_scale
+
+    def compute(self, pixels: Tensor, tokens: Tensor) -> StepOutcome:
+        """Forward and backward of this rank's rows against the global batch; nothing is updated yet."""
+        device = self._ranks.device
+        image, text, scale = self._engine(pixels.to(device), tokens.to(device))
+        loss = contrastive_loss(image, text, scale)
+        self._engine.backward(loss)
+        return StepOutcome(loss.detach(), scale.detach())
+
+    def update(self, learning_rate: float) -> float:
+        """Average gradients, clip, step; returns the global gradient norm before clipping.
+
+        A norm that is not finite means that weights were not, or must not be, used further.
+        """
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        norm = self._norm_without_zero() if self._stage == 0 else None
+        self._engine.step()
+        self._hold_logit_scale()
+        return float(self._engine.get_global_grad_norm() if norm is None else norm)
+
+    def _norm_without_zero(self) -> Tensor:
+        gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
+        return nn.utils.get_total_norm(gradients)
+
+    def _hold_logit_scale(self) -> None:
+        """Clip logit_scale at ln 100, in the optimizer's own copy too: a clamp in the forward pass would stick there."""
+        if float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
+            return
+        limit = torch.full_like(self._logit_scale, MAX_LOGIT_SCALE)
+        with torch.no_grad():
+            self._logit_scale.copy_(limit)
+        if self._stage > 0:
+            from deepspeed.utils import safe_set_full_fp32_param
+
+            safe_set_full_fp32_param(self._logit_scale, limit)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The whole model's parameters by name, on the CPU, for the first rank; empty on the others."""
+        parameters = dict(self._engine.module.model.named_parameters())
+        with self._whole(list(parameters.values())):
+            if not self._ranks.is_first:
+                return {}
+            return {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
+
+    def _whole(self, parameters: list[nn.Parameter]) -> contextlib.AbstractContextManager[Any]:
+        if self._stage < 3:
+            return contextlib.nullcontext()
+        import deepspeed
+
+        gathered: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(parameters)
+        return gathered
+
+    def save(self, folder: str, name: str) -> None:
+        """What is needed to go on from here, as DeepSpeed's files in the local or shared folder/name."""
+        with _quiet():
+            self._engine.save_checkpoint(folder, tag=name, save_latest=False)
+        if self._ranks.is_first:
+            for script in ("zero_to_fp32.py", "zero_to_torch.py"):  # it leaves copies of its own tools there
+                Path(folder, script).unlink(missing_ok=True)
+
+    def load(self, folder: str, name: str) -> None:
+        """Take up what `save` wrote. These files are pickles: give only those of this run, checksums compared."""
+        with _quiet():
+            path, _ = self._engine.load_checkpoint(folder, tag=name)
+        if path is None:
+            raise RuntimeError(f"DeepSpeed found no checkpoint in {folder}/{name}")
+
+    def close(self) -> None:
+        self._engine.destroy()
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay on matrices; none on gains, biases, the class token and logit_scale (arXiv:2103.00020, section 2.5)."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _import_deepspeed(ranks: Ranks) -> Any:
+    if ranks.device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    with _quiet():
+        import deepspeed
+
+        if ranks.device.type == "cpu":
+            # An empty table of compilable operators: otherwise init_distributed builds deepspeed_shm_comm_op.
+            deepspeed.ops.__compatible_ops__ = {}
+        warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
+        deepspeed.init_distributed(
+            dist_backend="gloo" if ranks.device.type == "cpu" else "nccl",
+            auto_mpi_discovery=False,
+            dist_init_required=False,
+        )
+    return deepspeed
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """DeepSpeed logs each start and save in tens of lines, to stdout; warnings stay, on stderr."""
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,1 @@
+"""The models, one short file each; parallelism, precision and DeepSpeed stay out of them."""

@@ -1,0 +1,101 @@
+"""The pre-norm transformer both CLIP towers are made of (Vaswani et al. 2017; norms first as in GPT-2).
+
+B = samples, T = tokens, W = width, H = heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.spec import Activation
+
+
+class LayerNorm(nn.LayerNorm):
+    """In float32 whatever the precision around it: bfloat16 has 8 bits for a mean over thousands of numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float32:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float()).to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the activation of OpenAI's CLIP weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is no multiple of {heads} heads")
+        self.heads = heads
+        self.causal = causal
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        B, T, W = x_BTW.shape
+        qkv = self.in_proj(x_BTW).view(B, T, 3, self.heads, W // self.heads)
+        q_BHTw, k_BHTw, v_BHTw = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = functional.scaled_dot_product_attention(q_BHTw, k_BHTw, v_BHTw, is_causal=self.causal)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(B, T, W))
+        return out
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, activation: Activation, causal: bool) -> None:
+        super().__init__()
+        self.ln_1 = LayerNorm(width)
+        self.attn = Attention(width, heads, causal)
+        self.ln_2 = LayerNorm(width)
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.activation = QuickGELU() if activation == "quick_gelu" else nn.GELU()
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        x_BTW = x_BTW + self.attn(self.ln_1(x_BTW))
+        out: Tensor = x_BTW + self.c_proj(self.activation(self.c_fc(self.ln_2(x_BTW))))
+        return out
+
+
+class Transformer(nn.Module):
+    """`layers` blocks, one after the other."""
+
+    def __init__(self, width: int, layers: int, heads: int, activation: Activation, causal: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, activation, causal) for _ in range(layers))
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        for block in self.blocks:
+            x_BTW = block(x_BTW)
+        return x_BTW
+
+
+def initialize_image_blocks(transformer: Transformer) -> None:
+    """OpenAI's release leaves the vision tower at torch's attention defaults: Xavier projections, zero biases."""
+    for block in transformer.blocks:
+        assert isinstance(block, Block)
+        nn.init.xavier_uniform_(block.attn.in_proj.weight)
+        nn.init.zeros_(block.attn.in_proj.bias)
+        nn.init.zeros_(block.attn.out_proj.bias)
+
+
+def initialize_text_blocks(transformer: Transformer, width: int) -> None:
+    """OpenAI's clip/model.py, initialize_parameters: residual projections shrink with depth, as in GPT-2."""
+    residual_std = width**-0.5 * (2 * len(transformer.blocks)) ** -0.5
+    for block in transformer.blocks:
+        assert isinstance(block, Block)
+        nn.init.normal_(block.attn.in_proj.weight, std=width**-0.5)
+        nn.init.zeros_(block.attn.in_proj.bias)
+        nn.init.normal_(block.attn.out_proj.weight, std=residual_std)
+        nn.init.zeros_(block.attn.out_proj.bias)
+        nn.init.normal_(block.c_fc.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(block.c_proj.weight, std=residual_std)

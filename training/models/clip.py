@@ -1,0 +1,54 @@
+"""CLIP: two towers, two linear projections, one learned temperature (Radford et al. 2021, arXiv:2103.00020, figure 3).
+
+B = pairs, S = picture side in pixels, T = tokens, W = width of a tower, D = width of the shared space.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.models.text import TextTransformer
+from training.models.vit import VisionTransformer
+from training.spec import ModelSpec
+
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # section 2.5
+MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5: logits are never scaled by more than 100
+
+
+class CLIP(nn.Module):
+    """Scores a picture and a text by the cosine of their embeddings, times exp(logit_scale)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.visual = VisionTransformer(spec.image, spec.activation)
+        self.text = TextTransformer(spec.text, spec.activation)
+        self.image_projection = nn.Linear(spec.image.width, spec.embedding, bias=False)
+        self.text_projection = nn.Linear(spec.text.width, spec.embedding, bias=False)
+        # Shape (1,), not (): DeepSpeed cannot broadcast a 0-dimensional parameter over gloo.
+        self.logit_scale = nn.Parameter(torch.full((1,), INITIAL_LOGIT_SCALE))
+        nn.init.normal_(self.image_projection.weight, std=spec.image.width**-0.5)
+        nn.init.normal_(self.text_projection.weight, std=spec.text.width**-0.5)
+
+    def image_features(self, pixels_B3SS: Tensor) -> Tensor:
+        """(B, W) before the projection, from uint8 pixels: what a linear probe reads (section 3.2)."""
+        features: Tensor = self.visual(pixels_B3SS)
+        return features
+
+    def encode_image(self, pixels_B3SS: Tensor) -> Tensor:
+        """(B, D) in the shared space, not yet of unit length."""
+        out: Tensor = self.image_projection(self.visual(pixels_B3SS))
+        return out
+
+    def encode_text(self, tokens_BT: Tensor) -> Tensor:
+        """(B, D) in the shared space, not yet of unit length."""
+        out: Tensor = self.text_projection(self.text(tokens_BT))
+        return out
+
+    def forward(self, pixels_B3SS: Tensor, tokens_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit embeddings of pictures and texts (B, D) in float32, and the scale of their cosines (1,)."""
+        image_BD = functional.normalize(self.encode_image(pixels_B3SS).float(), dim=-1)
+        text_BD = functional.normalize(self.encode_text(tokens_BT).float(), dim=-1)
+        return image_BD, text_BD, self.logit_scale.float().exp()

@@ -1,0 +1,38 @@
+"""CLIP's text tower: a causal transformer, read at the end token (arXiv:2103.00020, section 2.4).
+
+B = texts, T = tokens, W = width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from training.models.blocks import LayerNorm, Transformer, initialize_text_blocks
+from training.spec import Activation, TextTower
+
+
+class TextTransformer(nn.Module):
+    """Token ids in, the normed end token out. The end token has the highest id, so argmax finds it."""
+
+    def __init__(self, tower: TextTower, activation: Activation) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(tower.vocabulary, tower.width)
+        self.positional_embedding = nn.Parameter(torch.empty(tower.context, tower.width))
+        self.transformer = Transformer(tower.width, tower.layers, tower.heads, activation, causal=True)
+        self.ln_final = LayerNorm(tower.width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.positional_embedding, std=0.01)
+        initialize_text_blocks(self.transformer, tower.width)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Features (B, W) of texts padded with 0 after their end token.
+
+        The batch is cut to its longest text first: attention is causal, so what stands after the end token is never
+        read, and the answer is the same at a fraction of the cost (most of CLIP's 77 places are padding).
+        """
+        end_B = tokens_BT.argmax(dim=1)
+        tokens_BT = tokens_BT[:, : int(end_B.max()) + 1]
+        x_BTW = self.token_embedding(tokens_BT)
+        x_BTW = self.transformer(x_BTW + self.positional_embedding[: tokens_BT.shape[1]].to(x_BTW.dtype))
+        # Norms act on each token alone, so norming the end token only is enough.
+        out: Tensor = self.ln_final(x_BTW[torch.arange(len(end_B), device=x_BTW.device), end_B])
+        return out

@@ -1,0 +1,56 @@
+"""CLIP's image tower: a vision transformer with a norm before the blocks (arXiv:2103.00020, section 2.4).
+
+B = pictures, P = patches, T = P + 1 tokens, W = width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from training.models.blocks import LayerNorm, Transformer, initialize_image_blocks
+from training.spec import Activation, ImageTower
+
+# Mean and deviation of CLIP's training pictures per channel, from OpenAI's clip/clip.py, on a scale of 0 to 1.
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class VisionTransformer(nn.Module):
+    """uint8 pixels in, the normed class token out."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, tower: ImageTower, activation: Activation) -> None:
+        super().__init__()
+        if tower.size % tower.patch:
+            raise ValueError(f"patches of {tower.patch} pixels do not divide pictures of {tower.size}")
+        self.patch = tower.patch
+        self.conv1 = nn.Conv2d(3, tower.width, tower.patch, stride=tower.patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.empty(tower.width))
+        self.positional_embedding = nn.Parameter(torch.empty(tower.tokens, tower.width))
+        self.ln_pre = LayerNorm(tower.width)
+        self.transformer = Transformer(tower.width, tower.layers, tower.heads, activation, causal=False)
+        self.ln_post = LayerNorm(tower.width)
+        self.reset_pixel_statistics()
+        scale = tower.width**-0.5
+        nn.init.normal_(self.class_embedding, std=scale)
+        nn.init.normal_(self.positional_embedding, std=scale)
+        initialize_image_blocks(self.transformer)
+
+    def reset_pixel_statistics(self) -> None:
+        """Constants, so in no checkpoint; to be called again on a model that was built on the meta device."""
+        mean, std = torch.tensor(PIXEL_MEAN) * 255, torch.tensor(PIXEL_STD) * 255
+        self.register_buffer("pixel_mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", std.view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels_B3SS: Tensor) -> Tensor:
+        """Features (B, W) of pictures in uint8, 0-255. Pixels travel as bytes and are normalised here."""
+        if pixels_B3SS.dtype != torch.uint8:
+            raise TypeError(f"pixels are {pixels_B3SS.dtype}; this tower takes uint8 and normalises them itself")
+        image = (pixels_B3SS.float() - self.pixel_mean) / self.pixel_std
+        x_BPW = self.conv1(image).flatten(2).transpose(1, 2)
+        class_B1W = self.class_embedding.to(x_BPW.dtype).expand(x_BPW.shape[0], 1, -1)
+        x_BTW = torch.cat([class_B1W, x_BPW], dim=1) + self.positional_embedding.to(x_BPW.dtype)
+        x_BTW = self.transformer(self.ln_pre(x_BTW))
+        out: Tensor = self.ln_post(x_BTW[:, 0])
+        return out

@@ -1,0 +1,181 @@
+"""Training, as a generator of step results that runs in every rank under any launcher.
+
+    for result in train(config, manifest_folder, folder): ...
+
+It resumes by itself from the newest undamaged checkpoint in `folder`, and gives the loss curve and the final checkpoint
+of an uninterrupted run, bit for bit on CPUs with fixed threads: the order of samples and all random draws are functions of
+the step (training/order.py), weights and moments come back exactly.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline import storage
+from pipeline.errors import DataError
+from pipeline.manifest import Manifest
+from training import checkpoint as checkpoints
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig
+from training.data import Loader, Pictures, check
+from training.engine import Engine
+from training.order import SampleStream
+from training.ranks import Ranks, join
+from training.resume import ResumeFolder, describe
+from training.schedule import learning_rate
+from training.spec import ModelSpec, build, get_spec
+from training.tokenizer import Tokenizer
+
+FINAL = "checkpoint"
+SPEED_WINDOW_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step, the same on every rank but for the last two fields, which the clock decides.
+
+    `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
+    `logit_scale` is exp of the parameter, as the logits saw it.
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    learning_rate: float
+    logit_scale: float
+    samples_seen: int
+    gradient_norm: float
+    samples_per_second: float
+    seconds_left: float
+
+
+def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool = True) -> Iterator[StepResult]:
+    """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
+
+    A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
+    Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
+    step when loss or gradient stop being finite.
+    """
+    manifest = Manifest.load(manifest_folder)
+    check(config, manifest)
+    if config.threads_per_worker:
+        torch.set_num_threads(config.threads_per_worker)
+    ranks = join()
+    try:
+        if ranks.is_first and not resume:
+            for name in (FINAL, "checkpoints"):
+                shutil.rmtree(Path(folder) / name, ignore_errors=True)
+        ranks.wait_for_all()
+        if not _is_finished(config, manifest, folder, ranks):
+            yield from _train(config, manifest, manifest_folder, folder, ranks)
+    finally:
+        ranks.leave()
+
+
+def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ranks) -> bool:
+    answer = None
+    if ranks.is_first and storage.exists(storage.join(folder, FINAL, checkpoints.NAME)):
+        try:
+            done = Checkpoint.load(storage.join(folder, FINAL))
+        except DataError:
+            done = None  # damaged: the run is taken up again from its last resumable checkpoint
+        ours = done is not None and done.manifest_id == manifest.id and done.config == config.model_dump(mode="json")
+        answer = "finished" if ours else None
+    return ranks.say(answer) == "finished"
+
+
+def _train(
+    config: TrainConfig, manifest: Manifest, manifest_folder: str, folder: str, ranks: Ranks
+) -> Iterator[StepResult]:
+    pictures = Pictures(manifest_folder, manifest, config.decoded_cache_mib * 2**20)
+    tokenizer = _tokenizer(config, pictures, folder, ranks)
+    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    stream = SampleStream(manifest.rows, config.seed, manifest.id)
+    loader = Loader(config, pictures, stream, tokenizer, spec.image.size, ranks.rank, ranks.world_size)
+
+    torch.manual_seed(config.seed)
+    engine = Engine(build(spec), config, ranks)
+    resumes = ResumeFolder(folder, config, spec, manifest.id, ranks)
+    last = resumes.newest()
+    done = last.step if last else 0
+    if last:
+        engine.load(*last.folder.rsplit("/", 1))
+
+    total = config.total_steps(manifest.rows)
+    clock = _Clock(config.global_batch_size)
+    batches = loader.batches(done * config.global_batch_size, total - done)
+    for step, batch in enumerate(batches, start=done + 1):
+        rate = learning_rate(config, step, total)
+        outcome = engine.compute(batch.pixels, batch.tokens)
+        loss = ranks.mean(outcome.loss)
+        norm = engine.update(rate) if math.isfinite(loss) else math.nan
+        if not math.isfinite(norm):
+            raise DataError(
+                f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; the weights have diverged: lower"
+                f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
+                " (checkpoints written before this step are intact)"
+            )
+        speed = clock.tick()
+        yield StepResult(
+            step,
+            total,
+            loss,
+            rate,
+            float(outcome.logit_scale),
+            step * config.global_batch_size,
+            norm,
+            round(speed, 1),
+            round((total - step) * config.global_batch_size / speed, 1),
+        )
+        # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
+        if step % config.checkpoint_every_steps == 0 and step < total:
+            resumes.save(engine, tokenizer, step)
+    _finish(engine, tokenizer, spec, total, config, manifest.id, folder, ranks)
+    engine.close()
+
+
+def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:
+    """Trained on all captions by rank 0, which writes it where the others read it."""
+    path = storage.join(folder, checkpoints.TOKENIZER)
+    if ranks.is_first:
+        Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length).save(path)
+    ranks.wait_for_all()
+    return Tokenizer.load(path)
+
+
+def _finish(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    spec: ModelSpec,
+    step: int,
+    config: TrainConfig,
+    manifest_id: str,
+    folder: str,
+    ranks: Ranks,
+) -> None:
+    weights = engine.weights()
+    if ranks.is_first:
+        target = storage.join(folder, FINAL)
+        checkpoints.write_model(target, weights, tokenizer)
+        describe(target, spec, step, manifest_id, config, ranks.world_size).save()
+    ranks.wait_for_all()
+
+
+class _Clock:
+    """Samples per second over the last few seconds, so that a slow start is soon forgotten."""
+
+    def __init__(self, samples_per_step: int) -> None:
+        self._samples = samples_per_step
+        self._times = [time.monotonic()]
+
+    def tick(self) -> float:
+        now = time.monotonic()
+        self._times.append(now)
+        while len(self._times) > 2 and self._times[0] < now - SPEED_WINDOW_SECONDS:
+            self._times.pop(0)
+        return self._samples * (len(self._times) - 1) / max(1e-9, now - self._times[0])
