@@ -4,23 +4,23 @@ Exit codes: 0 done; 1 a bug of ours; 2 a mistake the user can mend (one line on 
 130 stopped with Ctrl-C; 141 whoever read stdout went away; 143 stopped with SIGTERM.
 """
 
+import io
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
+from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
 from orchestration.cli_options import (
     CONTEXT,
     Session,
     debug_option,
     example,
-    fail,
     json_option,
     recipe_options,
     root_option,
@@ -120,13 +120,14 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
 def inspect(path: str, sheet: str | None, as_json: bool) -> None:
     """Describe a dataset, step or run, with a contact sheet."""
     from orchestration import inspection, show
+    from orchestration.show_inspection import print_inspection
 
     with show.stdout_kept_clean(as_json):
         found = inspection.inspect(path, sheet)
     if as_json:
         show.print_json(found)
     else:
-        inspection.print_inspection(found)
+        print_inspection(found)
 
 
 @cli.command(epilog=example("openwit models"))
@@ -221,55 +222,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every way to fail ends here, in one line."""
     session = Session()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Text from the web may hold what no encoding takes; showing it escaped beats ending in an exception.
+            stream.reconfigure(errors="backslashreplace")
+    if shell := os.environ.get("_OPENWIT_COMPLETE"):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "openwit", "_OPENWIT_COMPLETE", shell)
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_terminate)
-        outcome: Any = cli.main(words or ["--help"], prog_name="openwit", standalone_mode=False, obj=session)
+        # Not cli.main: it takes any broken pipe or end of file for the user's own, a dead worker's too.
+        with cli.make_context("openwit", words or ["--help"], obj=session) as context:
+            outcome: Any = cli.invoke(context)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
-        return _wrong_command_line(error)
-    except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes any for Ctrl-D; ours come from a broken pipe
-            return _failed(error.__cause__, session.debug)
+        return wrong_command_line(error)
+    except KeyboardInterrupt:
         return fail("stopped; the same command goes on where this one ended", 130)
     except _Terminated:
         return fail("stopped by SIGTERM; the same command goes on where this one ended", 143)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        return fail(end.code, 1) if isinstance(end.code, str) else end.code or 0
     except Exception as error:
-        return _failed(error, session.debug)
-
-
-def _wrong_command_line(error: click.ClickException) -> int:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "openwit"
-    message = error.format_message().rstrip(".")
-    return fail(f"{message}; see {path} --help", 2)
-
-
-def _failed(error: Exception, debug: bool) -> int:
-    from pipeline.errors import UserError
-
-    if isinstance(error, BrokenPipeError) and _stdout_is_gone():
-        return 141
-    if debug:
-        traceback.print_exception(error)
-    if isinstance(error, UserError):
-        return fail(str(error), 2)
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return fail(f"{what[:300]} (this is a bug; run again with --debug and report it)", 1)
-
-
-def _stdout_is_gone() -> bool:
-    """Whether it is our stdout that broke, as in `openwit tasks | head -1`, and not a worker's pipe."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more at exit; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return True
-    return False
+        return failed(error, session.debug)
 
 
 if __name__ == "__main__":

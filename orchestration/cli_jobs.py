@@ -15,21 +15,20 @@ ADDRESS = "http://127.0.0.1:8265"
 )
 @click.argument("recipe")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change one value of the recipe.")
+@click.option("--insecure-cluster", is_flag=True, help="Send it even to a cluster that asks nobody for a token.")
 @address_option
 @root_option
 @json_option
 @debug_option
-def submit(recipe: str, sets: tuple[str, ...], address: str, root: str, as_json: bool) -> None:
+def submit(recipe: str, sets: tuple[str, ...], insecure_cluster: bool, address: str, root: str, as_json: bool) -> None:
     """Send a recipe to a cluster as a Ray Job.
 
     The token is read as Ray reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token.
     """
-    from orchestration import cluster, show
-    from orchestration.recipe import load
+    from orchestration import job_server, show
 
-    load(recipe, sets)  # a mistake in the recipe is told here, not in a job's log
     with show.stdout_kept_clean(as_json):
-        job = cluster.submit(recipe, sets, address=address, root=root)
+        job = job_server.submit(recipe, sets, address=address, root=root, insecure=insecure_cluster)
     if as_json:
         show.print_json(job)
     else:
@@ -47,10 +46,10 @@ def jobs() -> None:
 @debug_option
 def list_jobs(address: str, as_json: bool) -> None:
     """Every job the cluster remembers, newest first."""
-    from orchestration import cluster, show
+    from orchestration import job_server, show
 
     with show.stdout_kept_clean(as_json):
-        found = show.plain(cluster.jobs_list(address))
+        found = show.plain(job_server.jobs_list(address))
     if as_json:
         show.print_json(found)
     else:
@@ -65,10 +64,10 @@ def list_jobs(address: str, as_json: bool) -> None:
 @debug_option
 def status(job: str, address: str, as_json: bool) -> None:
     """One job: its state, and why it is in it."""
-    from orchestration import cluster, show
+    from orchestration import job_server, show
 
     with show.stdout_kept_clean(as_json):
-        found = show.plain(cluster.jobs_status(address, job))
+        found = show.plain(job_server.jobs_status(address, job))
     if as_json:
         show.print_json(found)
     else:
@@ -82,9 +81,9 @@ def status(job: str, address: str, as_json: bool) -> None:
 @debug_option
 def logs(job: str, follow: bool, address: str) -> int:
     """Print what a job has printed."""
-    from orchestration import cluster
+    from orchestration import job_server
 
-    return cluster.jobs_logs(address, job, follow=follow)
+    return job_server.jobs_logs(address, job, follow=follow)
 
 
 @jobs.command(epilog=example(f"openwit jobs stop JOB --address {ADDRESS}"))
@@ -94,10 +93,10 @@ def logs(job: str, follow: bool, address: str) -> int:
 @debug_option
 def stop(job: str, address: str, as_json: bool) -> None:
     """Stop a job; the same recipe submitted again goes on where it ended."""
-    from orchestration import cluster, show
+    from orchestration import job_server, show
 
     with show.stdout_kept_clean(as_json):
-        found = show.plain(cluster.jobs_stop(address, job))
+        found = show.plain(job_server.jobs_stop(address, job))
     if as_json:
         show.print_json(found)
     else:

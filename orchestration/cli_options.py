@@ -1,6 +1,5 @@
-"""What the commands share: options, how a mistake ends, and nothing heavier than click."""
+"""The options that commands share; nothing heavier than click is imported."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -73,10 +72,3 @@ def address_option(command: Command) -> Command:
         show_envvar=True,
         help="The cluster's dashboard, such as http://head:8265.",
     )(command)
-
-
-def fail(message: str, code: int) -> int:
-    """Print one line on stderr, whatever the message holds, and return the exit code."""
-    line = " ".join(message.split())
-    print("openwit: " + "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr, flush=True)
-    return code

@@ -5,15 +5,9 @@ An embedded Ray is started with a token that lives in this process only, without
 never joined. Nothing here remembers what is done: steps, work items and checkpoints do.
 """
 
-import fcntl
-import functools
-import json
 import logging
 import os
-import secrets
 import shutil
-import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.job_package import package_folders
+from orchestration.ray_surroundings import environment, given_token, own_sigterm, process_token, temporary_folder
 from orchestration.tail import Tail
 from pipeline import errors, storage
 from pipeline.errors import ConfigError, DataError, UserError
@@ -29,6 +24,8 @@ from training.config import TrainConfig
 OBJECT_STORE_BYTES = 1 << 30
 SECONDS_BETWEEN_LOOKS = 0.2
 MISTAKE = "mistake.json"
+
+NO_TOKEN = "the cluster wants its token; put it in RAY_AUTH_TOKEN, or the path of its file in RAY_AUTH_TOKEN_PATH"
 
 OnStep = Callable[[Mapping[str, Any]], None]
 
@@ -55,16 +52,18 @@ def _join(address: str) -> Iterator[None]:
     import ray
 
     if address.startswith(("http://", "https://")):
-        raise ConfigError(f"RAY_ADDRESS={address}: that is a dashboard; give host:port, or use `openwit submit --address`")
+        raise ConfigError(
+            f"RAY_ADDRESS={address}: that is a dashboard; give host:port, or use `openwit submit --address`"
+        )
     options: dict[str, Any] = {}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a job has brought its code already
         modules = [str(folder) for folder in package_folders()]
         options["runtime_env"] = {"py_modules": modules, "excludes": ["**/__pycache__", "**/.*"]}
     try:
-        with _own_sigterm():
+        with own_sigterm():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except ray.exceptions.AuthenticationError as error:
-        raise ConfigError(f"RAY_ADDRESS={address}: {_NO_TOKEN}") from error
+        raise ConfigError(f"RAY_ADDRESS={address}: {NO_TOKEN}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise DataError(f"RAY_ADDRESS={address}: no Ray there ({reason}); start it, or unset RAY_ADDRESS") from error
@@ -83,13 +82,13 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
         # A worker imports what this process imports, whether it is installed or a checkout.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(package_folders()[0].parent), os.environ.get("PYTHONPATH")])),
     }
-    if _given_token() is None and os.environ.get("RAY_AUTH_MODE", "token") == "token":
+    if given_token() is None and os.environ.get("RAY_AUTH_MODE", "token") == "token":
         # Left alone, Ray writes ~/.ray/auth_token readable by everyone; this token is never on a disk. The mode is left to
         # Ray, which reads it when it is imported and turns it on for an embedded cluster by itself.
-        added["RAY_AUTH_TOKEN"] = _process_token()
-    with _environment(added), _temporary_folder() as folder:
+        added["RAY_AUTH_TOKEN"] = process_token()
+    with environment(added), temporary_folder() as folder:
         try:
-            with _own_sigterm():
+            with own_sigterm():
                 ray.init(
                     address="local",
                     num_cpus=max(2, len(os.sched_getaffinity(0)), num_cpus or 0),
@@ -103,88 +102,6 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-@functools.cache
-def _process_token() -> str:
-    # One per process: Ray reads it once and keeps it.
-    return secrets.token_hex(32)
-
-
-def _given_token() -> str | None:
-    """The user's own token, from where Ray looks for it, in Ray's order."""
-    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(path) if path else Path.home() / ".ray" / "auth_token"
-    try:
-        return file.read_text("utf-8").strip() or None
-    except OSError as error:
-        if path:
-            raise ConfigError(f"RAY_AUTH_TOKEN_PATH={path}: cannot be read ({error.strerror}); correct it") from error
-        return None
-
-
-@contextmanager
-def _environment(added: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in {*added, "RAY_AUTH_MODE"}}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray's init puts its own SIGTERM handler in place of the command line's; put that back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[str]:
-    """A folder for Ray's sockets and logs, below /tmp because a socket's path has at most 107 bytes.
-
-    A process that was killed leaves its folder behind, without the lock that the living hold; those are swept here.
-    """
-    parent = Path("/tmp")
-    for left in parent.glob("openwit-ray-*"):
-        with _locked(left) as is_ours:
-            if is_ours:
-                shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="openwit-ray-", dir=parent))
-    with _locked(folder):
-        try:
-            yield str(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
 
 
 def train_on_ray(
@@ -248,13 +165,13 @@ def _fit(
     from ray.train.v2.api.config import LoggingConfig
 
     timing = {
-        "RAY_TRAIN_V2_ENABLED": "1",
         # DeepSpeed may compile an operator at first use: Ray's 60 s are too few.
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     }
+    quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="CRITICAL")}
     try:
-        with _environment(timing):
+        with environment(timing):
             TorchTrainer(
                 _rank,
                 train_loop_config=settings,
@@ -266,7 +183,7 @@ def _fit(
                     name="train",
                     storage_path=str(own),
                     failure_config=FailureConfig(max_failures=max_failures),
-                    logging_config=LoggingConfig(log_level="CRITICAL"),
+                    **quiet,
                 ),
             ).fit()
         outcome.append(None)
@@ -320,6 +237,46 @@ def _raise_failure(error: BaseException, max_failures: int) -> None:
     ) from error
 
 
-_NO_TOKEN = (
-    "the cluster wants its token; put it in RAY_AUTH_TOKEN, or its file's path in RAY_AUTH_TOKEN_PATH"
-)
+def job_client(address: str, headers: dict[str, str]) -> Any:
+    """Ray's JobSubmissionClient for the dashboard at `address`, with exactly these headers."""
+    from ray.job_submission import JobSubmissionClient
+
+    if not address.startswith(("http://", "https://")):
+        raise ConfigError(f"--address {address}: not of the form http://host:8265")
+    logging.getLogger("ray.dashboard").setLevel(logging.ERROR)
+    # Ray would let these two override the address that was given.
+    with environment({"RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}):
+        return JobSubmissionClient(address, headers=headers)
+
+
+class RefusedError(ConfigError):
+    """A cluster wants a token, or another one."""
+
+
+class UnreachableError(DataError):
+    """Nobody answers at a cluster's address."""
+
+
+@contextmanager
+def one_line(address: str, job: str = "") -> Iterator[None]:
+    """Errors of Ray's job client as one line each."""
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except AuthenticationError as error:
+        wrong = f"the cluster refuses this token; {NO_TOKEN.split('; ')[1]}"
+        raise RefusedError(f"{address}: {NO_TOKEN if given_token() is None else wrong}") from error
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # those of requests are OSErrors
+        if isinstance(error, OSError) and getattr(error, "response", None) is None:
+            raise UnreachableError(
+                f"{address}: nobody answers; is the cluster up, and is that the address of its dashboard?"
+            ) from error
+        text = " ".join(str(error).split())
+        if job and ("404" in text or "does not exist" in text):
+            raise DataError(f"{job}: no such job at {address}; `openwit jobs list` shows them") from error
+        if "already exists" in text:
+            raise DataError(f"{address}: somebody has just sent the same job; `openwit jobs list` shows it") from error
+        raise DataError(f"{address}: no answer of a Ray job server ({text[-200:]}); check the address") from error

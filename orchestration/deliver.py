@@ -20,10 +20,10 @@ from typing import Any
 
 from orchestration import journal, tracking
 from pipeline import storage
-from pipeline.errors import DataError
 
 CURSOR = "delivery.json"
 EXPERIMENT = "openwit"
+_MENU = "workflowType=machine_learning"
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,12 @@ class Delivery:
     def complete(self) -> bool:
         return self.waiting == 0
 
-    def page(self, run: str) -> str | None:
-        """The run's place in the MLflow UI, to put behind the server's address."""
-        return f"/#/experiments/{self.experiment_id}/runs/{self.runs[run]}" if run in self.runs else None
+    def page(self, run: str, tab: str = "") -> str | None:
+        """The run's place in MLflow's pages, behind the server's address; `tab` such as "artifacts/report.html"."""
+        if run not in self.runs:
+            return None
+        # Without the query MLflow 3.17 shows the menu for language agents.
+        return f"/#/experiments/{self.experiment_id}/runs/{'/'.join(filter(None, (self.runs[run], tab)))}?{_MENU}"
 
 
 def default_uri(root: str) -> str:
@@ -53,59 +56,66 @@ def default_uri(root: str) -> str:
 
 
 def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
-    """Deliver what waits in the journal. Never raises for the tracker's sake: `problem` says why events still wait."""
-    path = Path(journal_path).resolve()
-    root = path.parents[2]
-    target = _Target(
-        tracking_uri or default_uri(str(root)), experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    )
-    with _alone(path.with_name(".delivery.lock")) as alone:
+    """Deliver what waits in the journal. Never raises for the tracker's sake: `problem` says why events still wait.
+
+    Without `tracking_uri` and `experiment`: MLFLOW_TRACKING_URI or SQLite in the root, and the experiment that the run's
+    courier named, else MLFLOW_EXPERIMENT_NAME or "openwit".
+    """
+    target = _target(journal_path, tracking_uri, experiment)
+    with _alone(target.path.with_name(".delivery.lock")) as alone:
         if not alone:
-            return _standing(path, target, "another process is delivering this run")
+            return _standing(target, "another process is delivering this run")
         try:
-            return _Pass(path, root, target).run()
+            return _Pass(target).run()
         except tracking.AwayError as error:
-            return _standing(path, target, str(error))
+            return _standing(target, str(error))
 
 
 def deliver_all(root: str, tracking_uri: str | None = None, experiment: str | None = None) -> list[Delivery]:
     """Deliver every journal of `root` that has waiting events, the oldest first."""
-    uri = tracking_uri or default_uri(root)
-    every = [path for path in journal.journals(root) if standing(path, uri, experiment).waiting]
-    return [deliver(path, uri, experiment) for path in every]
-
-
-def deliver_run(run_folder: str) -> Delivery:
-    """Deliver the run in `run_folder` now. Raises DataError where it holds no journal or the tracker is still away."""
-    path = Path(run_folder) / journal.NAME
-    if not path.exists():
-        raise DataError(f"{run_folder}: no {journal.NAME}, so no run; give a folder <root>/runs/<run id>")
-    delivery = deliver(path)
-    if delivery.problem:
-        raise DataError(f"{run_folder}: {delivery.waiting} events still wait ({delivery.problem}); try again later")
-    return delivery
+    waiting = [path for path in journal.journals(root) if standing(path, tracking_uri, experiment).waiting]
+    return [deliver(path, tracking_uri, experiment) for path in waiting]
 
 
 def standing(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
     """What is known here of a journal's delivery, without asking the tracker (and without importing mlflow)."""
-    path = Path(journal_path).resolve()
-    uri = tracking_uri or default_uri(str(path.parents[2]))
-    return _standing(path, _Target(uri, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT), None)
+    return _standing(_target(journal_path, tracking_uri, experiment), None)
 
 
 @dataclass(frozen=True)
 class _Target:
+    """A journal and where it goes."""
+
+    path: Path
     uri: str
     experiment: str
 
     @property
-    def name(self) -> str:
-        """The address without a password, and the experiment."""
-        return f"{re.sub(r'//[^/@]*@', '//', self.uri)} {self.experiment}"
+    def root(self) -> Path:
+        return self.path.parents[2]
+
+    @property
+    def store(self) -> str:
+        """The address without a password, as the key of its cursor."""
+        return re.sub(r"//[^/@]*@", "//", self.uri)
+
+
+def _target(journal_path: Path, tracking_uri: str | None, experiment: str | None) -> _Target:
+    path = Path(journal_path).resolve()
+    named = experiment or _known(path).get("experiment") or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    return _Target(path, tracking_uri or default_uri(str(path.parents[2])), named)
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """{"experiment": name, "stores": {address: cursor}} beside the journal, or nothing yet."""
+    file = path.with_name(CURSOR)
+    return dict(json.loads(file.read_bytes())) if file.exists() else {}
 
 
 @dataclass
 class _Cursor:
+    """How far one store has the journal: the last event, the byte after it, and the runs it made of the local keys."""
+
     experiment_id: str | None = None
     sequence: int = 0
     offset: int = 0
@@ -113,19 +123,17 @@ class _Cursor:
     refused: list[str] = field(default_factory=list)
 
     @staticmethod
-    def load(path: Path, target: _Target) -> "_Cursor":
-        file = path.with_name(CURSOR)
-        return _Cursor(**json.loads(file.read_bytes()).get(target.name, {})) if file.exists() else _Cursor()
+    def load(target: _Target) -> "_Cursor":
+        return _Cursor(**_known(target.path).get("stores", {}).get(target.store, {}))
 
-    def save(self, path: Path, target: _Target) -> None:
-        file = path.with_name(CURSOR)
-        every = json.loads(file.read_bytes()) if file.exists() else {}
-        storage.write_json(str(file), every | {target.name: vars(self)})
+    def save(self, target: _Target) -> None:
+        stores = _known(target.path).get("stores", {}) | {target.store: vars(self)}
+        storage.write_json(str(target.path.with_name(CURSOR)), {"experiment": target.experiment, "stores": stores})
 
 
-def _standing(path: Path, target: _Target, problem: str | None, delivered: int = 0) -> Delivery:
-    cursor = _Cursor.load(path, target)
-    last = journal.last_event(path)
+def _standing(target: _Target, problem: str | None, delivered: int = 0) -> Delivery:
+    cursor = _Cursor.load(target)
+    last = journal.last_event(target.path)
     waiting = max(0, (last.sequence if last else 0) - cursor.sequence)
     return Delivery(delivered, waiting, tuple(cursor.refused), problem, cursor.experiment_id, cursor.runs)
 
@@ -133,10 +141,10 @@ def _standing(path: Path, target: _Target, problem: str | None, delivered: int =
 class _Pass:
     """One walk over the undelivered events; numbers are gathered into batches, everything else is done at once."""
 
-    def __init__(self, path: Path, root: Path, target: _Target) -> None:
-        self.path, self.root, self.target = path, root, target
-        self.run_id = path.parent.name
-        self.cursor = _Cursor.load(path, target)
+    def __init__(self, target: _Target) -> None:
+        self.target, self.path, self.root = target, target.path, target.root
+        self.run_id = self.path.parent.name
+        self.cursor = _Cursor.load(target)
         self.points: dict[str, list[tracking.Point]] = {}
 
     def run(self) -> Delivery:
@@ -170,8 +178,8 @@ class _Pass:
             self._advance(waiting)
         if self.cursor.sequence > before:
             self._tell_the_store()
-        self.cursor.save(self.path, self.target)
-        return _standing(self.path, self.target, None, self.cursor.sequence - before)
+        self.cursor.save(self.target)
+        return _standing(self.target, None, self.cursor.sequence - before)
 
     def _believe_the_store(self) -> None:
         """Take the cursor from the parent run's tag: a database that was removed or restored knows what it holds."""
@@ -189,7 +197,7 @@ class _Pass:
         told = json.loads(tags.get(tracking.DELIVERED, "{}"))
         if told.get("sequence") != self.cursor.sequence or known != self.cursor.runs.get(self.root_key):
             runs = told.get("runs", {}) | ({self.root_key: known} if known else {})
-            self.cursor = _Cursor(sequence=told.get("sequence", 0), runs=runs, refused=told.get("refused", []))
+            self.cursor = _Cursor(sequence=told.get("sequence", 0), runs=runs)
         self.cursor.experiment_id = self.tracker.experiment_id
 
     def _tell_the_store(self) -> None:
@@ -198,7 +206,7 @@ class _Pass:
 
     def _advance(self, event: journal.Event) -> None:
         self.cursor.sequence, self.cursor.offset = event.sequence, event.end_offset
-        self.cursor.save(self.path, self.target)
+        self.cursor.save(self.target)
 
     def _flush(self) -> None:
         for run, points in self.points.items():
@@ -281,13 +289,14 @@ class Courier:
         experiment: str | None = None,
         every_seconds: float = 5.0,
     ) -> None:
-        self._path, self._uri, self._experiment = Path(journal_path), tracking_uri, experiment
+        self._target = _target(journal_path, tracking_uri, experiment)
         self._every_seconds = every_seconds
         self._stopping = threading.Event()
         self._last = Delivery(0, 0)
         self._thread = threading.Thread(target=self._work, name="openwit-courier", daemon=True)
 
     def start(self) -> "Courier":
+        _Cursor.load(self._target).save(self._target)  # so that a later `deliver` goes to the same experiment
         self._thread.start()
         return self
 
@@ -295,7 +304,7 @@ class Courier:
         """One last try, for at most `timeout_seconds`; `waiting` counts the events a later `deliver` will bring."""
         self._stopping.set()
         self._thread.join(timeout_seconds)
-        now = standing(self._path, self._uri, self._experiment)
+        now = _standing(self._target, None)
         problem = (
             f"the tracker did not answer within {timeout_seconds:g} s"
             if self._thread.is_alive()
@@ -307,9 +316,9 @@ class Courier:
         stopping = False
         while not stopping:
             stopping = self._stopping.wait(self._every_seconds)
-            os.utime(self._path)  # a sign of life for other machines (journal.end_stale_runs)
+            os.utime(self._target.path)  # a sign of life for other machines (journal.end_stale_runs)
             try:
-                self._last = deliver(self._path, self._uri, self._experiment)
+                self._last = deliver(self._target.path, self._target.uri, self._target.experiment)
             except Exception as error:
                 # The thread outlives any fault of ours too: the journal keeps everything, and stop() tells.
                 self._last = Delivery(0, 0, problem=f"{type(error).__name__}: {error}")

@@ -8,18 +8,17 @@ without CVE-2026-53995.
 import os
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from rich.text import Text
 
 from orchestration import show
+from orchestration.reachable import answers, host_and_port, without_password
 from orchestration.root import require_writable
 from pipeline.errors import ConfigError
 
@@ -43,7 +42,6 @@ MINIMUM: Mapping[str, tuple[int, ...]] = {
 
 MIN_MEMORY_BYTES = 8 * 2**30
 MIN_FREE_BYTES = 5 * 2**30
-CONNECT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -215,38 +213,13 @@ def _servers(environment: Mapping[str, str]) -> Iterator[Check]:
         value = environment.get(variable)
         if not value:
             continue
-        host, port = _host_and_port(value)
+        host, port = host_and_port(value)
         if host is None:
-            yield Check(variable, "ok", _without_password(value))
-        elif _answers(host, port):
-            yield Check(variable, "ok", f"{_without_password(value)} answers")
+            yield Check(variable, "ok", without_password(value))
+        elif answers(host, port):
+            yield Check(variable, "ok", f"{without_password(value)} answers")
         else:
-            yield Check(variable, "warn", f"{_without_password(value)} does not answer", effect)
-
-
-def _host_and_port(address: str) -> tuple[str | None, int]:
-    """(None, 0) for an address that is no server: "auto", "local", "sqlite:///...", a folder."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    if parts.scheme not in ("", "http", "https", "ray") or ("://" not in address and ":" not in address):
-        return None, 0
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    return parts.hostname, port or {"https": 443, "http": 80, "ray": 10001}.get(parts.scheme, 6379)
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return address.replace(f"{parts.netloc.rsplit('@', 1)[0]}@", "***@", 1) if "@" in parts.netloc else address
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
-            return True
-    except OSError:
-        return False
+            yield Check(variable, "warn", f"{without_password(value)} does not answer", effect)
 
 
 def _pickle(environment: Mapping[str, str]) -> Check:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.delivery import Courier, Delivery
+from orchestration.deliver import Courier, Delivery
 from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
 from orchestration.memory import PeakMemory
 from orchestration.narrator import Narrator
@@ -112,7 +112,8 @@ def run(
         journal = stack.enter_context(Journal(root, new_run_id(recipe.name)))
         courier = Courier(journal.path, experiment=recipe.track.experiment).start()
         narrator = Narrator(journal, recipe, root)
-        work = _Work(recipe, root, progress, narrator, executor or os.environ.get("OPENWIT_EXECUTOR", "ray"), stack)
+        kind = executor or os.environ.get("OPENWIT_EXECUTOR", "ray")
+        work = _Work(recipe, root, progress, narrator, journal.run_id, kind, stack)
         try:
             states = _do(steps, root, work, narrator, progress)
             narrator.finished(work.records, memory.peak_bytes)
@@ -204,12 +205,14 @@ class _Work:
         root: str,
         progress: Progress,
         narrator: Narrator,
+        run_id: str,
         executor: str,
         stack: contextlib.ExitStack,
     ) -> None:
         if executor not in ("ray", "in-process"):
             raise ConfigError(f"OPENWIT_EXECUTOR: {executor!r} is no executor; use ray or in-process")
         self.progress = progress
+        self.run_id = run_id
         self.records: dict[str, StepRecord] = {}
         self._recipe, self._root, self._narrator, self._stack = recipe, root, narrator, stack
         self._in_process = executor == "in-process"

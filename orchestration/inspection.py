@@ -7,7 +7,7 @@ set beside what was counted.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from orchestration import journal, show
 from orchestration.contact_sheet import contact_sheet
+from orchestration.planted import planted_equals_counted, planted_for, recovered_of
 from orchestration.step import read_record
 from pipeline import storage
 from pipeline.errors import DataError
@@ -129,7 +130,7 @@ def _dataset(path: str, sheet: str | None, pictures: bool) -> Inspection:
         tars = [storage.join(path, shard.tar) for shard in measured]
         storage.write_bytes(target, _sheet(manifest, tars, tables))
     if planted:
-        recovered = _recovered(path, manifest, planted)
+        recovered = recovered_of(path, manifest, planted)
     equal = planted_equals_counted(planted, counts, recovered) if planted else None
     return Inspection("dataset", path, facts, counts, planted, recovered, equal, contact_sheet=target)
 
@@ -159,58 +160,6 @@ def _sheet(manifest: Manifest, tars: Sequence[str], tables: Sequence[pa.Table]) 
             row = table.slice(place, 1).to_pylist()[0]
             items.append((read_image(tar, row["image_offset"], row["image_bytes"]), row["caption"]))
     return contact_sheet(items, title=f"{manifest.rows:,} pairs, dataset {manifest.id[:12]}")
-
-
-def planted_for(path: str) -> dict[str, Any] | None:
-    """What the demo web's builder planted in the web that the dataset at `path` comes from; None where that is not known.
-
-    Found by lineage: the step's inputs, their inputs, and so on, among the steps beside it.
-    """
-    record = read_record(path)
-    if record is None:
-        return None
-    root = path.rpartition("/")[0]
-    folders = [storage.join(root, name) for name in storage.list_names(root)]
-    beside = [step for step in map(read_record, folders) if step is not None]
-    waiting, seen = [record], set()
-    while waiting:
-        inputs = set(waiting.pop().inputs.items()) - seen
-        seen |= inputs
-        made = [step for step in beside if (step.name, step.output_id) in inputs]
-        for step in made:
-            planted = storage.join(step.path, "planted.json")
-            if storage.exists(planted):
-                return dict(storage.read_json(planted))
-        waiting += made
-    return None
-
-
-def _recovered(path: str, manifest: Manifest, planted: Mapping[str, Any]) -> dict[str, int]:
-    """Trouble that curation got over: told by the manifest's telemetry, else counted in the samples' `repairs`."""
-    repairs: Counter[str] = Counter()
-    wanted = planted.get("recovered", {})
-    if set(wanted) - set(manifest.telemetry):
-        for shard in manifest.shards:
-            for row in read_index(path, shard, ["repairs"]).column("repairs").to_pylist():
-                repairs.update(row or ())
-    return {name: int(manifest.telemetry.get(name, repairs[name])) for name in wanted}
-
-
-def comparisons(
-    planted: Mapping[str, Any], counts: Mapping[str, Any], recovered: Mapping[str, int]
-) -> Iterator[tuple[str, int, int]]:
-    """(what, planted, counted) for everything that was planted."""
-    for phase, units in planted.items():
-        if phase == "recovered":
-            yield from ((f"recovered {name}", number, recovered.get(name, 0)) for name, number in units.items())
-            continue
-        for unit, reasons in units.items():
-            counted = counts.get(phase, {}).get(unit, {}).get("reasons", {})
-            yield from ((f"{phase} {unit} {name}", number, counted.get(name, 0)) for name, number in reasons.items())
-
-
-def planted_equals_counted(planted: Mapping[str, Any], counts: Mapping[str, Any], recovered: Mapping[str, int]) -> bool:
-    return all(wanted == counted for _, wanted, counted in comparisons(planted, counts, recovered))
 
 
 def _phase(path: str) -> Inspection:
@@ -249,56 +198,6 @@ def _run(path: str) -> Inspection:
     file = Path(path) / journal.NAME
     kinds = Counter(event.kind for event in journal.read(file))
     last = journal.last_event(file)
-    facts = {"events": sum(kinds.values()), **dict(sorted(kinds.items())), "last": last.kind if last else "none"}
+    facts: dict[str, Any] = {"events": sum(kinds.values()), "last": last.kind if last else "none"}
+    facts |= {str(kind): number for kind, number in sorted(kinds.items())}
     return Inspection("run", path, facts)
-
-
-def _holds(part: Inspection) -> str:
-    facts = part.facts
-    rows = facts.get("rows", facts.get("kept_rows"))
-    words = [f"{rows:,} rows" if rows is not None else "", f"{len(part.scores)} scores" if part.scores else ""]
-    return ", ".join(word for word in words if word) or part.kind
-
-
-def print_inspection(found: Inspection) -> None:
-    """As tables, parts below their root."""
-    sizes = {"bytes": show.bytes_text(found.facts["bytes"])} if "bytes" in found.facts else {}
-    show.facts({"kind": found.kind, "folder": found.path, **found.facts, **sizes})
-    if found.counts:
-        print()
-        show.funnel_table(found.counts, found.planted or None)
-    if found.planted_equal is not None:
-        print()
-        rows = list(comparisons(found.planted, found.counts, found.recovered))
-        repaired = [row for row in rows if row[0].startswith("recovered ")]
-        if repaired:
-            show.rows(["got over", "planted", "counted"], [(name.split(" ", 1)[1], *rest) for name, *rest in repaired])
-        wrong = sum(wanted != counted for _, wanted, counted in rows)
-        print(
-            f"planted = counted for all {len(rows)} kinds" if not wrong else f"planted and counted DIFFER for {wrong}"
-        )
-    if found.scores:
-        print()
-        show.score_table(found.scores)
-    if found.parts:
-        print()
-        headings = ("step", "seconds", "id", "holds", "folder")
-        lines = [
-            (
-                part.facts["step"],
-                part.facts["seconds"],
-                part.facts["id"][:12],
-                _holds(part),
-                part.path.rpartition("/")[2],
-            )
-            for part in found.parts
-        ]
-        show.rows(headings, lines)
-        # A dataset tells the drop reasons of every phase before it.
-        datasets = any(part.kind == "dataset" for part in found.parts)
-        for part in found.parts:
-            if part.kind in ("dataset", "scores") or (part.kind == "phase" and not datasets):
-                print()
-                print_inspection(part)
-    if found.contact_sheet:
-        print(f"\ncontact sheet: {found.contact_sheet}")

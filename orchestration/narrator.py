@@ -6,14 +6,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from orchestration.journal import Journal
+from orchestration.journal import Journal, Status
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
-from pipeline import storage
+from pipeline import __version__, storage
 
 
 class Narrator:
@@ -25,7 +24,7 @@ class Narrator:
         self._told_step = 0
         tags = {
             "openwit.recipe": recipe.name,
-            "openwit.version": version("openwit"),
+            "openwit.version": __version__,
             "openwit.reproduce": reproduce_command(),
             **commit_tags(),
         }
@@ -117,7 +116,7 @@ class Narrator:
 
     def failed(self, error: BaseException) -> None:
         """End everything that is open, saying why."""
-        status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+        status: Status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
         for run in self._journal.open_runs:
             self._journal.tags(run, {"openwit.error": f"{type(error).__name__}: {error}"[:500]})
         self._journal.end_open_runs(status)

@@ -7,6 +7,7 @@ matplotlib is imported when a picture is drawn, never before, and without pyplot
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -21,7 +22,7 @@ class Colour:
     GRID = "#dedbd2"
     PAPER = "#fdfcf9"
     ACCENT = "#0d7268"
-    DROP = "#c0492b"
+    DROP = "#b8432a"
     GOLD = "#b7791f"
     BLUE = "#2f5d9b"
     PLUM = "#7d4a8d"
@@ -34,7 +35,7 @@ SERIES = (Colour.ACCENT, Colour.DROP, Colour.BLUE, Colour.GOLD, Colour.PLUM, Col
 WIDTH_INCHES = 5.2
 """Of every plot that stands in a grid, so that letters on one page have one size."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine measures text alike
     "font.size": 9.0,
     "text.color": Colour.INK,
@@ -88,7 +89,7 @@ class Plot:
         text = re.sub(r"<style.*?</style>|<metadata.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
         # Two pictures on one page may not share an id.
         text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{self.name}-", text)
-        text = re.sub(r"font: ?(?:\w+ )?([\d.]+)px [^;\"]+", r"font-size: \1px", text)
+        text = re.sub(r"font-family: [^;\"]+;? ?", "", re.sub(r"font: ?([\d.]+)px [^;\"]+", r"font-size: \1px", text))
         for colour, variable in VARIABLES.items():
             text = text.replace(colour, f"var({variable})")
         view_box = re.search(r'viewBox="([\d. ]+)"', text)
@@ -111,5 +112,8 @@ class Plot:
         with rc_context(STYLE):
             figure = Figure(figsize=(self.width_inches, self.height_inches))
             self.draw(figure)
-            figure.savefig(sink, format=form, dpi=dots_per_inch, facecolor=ground, metadata=metadata)
+            with warnings.catch_warnings():
+                # A label in a script that the font lacks: right in a browser, boxes in the PNG, no reason to stop.
+                warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+                figure.savefig(sink, format=form, dpi=dots_per_inch, facecolor=ground, metadata=metadata)
         return sink.getvalue()

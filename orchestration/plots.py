@@ -106,7 +106,7 @@ def balance_curve(balance: Balance) -> Plot:
             )
         axes.set_yscale("symlog", linthresh=1)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_ylim(0, 3 * max(1, *before, *after))
+        axes.set_ylim(0, 3 * max([1, *before, *after]))
         axes.set_xlabel("query, most frequent first")
         axes.set_ylabel("pairs")
         axes.margins(x=0.01)

@@ -146,20 +146,20 @@ def template_spread(templates: Mapping[str, Mapping[str, float]]) -> Plot:
 
 
 def _cells(figure: Any, strength: np.ndarray, texts: Sequence[Sequence[str]], written: bool) -> Any:
-    """A heat map of rectangles whose opacity is `strength` in 0..1: one colour, so it works on any ground."""
+    """A heat map of rectangles: the stronger in 0..1, the more opaque; one colour, so it works on any ground."""
     from matplotlib.patches import Rectangle
 
     axes = figure.add_subplot()
     height, width = strength.shape
     for y in range(height):
         for x in range(width):
-            alpha = float(np.clip(strength[y, x], 0, 1))
+            alpha = float(np.clip(strength[y, x], 0, 1)) ** 1.6  # spreads the upper half, where scores lie
             if alpha > 0.003:
                 axes.add_patch(
                     Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, color=Colour.ACCENT, alpha=alpha, linewidth=0)
                 )
             if written and texts[y][x]:
-                colour = Colour.PAPER if alpha > 0.55 else Colour.INK
+                colour = Colour.PAPER if alpha > 0.68 else Colour.INK
                 axes.text(x, y, texts[y][x], ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)

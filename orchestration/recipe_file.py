@@ -95,7 +95,7 @@ def _find(name: str, folder: Path, asked_by: str | None) -> Path:
         return SHIPPED / f"{name}.yaml"
     if asked_by is None and Path(name).is_file():
         raise ConfigError(f"{where}unknown recipe; to use the file of this name give its path: ./{_plain(name)}")
-    nearest = difflib.get_close_matches(name, known, n=len(known), cutoff=0.5)
+    nearest = difflib.get_close_matches(name, known, n=len(known), cutoff=0.6)
     ordered = [*nearest, *(other for other in known if other not in nearest)]
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     raise ConfigError(f"{where}unknown recipe; {hint}known: {_listed(ordered)}; or give the path of a .yaml file")

@@ -79,7 +79,9 @@ def confusions(report: Report) -> list[Confusion]:
 def robustness(report: Report) -> list[Robustness]:
     found = []
     for task, values in report.curves.items():
-        curves = {name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)}
+        curves: dict[str, Sequence[float]] = {
+            name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)
+        }
         found.append(Robustness(f"{task}, zero shot", curves, values.get("clean")))
     return found
 

@@ -39,10 +39,15 @@ class PlannedStep(Protocol):
     def why(self) -> str: ...
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the command line decides how a command ends, not rich
+
+
 def console() -> Console:
     """stdout as it is now (tests and --json replace it)."""
     terminal = sys.stdout.isatty()
-    return Console(
+    return _Console(
         file=sys.stdout, width=None if terminal else LOG_WIDTH, soft_wrap=not terminal, highlight=False, markup=False
     )
 

@@ -245,7 +245,7 @@ def _report(recipe: Recipe, inputs: tuple[str, ...]) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.gather import write_report
 
-        identity = write_report(recipe, context.records, folder)
+        identity = write_report(recipe, context.records, context.run_id, folder)
         return Made(identity, {})
 
     config: Mapping[str, Any] = {"name": recipe.name, "description": recipe.description}

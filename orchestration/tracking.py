@@ -8,6 +8,7 @@ step and value it has. mlflow takes seconds and some 150 MB to import, so it is 
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ _ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "DO_NOT_TRACK": "true",
 }
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the pages for training, not for agents
 _REFUSALS = (
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -97,7 +99,7 @@ class Tracker:
 
         if (found := self._client.get_experiment_by_name(name)) is None:
             try:
-                return str(self._client.create_experiment(name, artifact_location=location))
+                return str(self._client.create_experiment(name, location, _EXPERIMENT_TAGS))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -220,6 +222,7 @@ class Tracker:
                 model_type="checkpoint",
             )
             self._client.log_model_artifacts(model.model_id, str(folder))
+            self._describe(model, mlflow_id)
             if event["metrics"]:
                 name, digest = event["dataset"] or (None, None)
                 about = {"model_id": model.model_id, "run_id": mlflow_id, "dataset_name": name}
@@ -240,6 +243,19 @@ class Tracker:
     def _find_model(self, key: str) -> Any:
         found = self._client.search_logged_models([self.experiment_id], f"tags.`{MODEL_KEY}` = '{key}'", max_results=1)
         return found[0] if found else None
+
+    def _describe(self, model: Any, mlflow_id: str) -> None:
+        """The MLmodel file that MLflow's version page reads (JSON is YAML), with no flavour it would unpickle."""
+        about = {
+            "model_id": model.model_id,
+            "run_id": mlflow_id,
+            "artifact_path": model.artifact_location,
+            "flavors": {},
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "MLmodel"
+            path.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+            self._client.log_model_artifact(model.model_id, str(path))
 
     def _register(self, name: str, model: Any, mlflow_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.exceptions import MlflowException

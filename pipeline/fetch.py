@@ -110,7 +110,7 @@ def _picture(header: dict[str, Any], answer: Fetched) -> dict[str, Any]:
     try:
         facts, blobs = shared("pipeline.picture:process").call(header, answer.body)
     except SandboxDied as death:
-        return {"reason": death.reason, "evidence": f"sha256 {storage.sha256(answer.body)}"}
+        return {"reason": death.reason, "evidence": f"{death.detail}, sha256 {storage.sha256(answer.body)}"}
     if "reason" in facts:
         return facts
     image, small, thumbnail = blobs

@@ -4,6 +4,7 @@ Ray only schedules. An item whose worker dies is tried again by Ray a few times;
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import ray
 
@@ -25,7 +26,7 @@ class OnRay:
         Raises: whatever `function` raised (a UserError stays one); DataError when an item's worker died every time.
         """
         # max_retries covers dead workers and nodes only; an exception of ours is an answer and is not tried again.
-        task = ray.remote(num_cpus=self.cpus_per_item, max_retries=self.retries)(_call)
+        task: Any = ray.remote(num_cpus=self.cpus_per_item, max_retries=self.retries)(_call)
         limit = self.in_flight or max(4, 2 * int(ray.cluster_resources().get("CPU", 1) / self.cpus_per_item))
         function_ref = ray.put(function)
         waiting = iter(enumerate(items))

@@ -2,16 +2,16 @@
 
 import functools
 import io
+import os
 from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
+from img2dataset.resizer import Resizer  # noqa: E402 - after the line above; at import, because a sandbox allows no more later
 
 
 @functools.cache
 def _resizer(image_size: int, mode: str, only_if_bigger: bool, format: str, quality: int) -> Any:
-    import os
-
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
-    from img2dataset.resizer import Resizer
-
     return Resizer(image_size, mode, only_if_bigger, encode_format=format, encode_quality=quality)
 
 

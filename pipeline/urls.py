@@ -23,8 +23,9 @@ class UnusableURLError(ValueError):
 
 def canonical(url: str, base: str | None = None) -> str:
     """The one form of `url`, taken relative to `base`. Raises UnusableURLError."""
-    text = url.encode("utf-8", "replace").decode().strip("".join(map(chr, range(33))))
-    text = re.sub(r"[\t\r\n]", "", text)
+    text = re.sub(r"[\t\r\n]", "", url.strip("".join(map(chr, range(33)))))
+    # Lone surrogates are no text, but for U+DC80-DCFF: so raw bytes of a Location header come to us.
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
     text = re.sub(r"^[^?#]*", lambda head: _slashes(head[0]), text)
     if base is not None:
         try:
@@ -104,7 +105,7 @@ def _refuse(why: str) -> str:
 
 
 def _encode(text: str, safe: str) -> str:
-    return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe=safe))
+    return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe=safe, errors="surrogateescape"))
 
 
 def _without_dots(path: str) -> str:

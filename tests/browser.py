@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 # Console messages of the MLflow 3.17 pages themselves that are no fault of a run: (part of the text, why it is harmless).
-HARMLESS: tuple[tuple[str, str], ...] = ()
+HARMLESS: tuple[tuple[str, str], ...] = (
+    ("/ajax-api/2.0/mlflow/users/current", "the page asks who is logged in; a server without passwords answers 404"),
+    ("ResizeObserver loop completed with undelivered notifications", "Chromium says that a chart was laid out twice"),
+)
 
 
 class Page:
@@ -52,8 +55,23 @@ class Page:
             except WebDriverException:
                 pass
             if time.monotonic() > until:
-                raise AssertionError(f"{self.driver.current_url}: {failure} within {seconds:g} s; errors: {self.errors()}")
+                raise AssertionError(
+                    f"{self.driver.current_url}: {failure} within {seconds:g} s; errors: {self.errors()}"
+                )
             time.sleep(0.1)
+
+    def go(self, url: str) -> None:
+        self.console()  # what the last page said is kept
+        self.driver.get(url)
+
+    @contextmanager
+    def inside(self, selector: str) -> Iterator[None]:
+        """Within the frame that fits the selector; console messages are the whole page's either way."""
+        self.driver.switch_to.frame(self.wait_for(selector))
+        try:
+            yield
+        finally:
+            self.driver.switch_to.default_content()
 
     def script(self, code: str) -> Any:
         return self.driver.execute_script(code)

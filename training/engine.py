@@ -114,13 +114,18 @@ class Engine:
         """Clip logit_scale at ln 100, in the optimizer's own copy too: a clamp in the forward pass would stick there."""
         if float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
             return
+        from deepspeed.utils import safe_get_local_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
+
         limit = torch.full_like(self._logit_scale, MAX_LOGIT_SCALE)
         with torch.no_grad():
             self._logit_scale.copy_(limit)
-        if self._stage > 0:
-            from deepspeed.utils import safe_set_full_fp32_param
-
-            safe_set_full_fp32_param(self._logit_scale, limit)
+            if self._stage == 3:
+                # By parts, because DeepSpeed's "full" setter fails on the ranks that hold none of a one-element tensor.
+                part = safe_get_local_fp32_param(self._logit_scale)
+                safe_set_local_fp32_param(self._logit_scale, torch.full_like(part, MAX_LOGIT_SCALE))
+                self._logit_scale.ds_tensor.fill_(MAX_LOGIT_SCALE)  # type: ignore[attr-defined]  # DeepSpeed sets it
+            elif self._stage > 0:
+                safe_set_full_fp32_param(self._logit_scale, limit)
 
     def weights(self) -> dict[str, Tensor]:
         """The whole model's parameters by name, on the CPU, for the first rank; empty on the others."""

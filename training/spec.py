@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from training.models.clip import CLIP
 
+Stem = Literal["patch", "convolutions"]
 Activation = Literal["quick_gelu", "gelu"]
 
 
@@ -26,6 +27,7 @@ class ImageTower:
     width: int
     layers: int
     heads: int
+    stem: Stem = "patch"
 
     @property
     def tokens(self) -> int:

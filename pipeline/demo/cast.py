@@ -4,6 +4,7 @@ A fate is "kept", "glut" (balancing decides), "page:REASON" for pairs on pages t
 Each pair that falls has one reason to fall and no second one, so that what curation counts can equal what was planted.
 """
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -24,8 +25,9 @@ from pipeline.demo.casting import (
 )
 from pipeline.demo.config import TRAIN_DIGITS, DemoWebConfig
 from pipeline.demo.copies import leak, plant_copies
-from pipeline.demo.digits import digit_caption, digit_pictures, render_digit
-from pipeline.demo.scenes import caption, render, scene_list
+from pipeline.demo.crowd import Look
+from pipeline.demo.digits import Digit, digit_caption, digit_pictures, render_digit
+from pipeline.demo.scenes import Scene, caption, render, scene_list
 from pipeline.errors import ConfigError
 from pipeline.ledger import Progress, silent
 
@@ -40,11 +42,9 @@ _TEXT_ROLES = ("select:text_empty", "select:text_boilerplate", "select:text_lang
 def choose_cast(config: DemoWebConfig, progress: Progress = silent) -> Cast:
     """Draw and write every picture. Raises ConfigError when the planted numbers need more pictures than there are."""
     casting = Casting(config)
-    digits = digit_pictures("test")
-    scenes = scene_list("test", EVALUATION_SCENES)
-    digit_images, scene_images = [digit.image for digit in digits], [render(scene) for scene in scenes]
-    for image in (*digit_images, *scene_images):
-        casting.crowd.add(image)
+    digits, scenes, digit_images, scene_images, looks = _evaluation()
+    for look in looks:
+        casting.crowd.add(look)
     subjects = _subjects(config, casting.random)
     for done, subject in enumerate(subjects):
         if done % 100 == 0:
@@ -62,6 +62,14 @@ def choose_cast(config: DemoWebConfig, progress: Progress = silent) -> Cast:
     leak(casting, digit_images, 0, config.leaked_digits, DIGITS_HOST, about_digit)
     leak(casting, scene_images, len(digits), config.leaked_scenes, SCENES_HOST, about_scene)
     return casting.cast
+
+
+@functools.cache
+def _evaluation() -> tuple[list[Digit], list[Scene], list[Image.Image], list[Image.Image], list[Look]]:
+    """The evaluation pictures: what they show, the pictures themselves, and how they look (digits, then scenes)."""
+    digits, scenes = digit_pictures("test"), scene_list("test", EVALUATION_SCENES)
+    digit_images, scene_images = [digit.image for digit in digits], [render(scene) for scene in scenes]
+    return digits, scenes, digit_images, scene_images, [Look.of(image) for image in (*digit_images, *scene_images)]
 
 
 def _subjects(config: DemoWebConfig, random: np.random.Generator) -> list[Subject]:
@@ -124,10 +132,11 @@ def _stage(casting: Casting, subject: Subject) -> None:
     for attempt in range(_ATTEMPTS):
         image, text, other = _draw(casting, subject, attempt)
         if role in _WITHOUT_FILE:
-            data, ending, looks = b"", "jpg", image
+            data, ending = b"", "jpg"
             break
-        data, ending, looks = _encoded(image, subject, number)
-        if casting.crowd.stands_out(looks):
+        data, ending, seen = _encoded(image, subject, number)
+        look = Look.of(seen)
+        if casting.crowd.stands_out(look):
             break
     else:
         raise ConfigError(
@@ -145,7 +154,7 @@ def _stage(casting: Casting, subject: Subject) -> None:
     casting.cast.pairs.append(pair)
     if role in _WITHOUT_FILE:
         return
-    place = casting.crowd.add(looks)
+    place = casting.crowd.add(look)
     if role == "kept":
         casting.originals.append(Original(pair, other, place))
 

@@ -84,7 +84,9 @@ class Casting:
         self.config = config
         self.random = np.random.default_rng([zlib.crc32(b"cast"), config.seed])
         self.cast = Cast()
-        self.crowd = Crowd(MINIMUM_RMS, MINIMUM_BITS)
+        # Every subject, every copy and leak, every evaluation picture (360 digits).
+        capacity = config.digits + config.scenes + config.near_duplicate + config.leaked_digits + config.leaked_scenes
+        self.crowd = Crowd(capacity + 360 + EVALUATION_SCENES, MINIMUM_RMS, MINIMUM_BITS)
         self.originals: list[Original] = []
         self.used: dict[str, int] = {}
 
@@ -95,7 +97,7 @@ class Casting:
 
     def url(self, host: str, *what: object, ending: str, folder: str = "/images") -> str:
         name = hashlib.sha256(repr((self.config.seed, host, *what)).encode()).hexdigest()
-        return f"http://{host}{folder}/{name[:2]}/{name[2:10]}.{ending}"
+        return f"http://{host}{folder}/{name[0]}/{name[1:9]}.{ending}"
 
     def put(self, url: str, data: bytes, ending: str, headers: Mapping[str, str] | None = None) -> None:
         self.cast.files[key(url)] = WebFile(data, encodings.TYPES[ending], headers or {})

@@ -4,56 +4,64 @@
 that comes too near an earlier one, in either of them, is drawn again with another seed.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.descriptors import THUMBNAIL_BYTES, hamming, perceptual_hash, thumbnail8
+from pipeline.descriptors import THUMBNAIL_BYTES, perceptual_hash, thumbnail8
+
+_BITS_IN = np.array([bin(word).count("1") for word in range(1 << 16)], dtype=np.uint8)
 
 
-class Distances(NamedTuple):
-    """From one picture to each of N others: thumbnail RMS 0..255 (N,) and pHash bits 0..64 (N,)."""
+@dataclass(frozen=True)
+class Look:
+    """How a picture looks: its pHash as (4,) uint16, its thumbnail as (192,) float32, the mean colour of that (3,)."""
 
-    rms: NDArray[np.float32]
-    bits: NDArray[np.int64]
+    phash: NDArray[np.uint16]
+    thumbnail: NDArray[np.float32]
+    mean: NDArray[np.float32]
+
+    @staticmethod
+    def of(image: Image.Image) -> "Look":
+        thumbnail = np.frombuffer(thumbnail8(image), dtype=np.uint8).astype(np.float32)
+        phash = np.array([perceptual_hash(image)], dtype=np.uint64).view(np.uint16)
+        return Look(phash, thumbnail, thumbnail.reshape(-1, 3).mean(axis=0))
 
 
 class Crowd:
     """Pictures already on the web or in an evaluation set; newcomers have to differ from all of them."""
 
-    def __init__(self, minimum_rms: float, minimum_bits: int) -> None:
+    def __init__(self, capacity: int, minimum_rms: float, minimum_bits: int) -> None:
         self.minimum_rms = minimum_rms
         self.minimum_bits = minimum_bits
-        self._thumbnails = np.zeros((1024, THUMBNAIL_BYTES), dtype=np.float32)
-        self._hashes = np.zeros(1024, dtype=np.uint64)
+        self._phashes = np.zeros((capacity, 4), dtype=np.uint16)
+        self._thumbnails = np.zeros((capacity, THUMBNAIL_BYTES), dtype=np.float32)
+        self._means = np.zeros((capacity, 3), dtype=np.float32)
         self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
+    def distance(self, look: Look, member: int) -> tuple[float, int]:
+        """(thumbnail RMS 0..255, pHash bits 0..64) to one member."""
+        delta = self._thumbnails[member] - look.thumbnail
+        return float(np.sqrt(np.mean(delta * delta))), int(_BITS_IN[self._phashes[member] ^ look.phash].sum())
 
-    def distances(self, image: Image.Image) -> Distances:
-        """To every member, in the order they were added."""
-        look = np.frombuffer(thumbnail8(image), dtype=np.uint8).astype(np.float32)
-        delta = self._thumbnails[: self._count] - look
-        bits = hamming(self._hashes[: self._count], np.array([perceptual_hash(image)], dtype=np.uint64))
-        return Distances(np.sqrt(np.einsum("nd,nd->n", delta, delta) / THUMBNAIL_BYTES), bits.astype(np.int64))
+    def stands_out(self, look: Look, but: int = -1) -> bool:
+        """Whether `look` differs enough from every member in both descriptors, member `but` excepted."""
+        bits = _BITS_IN[self._phashes[: self._count] ^ look.phash].sum(axis=1)
+        alike = np.flatnonzero(bits < self.minimum_bits)
+        if (alike != but).any():
+            return False
+        # The mean colours differ by no more than the thumbnails (Jensen), so most members need no closer look.
+        apart = self._means[: self._count] - look.mean
+        close = np.flatnonzero((apart * apart).mean(axis=1) < (self.minimum_rms + 0.5) ** 2)
+        delta = self._thumbnails[close[close != but]] - look.thumbnail
+        return not bool(((delta * delta).mean(axis=1) < self.minimum_rms**2).any())
 
-    def stands_out(self, image: Image.Image, but: int | None = None) -> bool:
-        """Whether `image` differs enough from every member, member `but` excepted."""
-        far = self.distances(image)
-        alike = (far.rms < self.minimum_rms) | (far.bits < self.minimum_bits)
-        if but is not None:
-            alike[but] = False
-        return not bool(alike.any())
-
-    def add(self, image: Image.Image) -> int:
-        """Take `image` in whatever it looks like; returns its number."""
-        if self._count == len(self._hashes):
-            self._thumbnails = np.concatenate([self._thumbnails, np.zeros_like(self._thumbnails)])
-            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
-        self._thumbnails[self._count] = np.frombuffer(thumbnail8(image), dtype=np.uint8)
-        self._hashes[self._count] = perceptual_hash(image)
+    def add(self, look: Look) -> int:
+        """Take `look` in whatever it is like; returns its number."""
+        self._phashes[self._count] = look.phash
+        self._thumbnails[self._count] = look.thumbnail
+        self._means[self._count] = look.mean
         self._count += 1
         return self._count - 1

@@ -136,7 +136,10 @@ def _light(random: np.random.Generator, side: int) -> NDArray[np.float64]:
     axis = np.linspace(-1, 1, side)
     x, y = axis[None, :], axis[:, None]
     light = np.ones((side, side))
-    for strength, softness in ((random.uniform(0.0, 0.22), 1.2), *((random.uniform(0.08, 0.32), 0.12) for _ in range(3))):
+    for strength, softness in (
+        (random.uniform(0.0, 0.22), 1.2),
+        *((random.uniform(0.08, 0.32), 0.12) for _ in range(3)),
+    ):
         angle = random.uniform(0, 2 * np.pi)
         edge = (np.cos(angle) * x + np.sin(angle) * y - random.uniform(-0.8, 0.8)) / softness
         light *= 1 - strength / (1 + np.exp(-4 * edge))

@@ -139,9 +139,7 @@ _OUTLINES: dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]] = {
 SHAPES = tuple(_OUTLINES)
 
 
-def _silhouette(
-    shape: str, size: int, centre: NDArray[np.float64], radius: float, angle: float
-) -> Image.Image:
+def _silhouette(shape: str, size: int, centre: NDArray[np.float64], radius: float, angle: float) -> Image.Image:
     outline, hole = _OUTLINES[shape]
     turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     mask = Image.new("L", (size, size), 0)
@@ -156,29 +154,37 @@ def _textured(
     scene: Scene, fill: NDArray[np.float64], random: np.random.Generator, size: int, radius: float, angle: float
 ) -> Image.Image:
     """A full canvas in the scene's texture: two shades of one colour."""
+    canvas = Image.new("RGB", (size, size), _whole(fill))
+    turned = angle + random.uniform(-0.5, 0.5)
+    start = random.random(2)
+    if scene.texture == "plain":
+        return canvas
+    axis = np.arange(size, dtype=np.float32) * np.float32(2.1 / radius)
+    cos, sin = np.float32(np.cos(turned)), np.float32(np.sin(turned))
+    u = (cos * axis[None, :] + sin * axis[:, None] + np.float32(start[0])) % 1
+    v = (cos * axis[:, None] - sin * axis[None, :] + np.float32(start[1])) % 1
+    if scene.texture == "striped":
+        pattern = u < 0.42
+    elif scene.texture == "dotted":
+        pattern = (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.085
+    else:
+        pattern = (u < 0.5) ^ (v < 0.5)
     # Light colours get a darker second shade, black a lighter one: the colour's name stays true.
     second = fill + (92 - fill) * 0.75 if scene.colour == "black" else fill * 0.55
-    axis = np.arange(size) / radius
-    turned = angle + random.uniform(-0.5, 0.5)
-    u = (np.cos(turned) * axis[None, :] + np.sin(turned) * axis[:, None]) * 2.1 + random.random()
-    v = (np.cos(turned) * axis[:, None] - np.sin(turned) * axis[None, :]) * 2.1 + random.random()
-    if scene.texture == "striped":
-        pattern = u % 1 < 0.42
-    elif scene.texture == "dotted":
-        pattern = (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.085
-    elif scene.texture == "checkered":
-        pattern = (u % 1 < 0.5) ^ (v % 1 < 0.5)
-    else:
-        pattern = np.zeros((size, size), dtype=bool)
-    return Image.fromarray(np.where(pattern[..., None], second, fill).astype(np.uint8))
+    canvas.paste(_whole(second), (0, 0), Image.fromarray(pattern.astype(np.uint8) * 255))
+    return canvas
+
+
+def _whole(colour: NDArray[np.float64]) -> Colour:
+    red, green, blue = (int(value) for value in colour)
+    return red, green, blue
 
 
 # Places: the background, from far to near.
 
 
 def _near(colour: Colour, random: np.random.Generator, spread: float = 14) -> Colour:
-    red, green, blue = np.clip(np.array(colour) + random.normal(0, spread, 3), 0, 255).astype(int)
-    return int(red), int(green), int(blue)
+    return _whole(np.clip(np.array(colour) + random.normal(0, spread, 3), 0, 255))
 
 
 def _bands(random: np.random.Generator, size: int, bands: list[tuple[float, Colour]]) -> Image.Image:

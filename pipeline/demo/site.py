@@ -42,7 +42,9 @@ def build_site(config: DemoWebConfig, folder: str, progress: Progress = silent) 
     Raises ConfigError for numbers that cannot work together, DataError where the folder cannot be written.
     """
     if not storage.is_local(folder):
-        raise ConfigError(f"web: {folder} is not a local folder, and the demo server reads local files; choose a local --root")
+        raise ConfigError(
+            f"web: {folder} is not a local folder, and the demo server reads local files; choose a local --root"
+        )
     # Away with an older site first, so that its end mark can never vouch for a new, unfinished one.
     for name in ("site.json", "www"):
         storage.remove_tree(storage.join(folder, name))
@@ -64,7 +66,8 @@ def build_site(config: DemoWebConfig, folder: str, progress: Progress = silent) 
         "seeds": list(SEEDS),
         "behaviours": cast.behaviours,
         "files": {
-            key: {"file": _file_name(key), "type": file.type, "headers": dict(file.headers)} for key, file in files.items()
+            key: {"file": _file_name(key), "type": file.type, "headers": dict(file.headers)}
+            for key, file in files.items()
         },
         "pages": len(pages),
         "pictures": len(cast.files),
@@ -101,7 +104,10 @@ def _pages(config: DemoWebConfig, cast: Cast) -> list[Page]:
 
 def _strangers(config: DemoWebConfig) -> list[tuple[str, str]]:
     """(host, path) of what is linked as a page and is plain text."""
-    return [((DIGITS_HOST, SCENES_HOST)[number % 2], f"/about/terms-{number + 1}") for number in range(config.not_html_pages)]
+    return [
+        ((DIGITS_HOST, SCENES_HOST)[number % 2], f"/about/terms-{number + 1}")
+        for number in range(config.not_html_pages)
+    ]
 
 
 def _site_pages(config: DemoWebConfig, host: str, pairs: list[Pair], random: np.random.Generator) -> list[Page]:
@@ -164,7 +170,9 @@ def _write(folder: str, files: dict[str, WebFile]) -> None:
             with open(path, "wb") as sink:
                 sink.write(file.data)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror or error}); free space or choose another --root") from error
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or choose another --root"
+        ) from error
 
 
 def _row(page: Page, pair: Pair) -> str:

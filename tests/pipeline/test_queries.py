@@ -10,7 +10,16 @@ from pipeline.errors import ConfigError
 from pipeline.queries import Matcher, count_words, hash01, keep_probability, read_queries, spaced, tail_t
 
 QUERIES = ["dog", "new york", "New York", "red", "3", "ice cream", "cream", "c++", "o'clock", "the red", "a b c", "b"]
-WORDS = [*"dog new york New York red 3 ice cream c++ o'clock the a b c".split(), ",", ".", "!", "\t", "york,", "(dog)", ""]
+WORDS = [
+    *"dog new york New York red 3 ice cream c++ o'clock the a b c".split(),
+    ",",
+    ".",
+    "!",
+    "\t",
+    "york,",
+    "(dog)",
+    "",
+]
 
 
 def substring_twin(text: str, queries: list[str]) -> list[int]:

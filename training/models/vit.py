@@ -3,6 +3,8 @@
 B = pictures, P = patches, T = P + 1 tokens, W = width.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,24 @@ from training.spec import Activation, ImageTower
 # Mean and deviation of CLIP's training pictures per channel, from OpenAI's clip/clip.py, on a scale of 0 to 1.
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ConvolutionStem(nn.Sequential):
+    """Patches by small convolutions of stride 2 (Xiao et al. 2021, "Early convolutions help transformers see better",
+    arXiv:2106.14881): a fifth more work, and shapes are learned from thousands of pictures in place of millions.
+
+    Group norm in place of their batch norm: no sample's result depends on the others, nor on how ranks share them.
+    """
+
+    def __init__(self, tower: ImageTower) -> None:
+        halvings = tower.patch.bit_length() - 1
+        if 2**halvings != tower.patch:
+            raise ValueError(f"a convolution stem halves the picture; patches of {tower.patch} pixels are no power of two")
+        channels = [3, *(tower.width >> (halvings - 1 - step) for step in range(halvings))]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(channels):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, after), nn.GELU()]
+        super().__init__(*layers, nn.Conv2d(tower.width, tower.width, 1, bias=False))
 
 
 class VisionTransformer(nn.Module):
@@ -25,7 +45,10 @@ class VisionTransformer(nn.Module):
         if tower.size % tower.patch:
             raise ValueError(f"patches of {tower.patch} pixels do not divide pictures of {tower.size}")
         self.patch = tower.patch
-        self.conv1 = nn.Conv2d(3, tower.width, tower.patch, stride=tower.patch, bias=False)
+        if tower.stem == "patch":
+            self.conv1: nn.Module = nn.Conv2d(3, tower.width, tower.patch, stride=tower.patch, bias=False)
+        else:
+            self.conv1 = ConvolutionStem(tower)
         self.class_embedding = nn.Parameter(torch.empty(tower.width))
         self.positional_embedding = nn.Parameter(torch.empty(tower.tokens, tower.width))
         self.ln_pre = LayerNorm(tower.width)

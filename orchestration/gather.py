@@ -1,0 +1,158 @@
+"""Gather: from the folders of finished steps to ReportData, and from there to report.html, report.json and pictures/."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from orchestration.inspection import spread
+from orchestration.narrator import commit_tags, reproduce_command
+from orchestration.planted import planted_for, recovered_of
+from orchestration.recipe import Recipe
+from orchestration.report import build_html, build_json, build_pictures
+from orchestration.report_data import Balance, DatasetFacts, DroppedSample, KeptSample, ReportData, StepFact
+from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
+from orchestration.step import StepRecord
+from pipeline import storage
+from pipeline.ledger import Fate, File, PhaseResult
+from pipeline.manifest import Manifest
+from pipeline.shards import read_image, read_index
+
+PACKAGES = ("ray", "torch", "deepspeed", "mlflow", "img2dataset", "pyarrow", "pandas")
+SIDES = (32, 64, 128, 256, 512, 1024)
+FILES_FOR_SAMPLES = 64
+"""Samples of dropped pairs are looked for in so many files, spread evenly."""
+
+
+def write_report(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str, folder: str) -> str:
+    """Write the report of finished steps into `folder`; returns the hash of its results."""
+    data = gather(recipe, records, run_id)
+    facts = build_json(data)
+    for name, picture in build_pictures(data).items():
+        storage.write_bytes(storage.join(folder, "pictures", name), picture)
+    storage.write_bytes(storage.join(folder, "report.html"), build_html(data).encode())
+    storage.write_json(storage.join(folder, "report.json"), facts)
+    return storage.sha256(storage.canonical_json(facts["results"]))
+
+
+def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> ReportData:
+    """Everything the report tells, read from what the steps left."""
+    phases = [PhaseResult.load(r.path) for r in records.values() if storage.exists(storage.join(r.path, "phase.json"))]
+    dataset = records.get("pack") or records.get("data")
+    manifest = Manifest.load(dataset.folder) if dataset else None
+    planted = (planted_for(dataset.path) if dataset else None) or {}
+    return ReportData(
+        recipe=recipe.name,
+        run_id=run_id,
+        reproduce=reproduce_command(),
+        created_from={name: records[name].output_id for name in ("web", "pack", "data", "train") if name in records},
+        steps=[_step(record) for record in records.values()],
+        lineage={record.name: list(record.inputs) for record in records.values()},
+        fates={phase.name: dict(phase.fates) for phase in phases} or _given_fates(manifest),
+        planted={phase: units for phase, units in planted.items() if phase != "recovered"},
+        planted_recovered=planted.get("recovered", {}),
+        recovered=recovered_of(dataset.folder, manifest, planted) if dataset and manifest else {},
+        balance=_balance(records.get("select")),
+        dataset=_dataset(dataset.folder, manifest) if dataset and manifest else None,
+        kept=_kept(dataset.folder, manifest) if dataset and manifest else (),
+        dropped=_dropped(phases),
+        training=_training(records.get("train")),
+        evaluation=_evaluation(records.get("evaluate")),
+        environment=_environment(),
+        total_seconds=sum(record.seconds for record in records.values()),
+    )
+
+
+def _step(record: StepRecord) -> StepFact:
+    numbers = {name: value for name, value in record.facts.items() if isinstance(value, int)}
+    headline = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in list(numbers.items())[:2])
+    return StepFact(record.name, record.output_id, record.seconds, "done", record.config, headline)
+
+
+def _given_fates(manifest: Manifest | None) -> dict[str, dict[str, Fate]]:
+    """A dataset that came finished brings its own counts."""
+    counts = manifest.counts if manifest else {}
+    return {phase: {unit: Fate(**fate) for unit, fate in units.items()} for phase, units in counts.items()}
+
+
+def _balance(record: StepRecord | None) -> Balance | None:
+    if record is None:
+        return None
+    curve = storage.read_table(storage.join(record.path, "queries.parquet"))
+    limit = int(PhaseResult.load(record.path).extra["t"])
+    return Balance(curve.column("before").to_pylist(), curve.column("after").to_pylist(), limit)
+
+
+def _dataset(folder: str, manifest: Manifest) -> DatasetFacts:
+    sides: list[int] = []
+    for shard in spread(manifest.shards, FILES_FOR_SAMPLES):
+        table = read_index(folder, shard, ["original_width", "original_height"])
+        sides += np.minimum(table.column(0).to_numpy(), table.column(1).to_numpy()).tolist()
+    edges = [0, *SIDES, 1 << 31]
+    labels = [
+        f"under {SIDES[0]} px",
+        *(f"{a}-{b - 1} px" for a, b in zip(SIDES, SIDES[1:], strict=False)),
+        f"{SIDES[-1]} px +",
+    ]
+    counts = np.histogram(sides, bins=edges)[0].tolist()
+    return DatasetFacts(
+        manifest.id, manifest.rows, manifest.bytes, len(manifest.shards), dict(zip(labels, counts, strict=True))
+    )
+
+
+def _kept(folder: str, manifest: Manifest) -> list[KeptSample]:
+    found = []
+    shards = spread(manifest.shards, 8)
+    for shard in shards:
+        rows = read_index(folder, shard, ["caption", "image_offset", "image_bytes"]).to_pylist()
+        for row in spread(rows, -(-MOST_KEPT // len(shards))):
+            image = read_image(storage.join(folder, shard.tar), row["image_offset"], row["image_bytes"])
+            found.append(KeptSample(image, row["caption"]))
+    return found[:MOST_KEPT]
+
+
+def _dropped(phases: Sequence[PhaseResult]) -> dict[str, list[DroppedSample]]:
+    """Some pairs per drop reason, those with a picture first."""
+    found: dict[str, list[DroppedSample]] = {}
+    for phase in phases:
+        for file in spread([file for file in phase.dropped if file.rows], FILES_FOR_SAMPLES):
+            for row in _rows(phase, file):
+                sample = DroppedSample(row["thumbnail"], row["text"] or "", row["url"] or "", row["evidence"] or "")
+                found.setdefault(row["reason"], []).append(sample)
+                found[row["reason"]] = sorted(found[row["reason"]], key=lambda s: s.image is None)[:MOST_PER_REASON]
+    return found
+
+
+def _rows(phase: PhaseResult, file: File) -> list[dict[str, Any]]:
+    return list(storage.read_table(storage.join(phase.folder, file.path)).to_pylist())
+
+
+def _training(record: StepRecord | None) -> list[dict[str, float]]:
+    if record is None:
+        return []
+    lines = storage.read_bytes(storage.join(record.path, "steps.jsonl")).decode().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _evaluation(record: StepRecord | None) -> Any:
+    if record is None:
+        return None
+    from evaluation.report import Report
+
+    return Report.load(record.path)
+
+
+def _environment() -> dict[str, str]:
+    """Versions, machine and commit; no host name and no path."""
+    commit = commit_tags()
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        "commit": commit.get("mlflow.source.git.commit", "unknown")
+        + (" with changes" if commit.get("openwit.dirty") == "True" else ""),
+    }

@@ -1,0 +1,160 @@
+"""An embedded Ray and training on it: what is left behind, what comes back, what survives a kill -9."""
+
+import io
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from orchestration.cluster import connected, train_on_ray
+from orchestration.tail import Tail
+from pipeline.errors import ConfigError, DataError
+from pipeline.shards import write_dataset
+from training.config import TrainConfig
+
+COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (90, 90, 90)}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """32 pictures of one colour each, with captions."""
+    folder = str(tmp_path_factory.mktemp("data") / "dataset")
+    samples = []
+    for number in range(32):
+        name = list(COLOURS)[number % 4]
+        picture = io.BytesIO()
+        Image.new("RGB", (40 + number, 48), COLOURS[name]).save(picture, "JPEG")
+        samples.append((f"http://example.org/{number}.jpg", f"a {name} picture, number {number}", picture.getvalue()))
+    write_dataset(folder, samples, samples_per_shard=8)
+    return folder
+
+
+def tiny(**changes: object) -> TrainConfig:
+    values: dict[str, object] = {
+        "model": "clip-tiny",
+        "vocabulary_size": 300,
+        "context_length": 16,
+        "global_batch_size": 8,
+        "steps": 30,
+        "warmup_steps": 2,
+        "workers": 2,
+        "threads_per_worker": 1,
+        "checkpoint_every_steps": 5,
+    }
+    return TrainConfig.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def embedded_ray() -> Iterator[None]:
+    with connected():
+        yield
+
+
+def test_an_embedded_ray_leaves_no_process_no_folder_and_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    handler, path = signal.getsignal(signal.SIGTERM), os.environ.get("PYTHONPATH")
+    with connected():
+        folder = Path(ray._private.worker._global_node.get_temp_dir_path()).parent
+        started = [child for child in psutil.Process().children(recursive=True) if "ray" in " ".join(child.cmdline())]
+        token = ray.get(ray.remote(lambda: os.environ["RAY_AUTH_TOKEN"]).remote())
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert len(started) >= 3
+        assert len(token) == 64
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert not [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    psutil.wait_procs(started, timeout=10)
+    assert not [child for child in started if child.is_running()]
+    assert not folder.exists()
+    assert not (tmp_path / ".ray").exists()
+    assert os.environ.get("PYTHONPATH") == path
+    assert not {"RAY_AUTH_TOKEN", "RAY_AUTH_MODE"} & set(os.environ)
+
+
+def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_curve(
+    embedded_ray: None, dataset: str, tmp_path: Path
+) -> None:
+    steps: list[dict[str, float]] = []
+    train_on_ray(tiny(), dataset, str(tmp_path / "whole"), steps.append)
+    assert [step["step"] for step in steps] == list(range(1, 31))
+    assert (tmp_path / "whole" / "checkpoint" / "checkpoint.json").exists()
+    assert not (tmp_path / "whole" / "ray").exists()
+
+    disturbed = tmp_path / "disturbed"
+    killed: list[int] = []
+
+    def kill_a_worker() -> None:
+        while not (disturbed / "checkpoints").exists() or len(list((disturbed / "checkpoints").iterdir())) < 2:
+            time.sleep(0.05)
+        workers = [child for child in psutil.Process().children(recursive=True) if "TrainWorker" in child.name()]
+        workers = workers or [
+            child for child in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(child.cmdline())
+        ]
+        os.kill(workers[0].pid, signal.SIGKILL)
+        killed.append(workers[0].pid)
+
+    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    again: list[dict[str, float]] = []
+    train_on_ray(tiny(), dataset, str(disturbed), again.append)
+    assert killed
+    assert [step["loss"] for step in again] == [step["loss"] for step in steps]
+    record = [json.loads(line)["step"] for line in (disturbed / "steps.jsonl").read_text().splitlines()]
+    assert record == list(range(1, 31))
+
+
+def test_a_mistake_found_by_a_worker_arrives_as_itself(embedded_ray: None, dataset: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, DataError), match="64") as caught:
+        train_on_ray(tiny(global_batch_size=64), dataset, str(tmp_path / "out"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "ray").exists()
+
+
+def test_more_workers_than_cpus_is_told_at_once(embedded_ray: None, dataset: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train.workers 64: this Ray has \d+ CPUs"):
+        train_on_ray(tiny(workers=64, global_batch_size=64), dataset, str(tmp_path / "out"))
+
+
+def write_steps(path: Path, steps: range) -> None:
+    """As training writes it on a resume: a new file under the same name."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps({"step": step}) + "\n" for step in steps))
+    temporary.replace(path)
+
+
+def test_a_tail_gives_each_step_once_though_the_file_is_cut_back(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    tail = Tail(str(path))
+    assert tail.new_lines() == []
+    write_steps(path, range(1, 8))
+    assert [line["step"] for line in tail.new_lines()] == [1, 2, 3, 4, 5, 6, 7]
+    write_steps(path, range(1, 6))
+    assert tail.new_lines() == []
+    with path.open("a") as file:
+        file.write('{"step": 6}\n{"step": 7}\n{"step": 8}\n{"step"')
+    assert [line["step"] for line in tail.new_lines()] == [8]
+    with path.open("a") as file:
+        file.write(": 9}\n")
+    assert [line["step"] for line in tail.new_lines()] == [9]
+
+
+def test_a_tail_notices_a_file_cut_back_in_place_and_grown_past_its_old_end(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    tail = Tail(str(path))
+    path.write_text('{"step": 1}\n{"step": 2}\n')
+    assert len(tail.new_lines()) == 2
+    path.write_text('{"step": 1, "loss": 5}\n{"step": 2, "loss": 4}\n{"step": 3, "loss": 3}\n')
+    assert tail.new_lines() == [{"step": 3, "loss": 3}]

@@ -1,0 +1,131 @@
+"""Deduplication and decontamination: the twins compare all with all."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from phases import phase_of, split
+
+from pipeline import storage
+from pipeline.decontaminate import DecontaminateConfig, decontaminate, describe
+from pipeline.deduplicate import DeduplicateConfig, deduplicate
+from pipeline.executor import InProcess
+from pipeline.fetch import FetchConfig
+from pipeline.manifest import Manifest
+from pipeline.pack import PackConfig, pack
+from pipeline.picture import process
+from pipeline.sample import pair_uid
+from pipeline.shards import PACKED, iterate
+
+
+def drawing(seed: int) -> Image.Image:
+    """A smooth picture unlike that of any other seed."""
+    noise = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((80, 80), Image.Resampling.BICUBIC)
+
+
+def jpeg(picture: Image.Image, quality: int = 92) -> bytes:
+    sink = io.BytesIO()
+    picture.save(sink, "JPEG", quality=quality)
+    return sink.getvalue()
+
+
+def row(name: str, text: str, payload: bytes) -> dict[str, object]:
+    facts, (image, small, thumbnail) = process(
+        FetchConfig(image_size=64).model_dump(exclude={"rows_per_item"}), payload
+    )
+    url = f"http://a.example/{name}"
+    return facts | {
+        "uid": pair_uid(url, text), "url": url, "text": text, "text_origin": "alt", "page_url": "p", "queries": [0],
+        "image": image, "thumbnail8": small, "thumbnail": thumbnail, "phash": int(facts["phash"], 16),
+        "sha256": storage.sha256(payload),
+    }  # fmt: skip
+
+
+SCHEMA = pa.schema([*PACKED, ("phash", pa.uint64()), ("thumbnail8", pa.binary()), ("thumbnail", pa.binary())])
+
+
+@pytest.fixture(scope="module")
+def rows() -> pa.Table:
+    """40 pictures; 8 of them also as the same bytes, 9 as near copies of three kinds."""
+    originals = [drawing(seed) for seed in range(40)]
+    found = [row(f"o{i}", f"a long text of picture {i}", jpeg(p)) for i, p in enumerate(originals)]
+    found += [row(f"same{i}", "short", jpeg(originals[i])) for i in range(8)]
+    near = [lambda p: p, lambda p: p.resize((60, 60)), lambda p: p.crop((1, 1, 79, 79))]
+    found += [row(f"near{i}", "short", jpeg(near[i % 3](originals[10 + i]), 60)) for i in range(9)]
+    return pa.Table.from_pylist(found, schema=SCHEMA)
+
+
+@pytest.mark.parametrize(("parts", "buckets"), [(1, 1), (5, 3)])
+def test_every_copy_falls_and_every_original_stays(tmp_path: Path, rows: pa.Table, parts: int, buckets: int) -> None:
+    source = phase_of(str(tmp_path / "in"), split(rows, parts))
+    result = deduplicate(DeduplicateConfig(buckets=buckets), source, str(tmp_path / "out"), InProcess())
+    kept = result.read_kept().column("url").to_pylist()
+    assert sorted(kept) == sorted(f"http://a.example/o{i}" for i in range(40))
+    assert dict(result.fates["pairs"].reasons) == {"duplicate_bytes": 8, "near_duplicate": 9}
+    dropped = result.read_dropped().to_pylist()
+    assert all(d["evidence"].startswith("of ") and d["thumbnail"] for d in dropped)
+
+
+def test_the_pair_with_most_pixels_then_the_longest_text_stays(tmp_path: Path) -> None:
+    big, small = jpeg(drawing(1).resize((160, 160))), jpeg(drawing(1))
+    given = [row("small", "a very long text indeed", small), row("big", "x", big), row("big2", "xy", big)]
+    source = phase_of(str(tmp_path / "in"), [pa.Table.from_pylist(given, schema=SCHEMA)])
+    result = deduplicate(DeduplicateConfig(), source, str(tmp_path / "out"), InProcess())
+    assert result.read_kept().column("url").to_pylist() == ["http://a.example/big2"]
+
+
+def test_pictures_of_equal_shape_and_other_colour_are_no_duplicates(tmp_path: Path) -> None:
+    grey = np.asarray(drawing(3).convert("L"), dtype=np.float32)[..., None]
+    tints = [Image.fromarray((grey * np.array(c)).astype(np.uint8)) for c in ((1, 0.3, 0.3), (0.3, 0.3, 1))]
+    given = [row(f"t{i}", "tinted", jpeg(p)) for i, p in enumerate(tints)]
+    source = phase_of(str(tmp_path / "in"), [pa.Table.from_pylist(given, schema=SCHEMA)])
+    result = deduplicate(DeduplicateConfig(), source, str(tmp_path / "out"), InProcess())
+    assert result.fates["pairs"].kept == 2
+
+
+def png(picture: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    picture.save(sink, "PNG")
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["remove", "mark"])
+def test_pictures_near_an_evaluation_picture_are_removed_or_marked(tmp_path: Path, rows: pa.Table, mode: str) -> None:
+    evaluation = [drawing(i) for i in (3, 17)] + [drawing(1000)]
+    references = pa.table(
+        {"task": ["t"] * 3, "index": pa.array(range(3), pa.int32()), "image": [png(p) for p in evaluation]}
+    )
+    path = str(tmp_path / "references.parquet")
+    storage.write_table(path, describe(references))
+    source = phase_of(str(tmp_path / "in"), split(rows.slice(0, 40), 3))
+    result = decontaminate(DecontaminateConfig(mode=mode), source, path, str(tmp_path / "out"), InProcess())
+    if mode == "remove":
+        fallen = result.read_dropped().to_pylist()
+        assert sorted(d["url"] for d in fallen) == ["http://a.example/o17", "http://a.example/o3"]
+        assert {d["evidence"].split(":")[0] for d in fallen} == {"t 0", "t 1"}
+        assert dict(result.fates["pairs"].reasons) == {"near_evaluation": 2}
+    else:
+        marked = [r["url"] for r in result.read_kept().to_pylist() if r["near_evaluation"]]
+        assert sorted(marked) == ["http://a.example/o17", "http://a.example/o3"]
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_packing_gives_full_shards_in_uid_order_whatever_the_input_files(
+    tmp_path: Path, rows: pa.Table, parts: int
+) -> None:
+    source = phase_of(str(tmp_path / "in"), split(rows.slice(0, 40), parts))
+    manifest = pack(PackConfig(samples_per_shard=15), [source], {}, "v", str(tmp_path / "out"), InProcess())
+    assert [shard.rows for shard in manifest.shards] == [15, 15, 10]
+    manifest.verify(str(tmp_path / "out"))
+    uids = [sample.uid for sample in iterate(str(tmp_path / "out"), Manifest.load(str(tmp_path / "out")))]
+    assert uids == sorted(rows.slice(0, 40).column("uid").to_pylist())
+    one = pack(PackConfig(samples_per_shard=15), [phase_of(str(tmp_path / "x"), [rows.slice(0, 40)])], {}, "v",
+               str(tmp_path / "out1"), InProcess())  # fmt: skip
+    assert [shard.tar_sha256 for shard in one.shards] == [shard.tar_sha256 for shard in manifest.shards]

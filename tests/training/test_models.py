@@ -1,0 +1,95 @@
+"""CLIP against slow, obvious definitions."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.models.blocks import Attention, QuickGELU
+from training.models.clip import INITIAL_LOGIT_SCALE
+from training.models.vit import PIXEL_MEAN, PIXEL_STD
+from training.spec import REGISTRY, build
+
+SPEC = REGISTRY["clip-tiny"].with_text(vocabulary=300, context=16)
+
+
+def pixels(count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    size = SPEC.image.size
+    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def texts_with_ends() -> Tensor:
+    rows = torch.zeros(3, 16, dtype=torch.long)
+    for row, length in enumerate((2, 7, 12)):
+        rows[row, : length + 2] = torch.tensor([298, *range(5, 5 + length), 299])
+    return rows
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_equals_softmax_of_scaled_products(causal: bool) -> None:
+    torch.manual_seed(0)
+    attention = Attention(12, 3, causal)
+    x = torch.randn(2, 5, 12)
+    out = torch.zeros_like(x)
+    for sample in range(2):
+        q, k, v = attention.in_proj(x[sample]).split(12, dim=1)
+        heads = []
+        for head in range(3):
+            part = slice(4 * head, 4 * head + 4)
+            scores = q[:, part] @ k[:, part].T / math.sqrt(4)
+            if causal:
+                scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -math.inf)
+            heads.append(scores.softmax(dim=1) @ v[:, part])
+        out[sample] = attention.out_proj(torch.cat(heads, dim=1))
+    torch.testing.assert_close(attention(x), out)
+
+
+def test_quick_gelu_is_x_times_sigmoid() -> None:
+    x = torch.linspace(-4, 4, 9)
+    torch.testing.assert_close(QuickGELU()(x), x / (1 + torch.exp(-1.702 * x)))
+
+
+def test_embeddings_have_unit_length_and_the_paper_s_temperature() -> None:
+    image, text, scale = build(SPEC)(pixels(3), texts_with_ends())
+    assert image.shape == text.shape == (3, SPEC.embedding)
+    torch.testing.assert_close(image.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(text.norm(dim=1), torch.ones(3))
+    assert scale.item() == pytest.approx(1 / 0.07)
+    assert math.log(1 / 0.07) == INITIAL_LOGIT_SCALE
+
+
+def test_a_text_s_embedding_does_not_depend_on_the_longer_texts_beside_it() -> None:
+    model = build(SPEC).eval()
+    together = model.encode_text(texts_with_ends())
+    alone = torch.cat([model.encode_text(row[None]) for row in texts_with_ends()])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_pixels_are_normalised_inside_and_only_uint8_is_taken() -> None:
+    model = build(SPEC).eval()
+    seen: list[Tensor] = []
+    model.visual.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.encode_image(pixels(2))
+    mean, std = torch.tensor(PIXEL_MEAN).view(3, 1, 1), torch.tensor(PIXEL_STD).view(3, 1, 1)
+    torch.testing.assert_close(seen[0], (pixels(2).float() / 255 - mean) / std)
+    with pytest.raises(TypeError, match="takes uint8"):
+        model.encode_image(pixels(2).float())
+
+
+def test_image_features_are_what_the_projection_projects() -> None:
+    model = build(SPEC).eval()
+    features = model.image_features(pixels(2))
+    assert features.shape == (2, SPEC.image.width)
+    torch.testing.assert_close(model.image_projection(features), model.encode_image(pixels(2)))
+
+
+def test_bfloat16_towers_stay_near_float32() -> None:
+    torch.manual_seed(0)
+    model = build(SPEC).eval()
+    exact, _, _ = model(pixels(4), texts_with_ends()[[0, 1, 2, 0]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        near, _, _ = model(pixels(4), texts_with_ends()[[0, 1, 2, 0]])
+    assert near.dtype == torch.float32
+    assert (exact * near).sum(dim=1).min() > 0.999

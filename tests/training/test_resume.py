@@ -1,0 +1,127 @@
+"""kill -9 in the middle of a run of two processes, a damaged checkpoint, and the run that comes after."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.shards import write_dataset
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig
+
+CONFIG = TrainConfig(
+    model="clip-tiny",
+    vocabulary_size=300,
+    context_length=12,
+    global_batch_size=16,
+    steps=24,
+    warmup_steps=4,
+    max_gradient_norm=1.0,
+    workers=2,
+    threads_per_worker=1,
+    checkpoint_every_steps=5,
+    checkpoints_to_keep=3,
+)
+CLOCK = ("samples_per_second", "seconds_left")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(45):  # 24 steps of 16 samples end in the ninth epoch: resuming starts inside one
+        sink = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(sink, "PNG")
+        rows.append((f"http://x/{number}", f"picture number {number}", sink.getvalue()))
+    write_dataset(str(folder), rows, samples_per_shard=20, format="png")
+    return folder
+
+
+def start(dataset: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """Two ranks, as any launcher starts them, in a process group of their own."""
+    out.mkdir(exist_ok=True)
+    (out / "train.json").write_text(CONFIG.model_dump_json())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "training", "--config", str(out / "train.json")]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [*command, "--data", str(dataset), "--out", str(out)],
+            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        for rank in range(2)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> None:
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+
+
+def kill_after(processes: list[subprocess.Popen[str]], out: Path, steps: int) -> None:
+    """SIGKILL to every rank as soon as the record has `steps` lines."""
+    deadline = time.monotonic() + 300
+    while not (out / "steps.jsonl").exists() or len((out / "steps.jsonl").read_text().splitlines()) < steps:
+        assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def curve(out: Path) -> list[dict[str, Any]]:
+    steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in step.items() if key not in CLOCK} for step in steps]
+
+
+def sealed(out: Path) -> list[str]:
+    return sorted(path.parent.name for path in (out / "checkpoints").glob("*/checkpoint.json"))
+
+
+def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alone(
+    dataset: Path, tmp_path: Path
+) -> None:
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    finish(start(dataset, alone))
+    assert [step["step"] for step in curve(alone)] == list(range(1, 25))
+    assert sealed(alone) == ["000000010", "000000015", "000000020"]  # the newest three
+
+    kill_after(start(dataset, killed), killed, steps=12)
+    newest = sealed(killed)[-1]
+    assert newest >= "000000010"
+    weights = killed / "checkpoints" / newest / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    weights.write_bytes(bytes(damaged))
+    half_written = killed / "checkpoints" / "000000023"  # no checkpoint.json: a kill while saving
+    half_written.mkdir()
+    (half_written / "model.safetensors").write_bytes(b"half")
+
+    finish(start(dataset, killed))
+    assert curve(killed) == curve(alone)  # every float equal, bit for bit
+    final = Checkpoint.load(str(killed / "checkpoint"))
+    assert final.id == Checkpoint.load(str(alone / "checkpoint")).id
+    assert (final.step, final.samples_seen, final.ranks) == (24, 24 * 16, 2)
+    assert sorted(path.name for path in (killed / "checkpoint").iterdir()) == [
+        "checkpoint.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
