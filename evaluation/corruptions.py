@@ -20,6 +20,8 @@ from PIL import Image
 
 Picture = NDArray[np.uint8]
 SEVERITIES = (1, 2, 3, 4, 5)
+CONSTANTS = "Tiny ImageNet-C's (64 pixels), applied in memory"
+"""Named in every report: figures under other constants, or on stored JPEG files, do not compare."""
 
 
 def gaussian_noise(picture: Picture, severity: int, random: Generator) -> Picture:

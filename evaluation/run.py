@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evaluation import catalog, retrieval, robustness
 from evaluation.catalog import Prompts, Task
 from evaluation.config import EvaluateConfig
+from evaluation.corruptions import CONSTANTS
 from evaluation.encoder import PENULTIMATE, Checkpoint, Encoder, torch_threads
 from evaluation.features import FeatureStore, Wanted
 from evaluation.linear_probe import SOLVER, probe
@@ -23,7 +24,6 @@ from evaluation.pictures import Pictures, load
 from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics import Interval, wilson
 from evaluation.zero_shot import Classifier, Rows, classifier, cosines, margins
-from pipeline.code_version import code_version
 from pipeline.errors import DataError
 from pipeline.ledger import Progress, silent
 
@@ -198,9 +198,9 @@ class _Evaluation:
             checkpoint_id=self._encoder.checkpoint_id,
             config=config,
             versions={
-                "code": code_version("evaluation.run"),
                 "prompts": self._prompts,
                 "linear_probe": SOLVER,
+                "robustness": CONSTANTS,
                 "intervals": "95 %: Wilson for proportions, percentile bootstrap over pictures for means",
             },
             scores=tuple(self._scores),

@@ -193,14 +193,14 @@ def _fit(
 
 def _rank(settings: dict[str, Any]) -> None:
     """One training worker. It never calls ray.train.report, which costs up to 2 s each: steps.jsonl is the report."""
+    mistake = Path(settings["folder"]) / "ray" / MISTAKE
+    if mistake.exists():
+        return  # started again after a mistake that trying again cannot mend
     import ray.train
 
     from training.run import run
 
     context = ray.train.get_context()
-    mistake = Path(settings["folder"]) / "ray" / MISTAKE
-    if mistake.exists():
-        return  # started again after a mistake that trying again cannot mend
     os.environ.setdefault("LOCAL_SIZE", str(context.get_local_world_size()))
     try:
         run(

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,10 +66,19 @@ def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str
     with _alone(target.path.with_name(".delivery.lock")) as alone:
         if not alone:
             return _standing(target, "another process is delivering this run")
-        try:
-            return _Pass(target).run()
-        except tracking.AwayError as error:
-            return _standing(target, str(error))
+        problem, delivered = None, 0
+        # A kept connection to a server that was started anew fails once and at once: so twice.
+        for _ in range(2):
+            walk, began = _Pass(target), time.monotonic()
+            try:
+                walk.run()
+                problem = None
+            except tracking.AwayError as error:
+                problem = str(error)
+            delivered += walk.delivered
+            if problem is None or time.monotonic() - began > 1:
+                break
+        return _standing(target, problem, delivered)
 
 
 def deliver_all(root: str, tracking_uri: str | None = None, experiment: str | None = None) -> list[Delivery]:
@@ -146,16 +156,17 @@ class _Pass:
         self.run_id = self.path.parent.name
         self.cursor = _Cursor.load(target)
         self.points: dict[str, list[tracking.Point]] = {}
+        self.delivered = 0
 
-    def run(self) -> Delivery:
+    def run(self) -> None:
+        """Deliver to the journal's end. Raises AwayError; what was delivered before stays so."""
         first = next(journal.read(self.path), None)
         if first is None:
-            return Delivery(0, 0)
+            return
         slug = re.sub(r"[^\w.-]+", "-", self.target.experiment)
         self.tracker = tracking.Tracker(self.target.uri, self.target.experiment, self.root / "mlartifacts" / slug)
         self.root_key = first.run
         self._believe_the_store()
-        before = self.cursor.sequence
         waiting = None
         for event in journal.read(self.path, self.cursor.offset):
             if event.sequence <= self.cursor.sequence:
@@ -176,10 +187,9 @@ class _Pass:
         if waiting is not None:
             self._flush()
             self._advance(waiting)
-        if self.cursor.sequence > before:
+        if self.delivered:
             self._tell_the_store()
         self.cursor.save(self.target)
-        return _standing(self.target, None, self.cursor.sequence - before)
 
     def _believe_the_store(self) -> None:
         """Take the cursor from the parent run's tag: a database that was removed or restored knows what it holds."""
@@ -205,6 +215,7 @@ class _Pass:
         self.tracker.log_tags(self.cursor.runs[self.root_key], {tracking.DELIVERED: json.dumps(told)})
 
     def _advance(self, event: journal.Event) -> None:
+        self.delivered += event.sequence - self.cursor.sequence
         self.cursor.sequence, self.cursor.offset = event.sequence, event.end_offset
         self.cursor.save(self.target)
 

@@ -50,6 +50,10 @@ class Inspection:
     contact_sheet: str | None = None
 
 
+def place_in_chain(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
 def inspect(path: str, sheet: str | None = None) -> Inspection:
     """Look at `path`; a dataset's contact sheet is written to `sheet`, or to <root>/inspect/ beside the dataset.
 
@@ -84,9 +88,7 @@ def _inspect(path: str, sheet: str | None, pictures: bool) -> Inspection | None:
         below = [storage.join(path, name) for name in names if not name.startswith(".")]
         steps = [step for step in below if storage.exists(storage.join(step, "step.json"))]
         parts = [part for step in steps for part in [_inspect(step, None, pictures=False)] if part is not None]
-        parts.sort(
-            key=lambda part: list(ORDER).index(part.facts["step"]) if part.facts["step"] in ORDER else len(ORDER)
-        )
+        parts.sort(key=lambda part: place_in_chain(part.facts["step"]))
         return Inspection("root", path, {"steps": len(parts)}, parts=parts) if parts else None
     return found
 
@@ -118,7 +120,7 @@ def _dataset(path: str, sheet: str | None, pictures: bool) -> Inspection:
         "parents": list(manifest.parents),
     }
     planted = planted_for(path) or {}
-    counts = manifest.counts
+    counts = {name: manifest.counts[name] for name in sorted(manifest.counts, key=place_in_chain)}
     recovered: Mapping[str, int] = {}
     target = None
     if pictures and manifest.rows:

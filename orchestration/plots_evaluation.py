@@ -115,7 +115,8 @@ def robustness_curves(robustness: Robustness) -> Plot:
         axes.set_xlabel("severity")
         axes.set_ylabel("per cent")
         axes.set_title(_short(robustness.title, 60))
-        figure.legend(loc="outside right upper")
+        if axes.lines:
+            figure.legend(loc="outside right upper")
 
     return Plot(
         f"robustness-curves-{_slug(robustness.title)}", alt, 5.6, max(2.8, 0.6 + 0.2 * len(robustness.curves)), draw
@@ -161,8 +162,8 @@ def _cells(figure: Any, strength: np.ndarray, texts: Sequence[Sequence[str]], wr
             if written and texts[y][x]:
                 colour = Colour.PAPER if alpha > 0.68 else Colour.INK
                 axes.text(x, y, texts[y][x], ha="center", va="center", fontsize=7.5, color=colour)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_xlim(-0.5, max(width, 1) - 0.5)
+    axes.set_ylim(max(height, 1) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.tick_params(length=0, labelsize=7.5)

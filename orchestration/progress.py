@@ -86,9 +86,13 @@ class Bars:
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
 
     def __call__(self, done: int, total: int, what: str) -> None:
         name, note = name_and_note(what)
+        if done < self._done.get(name, 0):  # other work of the same name begins
+            self._bars.reset(self._tasks[name], total=total or None, completed=done)
+        self._done[name] = done
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total or None, completed=done, note=note)
         else:
@@ -100,6 +104,9 @@ class _Started:
     done: int
     at: float
     last_line: float
+    last_done: int
+    complete_at: int | None = None
+    """The total that was told as reached."""
 
 
 class Lines:
@@ -109,17 +116,19 @@ class Lines:
         self._clock = clock
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
         self._started: dict[str, _Started] = {}
-        self._complete: dict[str, int] = {}
 
     def __call__(self, done: int, total: int, what: str) -> None:
         name, note = name_and_note(what)
         now = self._clock()
-        first = name not in self._started
-        started = self._started.setdefault(name, _Started(done, now, now))
+        started = self._started.get(name)
+        first = started is None or done < started.last_done  # fewer than before: other work of the same name begins
+        if started is None or first:
+            started = self._started[name] = _Started(done, now, now, done)
+        started.last_done = done
         if total and done >= total:
-            if self._complete.get(name) == total:
+            if started.complete_at == total:
                 return
-            self._complete[name] = total
+            started.complete_at = total
         elif first or now - started.last_line < SECONDS_BETWEEN_LINES:
             return
         started.last_line = now

@@ -1,8 +1,24 @@
 """An inspection as tables."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from orchestration import show
 from orchestration.inspection import Inspection
 from orchestration.planted import comparisons
+
+
+def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as a person reads them: sizes in words, ids of inputs shortened. --json has them whole."""
+    told = dict(facts)
+    if "bytes" in told:
+        told["bytes"] = show.bytes_text(told["bytes"])
+    if "made_from" in told:
+        told["made_from"] = ", ".join(f"{name} {id[:12]}" for name, id in told["made_from"].items()) or "nothing"
+        told.pop("parents", None)
+    elif "parents" in told:
+        told["parents"] = ", ".join(id[:12] for id in told["parents"]) or "none"
+    return told
 
 
 def _holds(part: Inspection) -> str:
@@ -14,8 +30,7 @@ def _holds(part: Inspection) -> str:
 
 def print_inspection(found: Inspection) -> None:
     """As tables, parts below their root."""
-    sizes = {"bytes": show.bytes_text(found.facts["bytes"])} if "bytes" in found.facts else {}
-    show.facts({"kind": found.kind, "folder": found.path, **found.facts, **sizes})
+    show.facts({"kind": found.kind, "folder": found.path, **_told(found.facts)})
     if found.counts:
         print()
         show.funnel_table(found.counts, found.planted or None)

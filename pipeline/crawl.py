@@ -6,7 +6,7 @@ obey robots.txt, X-Robots-Tag and robots meta tags; every page tried is kept or 
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +16,18 @@ from pipeline import html, storage
 from pipeline.batch import DROPPED, Batch
 from pipeline.errors import DataError
 from pipeline.executor import Executor
-from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
-from pipeline.network import Fetched, fetch_all, read_robots
+from pipeline.frontier import LINKS, Job, belongs, found_links, work_items
+from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
+from pipeline.network import Fetched, fetch_all
 from pipeline.robots import first_opt_out, forbids_following
 from pipeline.sample import CANDIDATE, pair_uid
 from pipeline.sandbox import SandboxDied, shared
-from pipeline.urls import canonical, host_of, origin_of
+from pipeline.sitemaps import sitemap_pages
+from pipeline.urls import canonical, host_of
 from pipeline.web_config import CrawlConfig, NetworkConfig
-
-LINKS = pa.schema([("url", pa.string()), ("kind", pa.string())])
-"""What an item found to go on with; kind: page (a link), moved (a redirect away from the crawl's hosts), sitemap."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 _DOWN = ("connection_failed", "name_not_resolved", "timeout")
-_MAX_SITEMAP_BYTES = 50_000_000  # sitemaps.org's limit
 
 
 def crawl(
@@ -54,55 +52,25 @@ def crawl(
         room = config.max_pages - len(tried)
         left_out, wave = max(0, len(wave) - room), wave[:room]
         tried.update(wave)
-        job = _Job(f"wave-{depth:04d}", f"crawl wave {depth}", [*depends_on, sorted(hosts)])
-        done = run_items(folder, read, _items(job, wave, config.pages_per_item, hosts), executor, progress, job.what)
+        job = Job(f"wave-{depth:04d}", f"crawl wave {depth}", [*depends_on, sorted(hosts)])
+        done = run_items(
+            folder, read, work_items(job, wave, config.pages_per_item, hosts), executor, progress, job.what
+        )
         if depth == 0:
             _refuse_dead_site(folder, seeds, done, network)
             # A seed may send us on, from example.org to www.example.org say: where it leads is meant too.
-            hosts |= {host_of(url) for url, kind in _links(folder, done) if kind == "moved"}
+            hosts |= {host_of(url) for url, kind in found_links(folder, done) if kind == "moved"}
         records.extend(done)
         depth += 1
         if depth > config.max_depth or left_out:
             break
-        found = [url for url, kind in _links(folder, done) if kind in ("page", "moved")]
+        found = [url for url, kind in found_links(folder, done) if kind in ("page", "moved")]
         if depth == 1 and config.use_sitemap:
-            found.extend(_sitemap_pages(config, network, folder, seeds, executor, progress))
-        wave = sorted({url for url in found if _belongs(url, hosts, config.domains)} - tried)
+            found.extend(sitemap_pages(config, network, folder, seeds, executor, progress))
+        wave = sorted({url for url in found if belongs(url, hosts, config.domains)} - tried)
     result = PhaseResult.of_records("crawl", folder, records, {"waves": depth, "left_out": left_out})
     result.save()
     return result
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One round of work items: their names' start, the words for progress, and what their results depend on."""
-
-    name: str
-    what: str
-    depends_on: Sequence[Any]
-
-
-def _items(job: _Job, urls: Sequence[str], size: int, hosts: Iterable[str] = ()) -> list[WorkItem]:
-    items = []
-    for number, start in enumerate(range(0, len(urls), size)):
-        part = list(urls[start : start + size])
-        identity = {"urls": storage.sha256(storage.canonical_json(part)), "depends_on": list(job.depends_on)}
-        items.append(WorkItem(f"{job.name}-{number:05d}", identity, {"urls": part, "hosts": sorted(hosts)}))
-    return items
-
-
-def _belongs(url: str, hosts: Iterable[str], domains: Iterable[str]) -> bool:
-    host = host_of(url)
-    return host in hosts or any(host == domain or host.endswith(f".{domain}") for domain in domains)
-
-
-def _links(folder: str, records: Sequence[Record]) -> list[tuple[str, str]]:
-    """(url, kind) of every link that the records' items found."""
-    found: list[tuple[str, str]] = []
-    for record in records:
-        table = storage.read_table(storage.join(folder, record.files["links"].path))
-        found.extend(zip(table.column("url").to_pylist(), table.column("kind").to_pylist(), strict=True))
-    return found
 
 
 def _refuse_dead_site(folder: str, seeds: Sequence[str], records: Sequence[Record], network: NetworkConfig) -> None:
@@ -175,7 +143,7 @@ def _read_page(config: CrawlConfig, network: NetworkConfig, hosts: Sequence[str]
     withheld = answer.reason == "header_opt_out"
     if answer.reason is not None and not withheld:
         return _Page(answer.url, answer.reason, answer.evidence)
-    if not withheld and not _belongs(answer.final_url, hosts, config.domains):
+    if not withheld and not belongs(answer.final_url, hosts, config.domains):
         # Another site answers: it has pages and rules of its own, so it is a link like any other.
         return _Page(answer.url, links=[(answer.final_url, "moved")])
     parsed = _parse(config, network, answer)
@@ -218,59 +186,3 @@ def _parse(config: CrawlConfig, network: NetworkConfig, answer: Fetched) -> _Pag
         for image in said["images"]
     ]
     return _Page(answer.url, pairs=pairs, links=links)
-
-
-# --- sitemaps -----------------------------------------------------------------------------------------------------------
-
-
-def _sitemap_pages(
-    config: CrawlConfig,
-    network: NetworkConfig,
-    folder: str,
-    seeds: Sequence[str],
-    executor: Executor,
-    progress: Progress,
-) -> list[str]:
-    """Pages named by the sitemaps of the seeds' hosts; indexes are followed, `config.max_sitemaps` files at most."""
-    read = functools.partial(_read_sitemaps, network)
-    origins = sorted({origin_of(seed) for seed in seeds})
-    job = _Job("sitemap-start", "sitemaps", [network.identity()])
-    started = run_items(folder, functools.partial(_find_sitemaps, network), _items(job, origins, 1), executor)
-    wave = sorted({url for url, _ in _links(folder, started)})
-    tried: set[str] = set()
-    pages: set[str] = set()
-    while wave and len(tried) < config.max_sitemaps:
-        wave = wave[: config.max_sitemaps - len(tried)]
-        job = _Job(f"sitemap-{len(tried):05d}", "sitemaps", [network.identity()])
-        tried.update(wave)
-        done = run_items(folder, read, _items(job, wave, 4), executor, progress, job.what)
-        found = _links(folder, done)
-        pages.update(url for url, kind in found if kind == "page")
-        wave = sorted({url for url, kind in found if kind == "sitemap"} - tried)
-    return sorted(pages)
-
-
-def _find_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
-    """Where the hosts keep their sitemaps."""
-    rows: list[dict[str, str]] = []
-    for origin, rules in zip(arguments["urls"], read_robots(network, arguments["urls"]), strict=True):
-        rows.extend({"url": url, "kind": "sitemap"} for url in rules.sitemaps or (f"{origin}/sitemap.xml",))
-    return Output({"links": pa.Table.from_pylist(rows, schema=LINKS)}, {})
-
-
-def _read_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
-    """URLs of the sitemaps of one item; one that cannot be read names none."""
-    rows: set[tuple[str, str]] = set()
-    for answer in fetch_all(
-        network, arguments["urls"], max_bytes=_MAX_SITEMAP_BYTES, accept="application/xml,text/xml"
-    ):
-        if answer.reason is not None:
-            continue
-        try:
-            said, _ = shared(f"{html.__name__}:parse_sitemap").call({"url": answer.final_url}, answer.body)
-        except SandboxDied:
-            continue
-        rows.update((url, "page") for url in said["pages"])
-        rows.update((url, "sitemap") for url in said["sitemaps"])
-    found = [{"url": url, "kind": kind} for url, kind in sorted(rows)]
-    return Output({"links": pa.Table.from_pylist(found, schema=LINKS)}, {})

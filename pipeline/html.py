@@ -21,6 +21,7 @@ _TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _CHARSETS = re.compile(
     r"utf-8|utf-16(-[bl]e)?|cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|shift_jis|euc_(jp|kr)|iso2022_jp|gbk|gb18030|gb2312|big5"
 )
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx]),?")
 _MAX_ITEMS = 10_000  # pictures or links of one page
 
 
@@ -131,14 +132,26 @@ def _picture_url(node: LexborNode, base: str) -> str | None:
 
 
 def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
-    """(width, density, url) per candidate; addresses may hold commas, so candidates end at a comma after a blank or at ', '."""
+    """(width, density, url) per candidate. Addresses may hold commas: only one at the end of a word parts candidates."""
     found: list[tuple[float, float, str]] = []
     for name in _LAZY_SETS:
-        for match in re.finditer(
-            r"[\s,]*(\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wx]))?[^,\s]*\s*(?:,|$)", _value(node, name)
-        ):
-            url, number, unit = match[1], float(match[2] or 1), match[3] or "x"
-            found.append((number, 0.0, url) if unit == "w" else (0.0, number, url))
+        url = ""
+        # "a.jpg 100w,b.jpg 50w": after a size, a comma needs no blank behind it.
+        for word in re.sub(r"(?<= )(\d{1,9}(?:\.\d{1,9})?[wx]),", r"\1, ", _value(node, name)).split():
+            size = _SIZE.fullmatch(word) if url else None
+            if size is not None:
+                number = float(size[1])
+                found.append((number, 0.0, url) if size[2] == "w" else (0.0, number, url))
+                url = ""
+                continue
+            if url:
+                found.append((0.0, 1.0, url))
+            url = word.strip(",")
+            if url and word.endswith(","):
+                found.append((0.0, 1.0, url))
+                url = ""
+        if url:
+            found.append((0.0, 1.0, url))
     return found
 
 

@@ -3,31 +3,24 @@
 The parent writes a framed request (JSON header + raw payload) to the child's stdin and reads a framed reply; nothing is
 ever pickled. A child that crashes, hangs or answers garbage is killed and replaced, so one poisonous record costs one
 record. A record is blamed for a crash only if it also brings down a fresh child: an earlier one may have done the harm.
-
-    python -m pipeline.sandbox pipeline.html:parse_page        what the parent starts
+The child's side is pipeline/sandbox_child.py.
 """
 
 import atexit
 import functools
-import importlib
 import json
 import os
-import resource
 import select
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
-Target = Callable[[dict[str, Any], bytes], tuple[dict[str, Any], list[bytes]]]
-"""What runs in the child: (header, payload) -> (header, blobs)."""
+from pipeline import sandbox_child
+from pipeline.sandbox_child import MAGIC, PREFIX, frame
 
-_MAGIC = b"OWIT"
-_PREFIX = struct.Struct(">4sIQ")  # magic, bytes of JSON, bytes of what follows it
 _HUNG = (-signal.SIGALRM, -signal.SIGXCPU)
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "VIRTUAL_ENV")
 
@@ -90,7 +83,7 @@ class Sandbox:
             child = self._start()
             self._used = False
         try:
-            reply, blobs = self._exchange(child, _frame(header, [payload]))
+            reply, blobs = self._exchange(child, frame(header, [payload]))
         except SandboxDied:
             self.close()
             raise
@@ -111,7 +104,14 @@ class Sandbox:
             "NO_ALBUMENTATIONS_UPDATE": "1",
         }
         child = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.sandbox", self.target, str(self.timeout_seconds), str(self.memory_bytes)],
+            [
+                sys.executable,
+                "-m",
+                sandbox_child.__name__,
+                self.target,
+                str(self.timeout_seconds),
+                str(self.memory_bytes),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -136,7 +136,7 @@ class Sandbox:
         os.set_blocking(inlet, False)
         # The child's own alarm comes first; this deadline is for a child that ignores it.
         deadline = time.monotonic() + (self.timeout_seconds + 2.0 if seconds is None else seconds)
-        unsent, got, wanted = memoryview(request), bytearray(), _PREFIX.size
+        unsent, got, wanted = memoryview(request), bytearray(), PREFIX.size
         while len(got) < wanted:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -152,12 +152,12 @@ class Sandbox:
                 if not chunk:
                     raise self._death(child)
                 got += chunk
-                if len(got) == _PREFIX.size == wanted:
-                    magic, text_bytes, blob_bytes = _PREFIX.unpack(bytes(got))
-                    if magic != _MAGIC or text_bytes + blob_bytes > self.max_reply_bytes:
+                if len(got) == PREFIX.size == wanted:
+                    magic, text_bytes, blob_bytes = PREFIX.unpack(bytes(got))
+                    if magic != MAGIC or text_bytes + blob_bytes > self.max_reply_bytes:
                         raise SandboxDied("decoder_crashed", "its reply is garbage")
                     wanted += text_bytes + blob_bytes
-        return _parsed(bytes(got[_PREFIX.size :]), text_bytes)
+        return _parsed(bytes(got[PREFIX.size :]), text_bytes)
 
     def _death(self, child: subprocess.Popen[bytes]) -> SandboxDied:
         try:
@@ -181,11 +181,6 @@ def shared(target: str) -> Sandbox:
     return _shared(target, os.getpid())
 
 
-def _frame(header: dict[str, Any], blobs: list[bytes]) -> bytes:
-    text = json.dumps({"header": header, "sizes": [len(blob) for blob in blobs]}).encode()
-    return b"".join([_PREFIX.pack(_MAGIC, len(text), sum(map(len, blobs))), text, *blobs])
-
-
 def _parsed(body: bytes, text_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
     try:
         value = json.loads(body[:text_bytes])
@@ -200,74 +195,3 @@ def _parsed(body: bytes, text_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
         return {"header": value["header"]["result"]}, blobs
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SandboxDied("decoder_crashed", "its reply is garbage") from None
-
-
-def main() -> None:
-    """The child: answer requests from stdin until it closes."""
-    name, timeout_seconds, memory_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-    # What the target prints goes nowhere; the reply channel is a descriptor it does not know of.
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
-    try:
-        module, _, function = name.partition(":")
-        target: Target = getattr(importlib.import_module(module), function)
-        _limit(memory_bytes)
-    except Exception as error:
-        _reply(replies, {"error": f"{type(error).__name__}: {error}"}, [])
-        return
-    _reply(replies, {"result": {}}, [])
-    while prefix := requests.read(_PREFIX.size):
-        _, text_bytes, blob_bytes = _PREFIX.unpack(prefix)
-        header = json.loads(requests.read(text_bytes))["header"]
-        payload = requests.read(blob_bytes)
-        _start_clock(timeout_seconds)
-        try:
-            result, blobs = target(header, payload)
-            frame = _frame({"result": result}, blobs)
-        except BaseException as error:
-            # The type only: messages may hold addresses and differ from run to run.
-            frame = _frame({"error": type(error).__name__}, [])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        replies.write(frame)
-        replies.flush()
-
-
-def _reply(replies: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> None:
-    replies.write(_frame(header, blobs))
-    replies.flush()
-
-
-def _limit(memory_bytes: int) -> None:
-    """Address space above today's, no files written, no core dumps, few descriptors."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            today = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (today + memory_bytes,) * 2)
-    except FileNotFoundError:  # macOS: has no /proc, and does not enforce this limit either
-        pass
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-
-
-def _start_clock(timeout_seconds: float) -> None:
-    """The kernel ends this process when the call takes too long, on the wall or on the processor, whoever holds the GIL."""
-    signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    limit = int(used.ru_utime + used.ru_stime + timeout_seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def _watch_parent(parent: int) -> None:
-    # End of input tells an idle child; a busy one, or one whose pipe a forked sibling still holds, looks for itself.
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

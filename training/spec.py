@@ -76,11 +76,11 @@ _B_TEXT = TextTower(width=512, layers=12, heads=8)
 _L_TEXT = TextTower(width=768, layers=12, heads=12)
 
 _SPECS = (
-    # Ours, for CPUs: as many patches as a 40-pixel picture needs to show a shape, and GELU, one fused kernel.
+    # Ours, for CPUs and a few thousand pairs: a convolution stem, and GELU, which is one fused kernel.
     ModelSpec(
         "clip-tiny",
         128,
-        ImageTower(size=32, patch=8, width=128, layers=3, heads=2),
+        ImageTower(size=32, patch=8, width=128, layers=3, heads=2, stem="convolutions"),
         TextTower(width=128, layers=2, heads=2),
         activation="gelu",
     ),
@@ -120,9 +120,23 @@ def _block_parameters(width: int) -> int:
     return 12 * width * width + 13 * width
 
 
+def _stem_layers(tower: ImageTower) -> list[tuple[int, int]]:
+    """(parameters, FLOPs per picture) of the convolutions that make patches, norms counted with them."""
+    if tower.stem == "patch":
+        weights = 3 * tower.patch**2 * tower.width
+        return [(weights, 2 * (tower.tokens - 1) * weights)]
+    layers, before, side = [], 3, tower.size
+    halvings = tower.patch.bit_length() - 1
+    for step in range(halvings):
+        after, side = tower.width >> (halvings - 1 - step), side // 2
+        layers.append((9 * before * after + 2 * after, 2 * 9 * before * after * side**2))
+        before = after
+    return [*layers, (tower.width**2, 2 * (tower.tokens - 1) * tower.width**2)]
+
+
 def image_parameters(spec: ModelSpec) -> int:
     tower = spec.image
-    patches = 3 * tower.patch**2 * tower.width
+    patches = sum(weights for weights, _ in _stem_layers(tower))
     rest = tower.width + tower.tokens * tower.width + 4 * tower.width  # class token, positions, two norms
     return patches + rest + tower.layers * _block_parameters(tower.width) + tower.width * spec.embedding
 
@@ -146,7 +160,7 @@ def _transformer_flops(width: int, layers: int, tokens: int) -> int:
 def image_flops(spec: ModelSpec) -> int:
     """Forward, per picture."""
     tower = spec.image
-    patches = 2 * (tower.tokens - 1) * 3 * tower.patch**2 * tower.width
+    patches = sum(flops for _, flops in _stem_layers(tower))
     return patches + _transformer_flops(tower.width, tower.layers, tower.tokens) + 2 * tower.width * spec.embedding
 
 

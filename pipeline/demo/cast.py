@@ -92,11 +92,13 @@ def _subjects(config: DemoWebConfig, random: np.random.Generator) -> list[Subjec
         },
         **{role: int(getattr(config, role)) for role in _REPAIRED if role != "sixteen_bit"},
     }  # fmt: skip
-    # Half of the pictures stay plain: copies need originals, and a web of defects trains nothing.
-    if sum(wanted.values()) + config.sixteen_bit > total // 2 or config.sixteen_bit > config.digits // 4:
+    planted = sum(wanted.values()) + config.sixteen_bit
+    copied = config.duplicate_pair + config.duplicate_bytes + config.near_duplicate
+    # Half of the pictures stay plain, and half of those unique: a web of defects trains nothing.
+    if planted > total // 2 or copied > (total - planted) // 2 or config.sixteen_bit > config.digits // 4:
         raise ConfigError(
-            f"web: {sum(wanted.values()) + config.sixteen_bit} of {total} pictures would be planted, at most half may be;"
-            " raise web.digits or web.scenes, or plant less"
+            f"web: {planted} of {total} pictures planted ({config.sixteen_bit} sixteen_bit of {config.digits} digits),"
+            f" {copied} copies; half, a quarter of the digits and half of the rest may be; raise web.scenes or web.digits"
         )
     roles: dict[int, str] = {}
     grey = [number for number in order if number < config.digits][: config.sixteen_bit]

@@ -18,12 +18,6 @@ from pipeline.errors import ConfigError
 def plant_copies(casting: Casting) -> None:
     """Pairs on a second page, exact copies, near copies; no picture serves as original twice."""
     config = casting.config
-    wanted = config.duplicate_pair + config.duplicate_bytes + config.near_duplicate
-    if wanted > len(casting.originals) // 2:
-        raise ConfigError(
-            f"web: {wanted} copies wanted of {len(casting.originals)} plain pictures, at most half may be copied;"
-            " raise web.scenes or plant fewer"
-        )
     chosen = iter([casting.originals[int(i)] for i in casting.random.permutation(len(casting.originals))])
     for _ in range(config.duplicate_pair):
         casting.cast.pairs.append(replace(next(chosen).pair, fate="select:duplicate_pair"))

@@ -380,6 +380,10 @@ def test_a_log_gets_a_line_every_few_seconds_with_rate_and_time_left() -> None:
     assert lines[0] == "fetch: 30/100 (30%), 2.0/s, 0:35 left, item 30"
     assert lines[-1] == "fetch: 100/100 (100%), 2.0/s, in 0:40, item 100"
     assert len(lines) == 8
+    for done in (0, 1, 2):
+        progress(done, 2, "fetch")
+        now += 1.0
+    assert lines[8:] == ["fetch: 2/2 (100%), 1.0/s, in 0:02"]
     assert name_and_note("train: loss 2.3, lr 1e-4") == ("train", "loss 2.3, lr 1e-4")
 
 

@@ -62,7 +62,7 @@ def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert events[4].body["path"] == "step/report.html"
     assert events[5].body["folder"] == "/elsewhere/checkpoint"
     assert last_event(writer.path) == events[-1]
-    assert [event for event in read(writer.path, events[3].end_offset)] == events[4:]
+    assert list(read(writer.path, events[3].end_offset)) == events[4:]
     for line in writer.path.read_bytes().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
@@ -151,8 +151,7 @@ def test_a_full_disk_tears_nothing(tmp_path: Path) -> None:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
             with pytest.raises(DataError, match="free space"):
-                for step in range(100):
-                    writer.metrics("demo", {"loss": 1.0}, step)
+                _write_points(writer, 100)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, ignored)
@@ -160,6 +159,11 @@ def test_a_full_disk_tears_nothing(tmp_path: Path) -> None:
     events = list(read(writer.path))
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert events[-1].kind == "run_ended"
+
+
+def _write_points(writer: Journal, count: int) -> None:
+    for step in range(count):
+        writer.metrics("demo", {"loss": 1.0}, step)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

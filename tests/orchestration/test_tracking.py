@@ -307,7 +307,8 @@ def test_a_removed_database_is_filled_anew(root: Path, empty_store: Path) -> Non
 def test_a_killed_run_is_ended_as_killed_at_the_next_start(root: Path) -> None:
     code = (
         "import os, sys; from orchestration.journal import Journal; j = Journal(sys.argv[1], 'one');"
-        "j.run_started('demo', 'demo'); j.run_started('train', 'train'); j.metrics('train', {'loss': 1}, 1); os.kill(os.getpid(), 9)"
+        "j.run_started('demo', 'demo'); j.run_started('train', 'train'); j.metrics('train', {'loss': 1}, 1);"
+        "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(root)]).returncode == -9
     (path,) = journals(str(root))
@@ -387,11 +388,11 @@ def test_a_server_that_is_absent_hangs_or_dies_costs_nothing_and_gets_every_poin
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     with serving(str(home), port) as second:
         outcome = deliver(writer.path, second.url)
-    assert (outcome.waiting, outcome.problem, outcome.refused) == (0, None, ())
+        assert (outcome.waiting, outcome.problem, outcome.refused) == (0, None, ())
+        assert [path.name for path in (home / "mlartifacts").rglob("*.html")] == ["report.html"]
     assert curve(home, outcome.runs["demo"]) == [(step, 1 / (step + 1)) for step in range(500)]
-    found = contents(home)
-    assert found["runs"] == [("demo", "FINISHED")]
-    assert found["artifacts"] == [("demo", "report.html")]
+    (run,) = client(home).search_runs([outcome.experiment_id])
+    assert (run.info.run_name, run.info.status) == ("demo", "FINISHED")
 
 
 def _file(path: Path, text: str) -> Path:

@@ -81,13 +81,13 @@ def test_two_processes_and_not_ten(served: Served) -> None:
 
 
 def test_mistakes_are_one_line(tmp_path: Path, delivered: tuple[Path, Delivery]) -> None:
-    with pytest.raises(DataError, match="no MLflow store yet.*--root"):
+    with pytest.raises(DataError, match=r"no MLflow store yet.*--root"):
         serve_ui(str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"--port {port}: .*choose another --port"):
+        with pytest.raises(ConfigError, match=rf"--port {port}: .*choose another --port"):
             serve_ui(str(delivered[0]), port)
-    with pytest.raises(ConfigError, match="198.51.100.7"):
+    with pytest.raises(ConfigError, match=r"198\.51\.100\.7"):
         serve_ui(str(delivered[0]), 0, "198.51.100.7")
 
 

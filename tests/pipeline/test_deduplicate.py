@@ -1,16 +1,13 @@
 """Deduplication and decontamination: the twins compare all with all."""
 
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
 from phases import phase_of, split
+from PIL import Image
 
 from pipeline import storage
 from pipeline.decontaminate import DecontaminateConfig, decontaminate, describe

@@ -41,10 +41,17 @@ def pictures(body: str, **header: Any) -> list[tuple[str, str, str]]:
         ('<img src="s.jpg" srcset="a,b.jpg 100w,c.jpg 50w">', "http://a.example/dir/a,b.jpg"),
         ('<img src="s.jpg" srcset=",,, ,">', "http://a.example/dir/s.jpg"),
         ('<img data-srcset="l.jpg 900w, s.jpg 100w" src="blank.gif">', "http://a.example/dir/l.jpg"),
-        ('<picture><source srcset="l.webp 900w" type="image/webp"><img src="s.jpg"></picture>', "http://a.example/dir/l.webp"),
-        ('<picture><source srcset="l.avif 900w" type="image/avif"><img src="s.jpg"></picture>', "http://a.example/dir/s.jpg"),
+        (
+            '<picture><source srcset="l.webp 900w" type="image/webp"><img src="s.jpg"></picture>',
+            "http://a.example/dir/l.webp",
+        ),
+        (
+            '<picture><source srcset="l.avif 900w" type="image/avif"><img src="s.jpg"></picture>',
+            "http://a.example/dir/s.jpg",
+        ),
         ('<picture><source srcset="l.jpg"><img></picture>', "http://a.example/dir/l.jpg"),
-        ("<img src=p.jpg", None),
+        ('<img src="p.jpg', None),
+        ('<img src="s.jpg" srcset="l.jpg 1e3w, m.jpg -5w">', "http://a.example/dir/s.jpg"),
         ('<img alt="x">', None),
         ('<img src="">', None),
         ('<img src="  ">', None),
@@ -118,9 +125,15 @@ def test_the_charset_is_found_as_browsers_do(body: bytes, content_type: str, tex
 
 def test_byte_order_marks_and_meta_charsets_count() -> None:
     assert parse('<img src=p alt="ß">'.encode("utf-16"))["images"][0]["text"] == "ß"
-    assert parse(b"\xef\xbb\xbf<img src=p alt=\xc3\x9f>", content_type="text/html; charset=latin1")["images"][0]["text"] == "ß"
+    assert (
+        parse(b"\xef\xbb\xbf<img src=p alt=\xc3\x9f>", content_type="text/html; charset=latin1")["images"][0]["text"]
+        == "ß"
+    )
     assert parse(b"<meta charset=latin1><img src=p alt=\xdf>")["images"][0]["text"] == "ß"
-    assert parse(b"<meta http-equiv=x content='text/html; charset=cp1251'><img src=p alt=\xcf>")["images"][0]["text"] == "П"
+    assert (
+        parse(b"<meta http-equiv=x content='text/html; charset=cp1251'><img src=p alt=\xcf>")["images"][0]["text"]
+        == "П"
+    )
 
 
 @pytest.mark.parametrize(

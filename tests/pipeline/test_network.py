@@ -78,8 +78,13 @@ class Web:
             self.now_open[host] -= 1
 
     def config(self, **changes: Any) -> NetworkConfig:
-        hosts = {name: f"127.0.0.1:{self.port}" for name in ("a.example", "b.example", "xn--mnchen-3ya.example")}
-        given = {"retry_wait_seconds": 0.01, "total_seconds": 10.0, "contact": "https://openwit.example/bot", "hosts": hosts}
+        hosts = dict.fromkeys(("a.example", "b.example", "xn--mnchen-3ya.example"), f"127.0.0.1:{self.port}")
+        given = {
+            "retry_wait_seconds": 0.01,
+            "total_seconds": 10.0,
+            "contact": "https://openwit.example/bot",
+            "hosts": hosts,
+        }
         return NetworkConfig(**{**given, **changes})
 
     def get(self, path: str, **changes: Any) -> Fetched:
@@ -129,7 +134,16 @@ def test_fetching_works_where_an_event_loop_runs_already(web: Web) -> None:
     assert asyncio.run(notebook()) == b"x"
 
 
-@pytest.mark.parametrize(("status", "reason"), [("404 No", "not_found"), ("410 Gone", "not_found"), ("403 No", "http_error"), ("204 Empty", "http_error"), ("300 Choose", "http_error")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("404 No", "not_found"),
+        ("410 Gone", "not_found"),
+        ("403 No", "http_error"),
+        ("204 Empty", "http_error"),
+        ("300 Choose", "http_error"),
+    ],
+)
 def test_an_answer_that_will_stay_is_not_asked_for_again(web: Web, status: str, reason: str) -> None:
     web.answers["/x"] = plain(b"", status)
     got = web.get("/x")
@@ -163,7 +177,7 @@ def test_retry_after_is_honoured_up_to_a_cap(web: Web) -> None:
 def test_retry_after_is_a_number_or_a_date_or_ignored() -> None:
     assert retry_after_seconds("7") == 7
     assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert 1e8 < (retry_after_seconds("Wed, 21 Oct 2099 07:28:00 GMT") or 0)
+    assert (retry_after_seconds("Wed, 21 Oct 2099 07:28:00 GMT") or 0) > 1e8
     for odd in (None, "", "soon", "-1", "²", "9" * 400, "Wed, 99 Foo"):
         assert (retry_after_seconds(odd) or 0) < 1e9 + 1
 
@@ -180,8 +194,15 @@ def test_a_name_at_a_private_address_is_refused_unless_the_recipe_names_it(web: 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     "target",
-    ["http://127.0.0.1:{port}/secret", "http://127.0.0.1/", "http://localhost/", "http://[::1]/", "//127.1/", "file:///etc/passwd"],
-)  # fmt: skip
+    [
+        "http://127.0.0.1:{port}/secret",
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "http://[::1]/",
+        "//127.1/",
+        "file:///etc/passwd",
+    ],
+)
 def test_a_redirect_to_loopback_is_refused(web: Web, status: int, target: str) -> None:
     web.answers["/secret"] = plain(b"secret")
     web.answers["/x"] = plain(b"", f"{status} Moved", Location=target.format(port=web.port))
@@ -260,7 +281,19 @@ def test_proxies_of_the_environment_are_ignored(web: Web, monkeypatch: pytest.Mo
     assert web.get("/x").body == b"direct"
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.example/", "http://u:p@a.example/", "http://a.example:22/", "nonsense", "http://", "http://[::1", "http://0x7f.1/"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://a.example/",
+        "http://u:p@a.example/",
+        "http://a.example:22/",
+        "nonsense",
+        "http://",
+        "http://[::1",
+        "http://0x7f.1/",
+    ],
+)
 def test_what_may_not_be_asked_for_never_leaves_the_machine(web: Web, url: str) -> None:
     assert fetch_all(web.config(), [url])[0].reason == "address_refused"
     assert not web.asked
@@ -509,7 +542,9 @@ def test_an_opt_out_header_withholds_the_body_and_is_the_evidence(web: Web) -> N
     web.answers["/others"] = plain(b"fine", X_Robots_Tag="googlebot: noai")
     web.answers["/date"] = plain(b"mine", X_Robots_Tag="unavailable_after: 25 Jun 2010 15:00:00 GMT, noai")
     web.answers["/tdm"] = plain(b"mine", TDM_Reservation="1")
-    web.answers["/twice"] = b"HTTP/1.1 200 OK\r\nX-Robots-Tag: googlebot: x\r\nX-Robots-Tag: noai\r\nContent-Length: 0\r\n\r\n"
+    web.answers["/twice"] = (
+        b"HTTP/1.1 200 OK\r\nX-Robots-Tag: googlebot: x\r\nX-Robots-Tag: noai\r\nContent-Length: 0\r\n\r\n"
+    )
     got = web.get("/x")
     assert (got.reason, got.evidence, got.body) == ("header_opt_out", "x-robots-tag: noai, noimageai", b"")
     assert web.get("/others").body == b"fine"
@@ -527,7 +562,9 @@ def test_a_body_of_another_type_is_not_read(web: Web) -> None:
 
 def test_rules_of_hosts_can_be_read_for_their_sitemaps(web: Web) -> None:
     web.answers["/robots.txt"] = plain(b"Sitemap: http://a.example/map.xml\n")
-    rules = read_robots(web.config(hosts={"a.example": f"127.0.0.1:{web.port}"}), ["http://a.example/", "http://localhost/"])
+    rules = read_robots(
+        web.config(hosts={"a.example": f"127.0.0.1:{web.port}"}), ["http://a.example/", "http://localhost/"]
+    )
     assert rules[0].sitemaps == ("http://a.example/map.xml",)
     assert rules[1] == RobotsRules("openwit")
 
@@ -537,7 +574,7 @@ def test_rules_of_hosts_can_be_read_for_their_sitemaps(web: Web) -> None:
 
 def test_identity_leaves_out_addresses_and_pace(web: Web) -> None:
     one = web.config()
-    other = web.config(hosts={name: "127.0.0.1:1" for name in one.hosts}, concurrency=1, per_host_concurrency=1)
+    other = web.config(hosts=dict.fromkeys(one.hosts, "127.0.0.1:1"), concurrency=1, per_host_concurrency=1)
     assert one.identity() == other.identity()
     assert one.identity() != web.config(max_bytes=5).identity()
     assert one.identity()["hosts"] == ["a.example", "b.example", "xn--mnchen-3ya.example"]
@@ -545,8 +582,16 @@ def test_identity_leaves_out_addresses_and_pace(web: Web) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"hosts": {"a": "nowhere"}}, {"hosts": {"a": "127.0.0.1"}}, {"hosts": {"a": "127.0.0.1:99999"}}, {"user_agent": "a\r\nb"}, {"contact": "x\ny"}, {"total_seconds": 0}, {"unknown": 1}],
-)  # fmt: skip
+    [
+        {"hosts": {"a": "nowhere"}},
+        {"hosts": {"a": "127.0.0.1"}},
+        {"hosts": {"a": "127.0.0.1:99999"}},
+        {"user_agent": "a\r\nb"},
+        {"contact": "x\ny"},
+        {"total_seconds": 0},
+        {"unknown": 1},
+    ],
+)
 def test_a_wrong_setting_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         NetworkConfig(**change)

@@ -71,7 +71,8 @@ def test_cmyk_keeps_its_colours() -> None:
     assert facts["repairs"] == ["cmyk"]
     assert picture is not None
     left, right = corner_colours(picture)
-    assert near(left, RED) and near(right, BLUE)
+    assert near(left, RED)
+    assert near(right, BLUE)
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped_to_white() -> None:
@@ -95,7 +96,8 @@ def test_a_picture_stored_lying_down_is_set_up(orientation: int) -> None:
     assert picture is not None
     assert picture.size == (60, 40)
     left, right = corner_colours(picture)
-    assert near(left, RED) and near(right, BLUE)
+    assert near(left, RED)
+    assert near(right, BLUE)
 
 
 def test_transparency_becomes_white() -> None:

@@ -11,7 +11,7 @@ from pipeline.queries import Matcher, count_words, hash01, keep_probability, rea
 
 QUERIES = ["dog", "new york", "New York", "red", "3", "ice cream", "cream", "c++", "o'clock", "the red", "a b c", "b"]
 WORDS = [
-    *"dog new york New York red 3 ice cream c++ o'clock the a b c".split(),
+    *["dog", "new", "york", "New", "York", "red", "3", "ice", "cream", "c++", "o'clock", "the", "a", "b", "c"],
     ",",
     ".",
     "!",

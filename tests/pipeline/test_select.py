@@ -1,13 +1,10 @@
 """Selection: the twin does it in one loop over all rows."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from phases import phase_of, split
 
 from pipeline.errors import DataError

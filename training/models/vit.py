@@ -26,7 +26,9 @@ class ConvolutionStem(nn.Sequential):
     def __init__(self, tower: ImageTower) -> None:
         halvings = tower.patch.bit_length() - 1
         if 2**halvings != tower.patch:
-            raise ValueError(f"a convolution stem halves the picture; patches of {tower.patch} pixels are no power of two")
+            raise ValueError(
+                f"a convolution stem halves the picture; patches of {tower.patch} pixels are no power of two"
+            )
         channels = [3, *(tower.width >> (halvings - 1 - step) for step in range(halvings))]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(channels):

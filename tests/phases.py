@@ -1,5 +1,6 @@
 """A finished phase made of given rows, as input for the phase under test."""
 
+import itertools
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -24,4 +25,4 @@ def phase_of(folder: str, tables: Sequence[pa.Table], name: str = "given") -> Ph
 def split(rows: pa.Table, parts: int) -> list[pa.Table]:
     """The rows in `parts` pieces of about equal size."""
     edges = [round(i * rows.num_rows / parts) for i in range(parts + 1)]
-    return [rows.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    return [rows.slice(a, b - a) for a, b in itertools.pairwise(edges)]

@@ -1,0 +1,71 @@
+"""Sitemaps (sitemaps.org): pages that a site names itself, though nothing may link to them."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import html
+from pipeline.executor import Executor
+from pipeline.frontier import LINKS, Job, found_links, work_items
+from pipeline.ledger import Output, Progress, run_items
+from pipeline.network import fetch_all, read_robots
+from pipeline.sandbox import SandboxDied, shared
+from pipeline.urls import origin_of
+from pipeline.web_config import CrawlConfig, NetworkConfig
+
+_MAX_SITEMAP_BYTES = 50_000_000  # sitemaps.org's limit
+
+
+def sitemap_pages(
+    config: CrawlConfig,
+    network: NetworkConfig,
+    folder: str,
+    seeds: Sequence[str],
+    executor: Executor,
+    progress: Progress,
+) -> list[str]:
+    """Pages named by the sitemaps of the seeds' hosts; indexes are followed, `config.max_sitemaps` files at most."""
+    read = functools.partial(_read_sitemaps, network)
+    origins = sorted({origin_of(seed) for seed in seeds})
+    job = Job("sitemap-start", "sitemaps", [network.identity()])
+    started = run_items(folder, functools.partial(_find_sitemaps, network), work_items(job, origins, 1), executor)
+    wave = sorted({url for url, _ in found_links(folder, started)})
+    tried: set[str] = set()
+    pages: set[str] = set()
+    while wave and len(tried) < config.max_sitemaps:
+        wave = wave[: config.max_sitemaps - len(tried)]
+        job = Job(f"sitemap-{len(tried):05d}", "sitemaps", [network.identity()])
+        tried.update(wave)
+        done = run_items(folder, read, work_items(job, wave, 4), executor, progress, job.what)
+        found = found_links(folder, done)
+        pages.update(url for url, kind in found if kind == "page")
+        wave = sorted({url for url, kind in found if kind == "sitemap"} - tried)
+    return sorted(pages)
+
+
+def _find_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
+    """Where the hosts keep their sitemaps."""
+    rows: list[dict[str, str]] = []
+    for origin, rules in zip(arguments["urls"], read_robots(network, arguments["urls"]), strict=True):
+        rows.extend({"url": url, "kind": "sitemap"} for url in rules.sitemaps or (f"{origin}/sitemap.xml",))
+    return Output({"links": pa.Table.from_pylist(rows, schema=LINKS)}, {})
+
+
+def _read_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
+    """URLs of the sitemaps of one item; one that cannot be read names none."""
+    rows: set[tuple[str, str]] = set()
+    for answer in fetch_all(
+        network, arguments["urls"], max_bytes=_MAX_SITEMAP_BYTES, accept="application/xml,text/xml"
+    ):
+        if answer.reason is not None:
+            continue
+        try:
+            said, _ = shared(f"{html.__name__}:parse_sitemap").call({"url": answer.final_url}, answer.body)
+        except SandboxDied:
+            continue
+        rows.update((url, "page") for url in said["pages"])
+        rows.update((url, "sitemap") for url in said["sitemaps"])
+    found = [{"url": url, "kind": kind} for url, kind in sorted(rows)]
+    return Output({"links": pa.Table.from_pylist(found, schema=LINKS)}, {})

@@ -1,0 +1,33 @@
+"""A tiny untrained checkpoint on disk, made by the project's own code, that all tests of this folder share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluation import catalog
+from training.checkpoint import Checkpoint, checksums, write_model
+from training.spec import build, get_spec
+from training.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("checkpoint"))
+    texts = [
+        template.replace("{}", name)
+        for task in catalog.TASKS
+        if task.prompts
+        for prompts in [catalog.prompts_of(task.prompts)]
+        for template in prompts.templates
+        for names in prompts.classes.values()
+        for name in names
+    ]
+    tokenizer = Tokenizer.train(texts, 400, 32)
+    spec = get_spec("clip-tiny").with_text(tokenizer.size, 32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build(spec)
+    write_model(folder, model.state_dict(), tokenizer)
+    Checkpoint(folder, spec, 0, 0, "none", {}, 1, checksums(folder)).save()
+    return folder

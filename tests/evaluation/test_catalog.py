@@ -1,0 +1,71 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import catalog, pictures
+from evaluation.config import EvaluateConfig
+from evaluation.run import label_positions
+from pipeline.demo.casting import EVALUATION_SCENES
+from pipeline.errors import ConfigError, DataError
+
+
+@pytest.mark.parametrize("task", catalog.TASKS, ids=lambda task: task.name)
+def test_each_row_has_its_pictures_labels_and_prompts(task: catalog.Task) -> None:
+    loaded = pictures.load(task.loader, task.split, task.pictures)
+    assert len(loaded.column(task.label)) == loaded.count == task.pictures
+    if task.kind == "classification":
+        assert task.prompts is not None
+        prompts = catalog.prompts_of(task.prompts)
+        assert task.chance == pytest.approx(1 / len(prompts.classes))
+        assert all(template.count("{}") == 1 for template in prompts.templates)
+        names = [name for group in prompts.classes.values() for name in group]
+        assert len(names) == len(set(names))
+        assert set(loaded.column(task.label)) == set(prompts.classes)
+        assert label_positions(loaded, task.label, prompts).max() == len(prompts.classes) - 1
+
+
+def test_the_tasks_scenes_are_those_that_the_demo_web_leaks_from() -> None:
+    assert pictures.SCENE_COUNTS["test"] == EVALUATION_SCENES
+
+
+def test_a_class_without_prompts_is_named() -> None:
+    prompts = catalog.Prompts({"circle": ("circle",)}, ("{}",), "v")
+    with pytest.raises(DataError, match=r"scenes/test: class 'crescent' has no prompts; add it"):
+        label_positions(pictures.load("scenes", "test"), "shape", prompts)
+
+
+def test_a_dataset_of_another_size_is_refused() -> None:
+    with pytest.raises(DataError, match="digits/test has 360 pictures, its benchmark has 10000"):
+        pictures.load("digits", "test", 10000)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_known() -> None:
+    with pytest.raises(ConfigError, match="no task is called 'digit'; did you mean digits\\?"):
+        EvaluateConfig(tasks=("digit",))
+    with pytest.raises(ConfigError, match="'qqq'; `openwit tasks` lists"):
+        EvaluateConfig(tasks=("qqq",))
+    with pytest.raises(ConfigError, match="is empty"):
+        EvaluateConfig(tasks=())
+    with pytest.raises(ConfigError, match="'scenes' is named twice"):
+        EvaluateConfig(tasks=("scenes", "scenes"))
+
+
+def test_reference_pictures_hold_each_picture_once_and_unchanged() -> None:
+    table = catalog.reference_pictures(["scenes-colour", "scenes", "digits", "scenes-retrieval"])
+    assert table.schema == catalog.REFERENCE
+    assert table.column("task").to_pylist() == ["scenes-colour"] * 400 + ["digits"] * 360
+    row = table.slice(403, 1).to_pylist()[0]
+    stored = np.asarray(Image.open(io.BytesIO(row["image"])))
+    assert (stored == np.asarray(pictures.load("digits", "test").read(row["index"]))).all()
+
+
+def test_listing_tasks_and_reference_pictures_need_no_torch() -> None:
+    code = (
+        "import sys; from evaluation import catalog, config; assert len(catalog.task_table()) == len(catalog.TASKS);"
+        "catalog.reference_pictures(['digits']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,142 @@
+"""One rank in this process: the generator, what it leaves, and what it says when it cannot go on."""
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.shards import write_dataset
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig
+from training.run import read_steps, run
+from training.train import StepResult, train
+from training.transforms import evaluation_pixels
+
+CONFIG = TrainConfig(
+    model="clip-tiny",
+    vocabulary_size=300,
+    context_length=12,
+    global_batch_size=8,
+    steps=7,
+    warmup_steps=2,
+    threads_per_worker=1,
+    checkpoint_every_steps=3,
+    checkpoints_to_keep=1,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("dataset"))
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(20):
+        sink = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(sink, "PNG")
+        rows.append((f"http://x/{number}", f"picture number {number}", sink.getvalue()))
+    write_dataset(folder, rows, format="png")
+    return folder
+
+
+def without_clock(results: list[StepResult]) -> list[tuple[object, ...]]:
+    return [(r.step, r.loss, r.learning_rate, r.logit_scale, r.samples_seen, r.gradient_norm) for r in results]
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[StepResult]]:
+    folder = str(tmp_path_factory.mktemp("finished"))
+    return folder, list(train(CONFIG, dataset, folder))
+
+
+def test_a_run_yields_every_step_and_leaves_a_checkpoint(finished: tuple[str, list[StepResult]], dataset: str) -> None:
+    folder, results = finished
+    assert [result.step for result in results] == list(range(1, 8))
+    assert results[0].loss == pytest.approx(np.log(8), abs=0.7)
+    assert results[-1].samples_seen == 56
+    assert results[-1].seconds_left == 0
+    assert all(result.samples_per_second > 0 for result in results)
+
+    checkpoint = Checkpoint.load(f"{folder}/checkpoint")
+    assert checkpoint.step == 7
+    assert checkpoint.manifest_id == json.loads(Path(dataset, "manifest.json").read_text())["id"]
+    model, tokenizer = checkpoint.model(), checkpoint.tokenizer()
+    picture = Image.fromarray(np.zeros((50, 40, 3), np.uint8))
+    pixels = evaluation_pixels(picture, checkpoint.spec)[None]
+    image, text, scale = model(pixels, tokenizer.encode(["picture number 3"]))
+    assert image.shape == text.shape == (1, checkpoint.spec.embedding)
+    assert torch.isfinite(image).all()
+    assert scale.item() == pytest.approx(results[-1].logit_scale, rel=1e-2)
+
+
+def test_a_finished_run_yields_nothing_more(finished: tuple[str, list[StepResult]], dataset: str) -> None:
+    assert list(train(CONFIG, dataset, finished[0])) == []
+
+
+def test_a_run_that_was_left_in_the_middle_goes_on_where_it_was(
+    finished: tuple[str, list[StepResult]], dataset: str, tmp_path: Path
+) -> None:
+    early = train(CONFIG, dataset, str(tmp_path))
+    first = list(itertools.islice(early, 5))
+    early.close()
+    rest = list(train(CONFIG, dataset, str(tmp_path)))
+    assert [result.step for result in rest] == [4, 5, 6, 7]
+    assert without_clock(first[:3] + rest) == without_clock(finished[1])
+    assert Checkpoint.load(f"{tmp_path}/checkpoint").id == Checkpoint.load(f"{finished[0]}/checkpoint").id
+
+    with pytest.raises(ConfigError, match="was trained with learning_rate 0.0005 and this run has 0.001"):
+        list(train(CONFIG.model_copy(update={"learning_rate": 1e-3}), dataset, str(tmp_path)))
+
+
+def test_a_changed_file_is_no_checkpoint(finished: tuple[str, list[StepResult]], tmp_path: Path) -> None:
+    for file in Path(finished[0], "checkpoint").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert Checkpoint.load(str(tmp_path)).step == 7
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match=r"tokenizer\.json: missing or changed"):
+        Checkpoint.load(str(tmp_path))
+    (tmp_path / "checkpoint.json").unlink()
+    with pytest.raises(DataError, match=r"no checkpoint\.json"):
+        Checkpoint.load(str(tmp_path))
+
+
+def test_the_record_has_a_line_per_step(dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "steps.jsonl").write_text('{"step": 1, "old": true}\n{"step": 2, "cut off')
+    seen: list[StepResult] = []
+    run(CONFIG.model_copy(update={"steps": 3}), dataset, str(tmp_path), is_first=True, on_step=seen.append)
+    assert read_steps(str(tmp_path)) == seen
+    assert [result.step for result in seen] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("stage", [0, 1, 3])
+def test_training_that_diverges_stops_and_names_the_step(dataset: str, tmp_path: Path, stage: int) -> None:
+    wild = CONFIG.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0, "zero_stage": stage, "steps": 30})
+    with pytest.raises(DataError, match=r"step \d+: loss .*diverged: lower train\.learning_rate"):
+        list(train(wild, dataset, str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"model": "clip-tinny"}', "train.model: there is no model 'clip-tinny'; did you mean clip-tiny?"),
+        ('{"batch": 3}', "train.batch: Extra inputs are not permitted"),
+        ("{", "not JSON"),
+        (CONFIG.model_copy(update={"global_batch_size": 64}).model_dump_json(), "train.global_batch_size is 64 and"),
+    ],
+)
+def test_a_user_s_mistake_is_one_line_and_exit_code_2(dataset: str, tmp_path: Path, config: str, message: str) -> None:
+    path = tmp_path / "train.json"
+    path.write_text(config)
+    command = [sys.executable, "-m", "training", "--config", str(path), "--data", dataset, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "checkpoints").exists()
