@@ -47,8 +47,8 @@ def _config(options: argparse.Namespace) -> EvaluateConfig:
 
 
 def _say(done: int, total: int, what: str) -> None:
-    if done == total:
-        print(f"{what}: {done}", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(f"\r\033[K{done}/{total} {what}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

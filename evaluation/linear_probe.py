@@ -18,7 +18,7 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 GRID = np.logspace(-6, 6, 97)
 MAX_ITERATIONS = 1000

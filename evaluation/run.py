@@ -46,8 +46,7 @@ def evaluate_checkpoint(
     started = time.monotonic()
     with torch_threads(config.threads):
         work = _Evaluation(config, Encoder(checkpoint, config.batch_size), folder, progress)
-        for position, task in enumerate(work.tasks):
-            progress(position, len(work.tasks), task.name)
+        for task in work.tasks:
             work.measure(task)
         progress(len(work.tasks), len(work.tasks), "done")
     return work.report(time.monotonic() - started)
@@ -69,10 +68,14 @@ class _Evaluation:
         self._probes: dict[str, Any] = {}
         self._curves: dict[str, Any] = {}
         self._prompts: dict[str, str] = {}
+        self._now = config.tasks[0]
 
     def measure(self, task: Task) -> None:
         protocols = self.config.protocols
+        self._now = task.name
+        self._say()
         pictures = load(task.loader, task.split, task.pictures)
+        self._features(pictures, self._clean(task))
         if task.kind == "retrieval":
             if "retrieval" in protocols:
                 self._retrieve(task, pictures)
@@ -89,6 +92,11 @@ class _Evaluation:
                 self._robustness(task, pictures, prompts, words)
         if "linear_probe" in protocols and task.train:
             self._linear_probe(task, pictures, load(task.loader, task.train), prompts, labels_N)
+
+    def _clean(self, task: Task) -> list[Wanted]:
+        """What all tasks together want of this task's uncorrupted pictures, so that one pass makes it."""
+        probed = any((other.loader, other.split) == (task.loader, task.split) and other.train for other in self.tasks)
+        return [Wanted(), Wanted(PENULTIMATE)] if probed and "linear_probe" in self.config.protocols else [Wanted()]
 
     def _zero_shot(
         self, task: Task, pictures: Pictures, prompts: Prompts, labels_N: NDArray[np.int64], words: Classifier
@@ -109,7 +117,7 @@ class _Evaluation:
         done = probe(
             self._features(train, [want])[want],
             train_labels_N,
-            self._features(pictures, [Wanted(), want])[want],
+            self._features(pictures, [want])[want],
             lambda right, answered: self._value(task, Answers(right, answered, classes)),
             self.config.seed,
         )
@@ -185,7 +193,11 @@ class _Evaluation:
         return METRICS[task.metric](answers, 1, 0).value
 
     def _features(self, pictures: Pictures, wanted: Sequence[Wanted]) -> Mapping[Wanted, Rows]:
-        return self._store.get(pictures, wanted, self._progress)
+        return self._store.get(pictures, wanted, lambda done, total, what: self._say(f": {what}, {done} of {total}"))
+
+    def _say(self, detail: str = "") -> None:
+        names = self.config.tasks
+        self._progress(names.index(self._now), len(names), f"{self._now}{detail}")
 
     def _add(self, task: Task, protocol: str, metric: str, variant: str, interval: Interval, count: int) -> None:
         value, low, high = (_significant(end) for end in interval)

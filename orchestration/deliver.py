@@ -11,7 +11,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,19 +65,12 @@ def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str
     with _alone(target.path.with_name(".delivery.lock")) as alone:
         if not alone:
             return _standing(target, "another process is delivering this run")
-        problem, delivered = None, 0
-        # A kept connection to a server that was started anew fails once and at once: so twice.
-        for _ in range(2):
-            walk, began = _Pass(target), time.monotonic()
-            try:
-                walk.run()
-                problem = None
-            except tracking.AwayError as error:
-                problem = str(error)
-            delivered += walk.delivered
-            if problem is None or time.monotonic() - began > 1:
-                break
-        return _standing(target, problem, delivered)
+        walk, problem = _Pass(target), None
+        try:
+            walk.run()
+        except tracking.AwayError as error:
+            problem = str(error)
+        return _standing(target, problem, walk.delivered)
 
 
 def deliver_all(root: str, tracking_uri: str | None = None, experiment: str | None = None) -> list[Delivery]:

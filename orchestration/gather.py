@@ -1,5 +1,6 @@
 """Gather: from the folders of finished steps to ReportData, and from there to report.html, report.json and pictures/."""
 
+import itertools
 import json
 import os
 import platform
@@ -68,9 +69,20 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
 
 
 def _step(record: StepRecord) -> StepFact:
-    numbers = {name: value for name, value in record.facts.items() if isinstance(value, int)}
-    headline = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in list(numbers.items())[:2])
-    return StepFact(record.name, record.output_id, record.seconds, "done", record.config, headline)
+    facts = record.facts
+    headlines = [
+        (f"{facts[key]:,} {words}")
+        for key, words in (
+            ("pictures", "pictures"),
+            ("pairs_kept", "pairs"),
+            ("rows", "pairs"),
+            ("step", "steps"),
+            ("scores", "scores"),
+            ("tasks", "tasks"),
+        )
+        if key in facts
+    ]
+    return StepFact(record.name, record.output_id, record.seconds, "done", record.config, "".join(headlines[:1]))
 
 
 def _given_fates(manifest: Manifest | None) -> dict[str, dict[str, Fate]]:
@@ -95,7 +107,7 @@ def _dataset(folder: str, manifest: Manifest) -> DatasetFacts:
     edges = [0, *SIDES, 1 << 31]
     labels = [
         f"under {SIDES[0]} px",
-        *(f"{a}-{b - 1} px" for a, b in zip(SIDES, SIDES[1:], strict=False)),
+        *(f"{a}-{b - 1} px" for a, b in itertools.pairwise(SIDES)),
         f"{SIDES[-1]} px +",
     ]
     counts = np.histogram(sides, bins=edges)[0].tolist()

@@ -28,7 +28,7 @@ class Narrator:
             "openwit.reproduce": reproduce_command(),
             **commit_tags(),
         }
-        journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.model_dump(mode="json")))
+        journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.shown()))
 
     def step_started(self, step: Step, state: str) -> None:
         tags = {"openwit.step": step.name, "openwit.state": state, "openwit.about": step.about}

@@ -23,49 +23,46 @@ PHASES = ("crawl", "select", "fetch", "deduplicate", "decontaminate")
 
 def build_steps(recipe: Recipe) -> list[Step]:
     """The recipe's steps in order. Raises ConfigError when a part is missing that another needs."""
+    shown = recipe.shown()  # what came from the environment is named there, never written out
     steps: list[Step] = []
     if recipe.curate:
-        steps += _curation(recipe, recipe.curate)
+        steps += _curation(recipe, recipe.curate, shown)
     elif recipe.data:
         steps.append(_given_data(recipe.data))
     if recipe.train:
-        steps.append(_train(recipe, "pack" if recipe.curate else "data"))
+        steps.append(_train(recipe, shown["train"], "pack" if recipe.curate else "data"))
     elif recipe.checkpoint:
         steps.append(_given_checkpoint(recipe.checkpoint))
     if recipe.evaluate:
-        steps.append(_evaluate(recipe, "train" if recipe.train else "checkpoint"))
+        steps.append(_evaluate(recipe, shown["evaluate"], "train" if recipe.train else "checkpoint"))
     if not steps:
         raise ConfigError(f"recipe {recipe.name}: has nothing to do; give it a section curate, train or evaluate")
     return [*steps, _report(recipe, tuple(step.name for step in steps))]
 
 
-def _dump(config: Any) -> dict[str, Any]:
-    return dict(config.model_dump(mode="json"))
-
-
-def _curation(recipe: Recipe, curate: CurateConfig) -> list[Step]:
+def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) -> list[Step]:
     steps: list[Step] = []
     from_web: tuple[str, ...] = ()
     if recipe.web:
-        steps.append(_web(recipe))
+        steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
     if recipe.evaluate:
         steps.append(_references(recipe))
         from_references = ("references",)
-    network = curate.network.identity()
+    network, section = curate.network.identity(), shown["curate"]
     steps += [
-        Step("crawl", {**_dump(curate.crawl), "network": network}, "pipeline.crawl", from_web, _crawl(curate),
+        Step("crawl", {**section["crawl"], "network": network}, "pipeline.crawl", from_web, _crawl(curate),
              "reads pages, keeps image-text pairs"),
-        Step("select", {**_dump(curate.select), **_query_file(curate)}, "pipeline.select", ("crawl", *from_web),
+        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", ("crawl", *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
-        Step("fetch", {**_dump(curate.fetch), "network": network}, "pipeline.fetch", ("select", *from_web), _fetch(curate),
+        Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch", ("select", *from_web), _fetch(curate),
              "downloads, checks and resizes pictures"),
-        Step("deduplicate", _dump(curate.deduplicate), "pipeline.deduplicate", ("fetch",), _deduplicate(curate),
+        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", ("fetch",), _deduplicate(curate),
              "one pair of each set of equal or near-equal pictures"),
-        Step("decontaminate", _dump(curate.decontaminate), "pipeline.decontaminate", ("deduplicate", *from_references),
+        Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", _dump(curate.pack), "pipeline.pack", PHASES, _pack(curate), "writes shards and the manifest"),
+        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}), "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 
@@ -75,7 +72,7 @@ def _query_file(curate: CurateConfig) -> dict[str, str]:
     return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
 
 
-def _web(recipe: Recipe) -> Step:
+def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     def work(context: Context, folder: str) -> Made:
         from pipeline.demo.site import build_site
 
@@ -85,7 +82,7 @@ def _web(recipe: Recipe) -> Step:
         identity = storage.sha256(storage.read_bytes(storage.join(folder, "site.json")))
         return Made(identity, {"pages": site["pages"], "pictures": site["pictures"]})
 
-    return Step("web", _dump(recipe.web), "pipeline.demo.site", (), work, "draws the demo web")
+    return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
 def _references(recipe: Recipe) -> Step:
@@ -175,12 +172,11 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     return work
 
 
-def _pack(curate: CurateConfig) -> Any:
+def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.pack import pack
 
         phases = [_load(context, name) for name in PHASES]
-        config = {**_dump(curate), "network": curate.network.identity()}
         version = storage.sha256("".join(code_version(f"pipeline.{name}") for name in (*PHASES, "pack")).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
         return Made(manifest.id, {"rows": manifest.rows, "bytes": manifest.bytes, "shards": len(manifest.shards)})
@@ -211,7 +207,7 @@ def _given_checkpoint(folder: str) -> Step:
     return Step("checkpoint", {"folder": folder}, "training.checkpoint", (), work, "a given checkpoint")
 
 
-def _train(recipe: Recipe, source: str) -> Step:
+def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.cluster import train_on_ray
         from training.checkpoint import Checkpoint
@@ -222,12 +218,10 @@ def _train(recipe: Recipe, source: str) -> Step:
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 
-    return Step(
-        "train", _dump(recipe.train), "training.train", (source,), work, "trains the model with DeepSpeed on Ray"
-    )
+    return Step("train", config, "training.train", (source,), work, "trains the model with DeepSpeed on Ray")
 
 
-def _evaluate(recipe: Recipe, source: str) -> Step:
+def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from evaluation.run import evaluate
 
@@ -238,7 +232,7 @@ def _evaluate(recipe: Recipe, source: str) -> Step:
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 
-    return Step("evaluate", _dump(recipe.evaluate), "evaluation.run", (source,), work, "measures the checkpoint")
+    return Step("evaluate", config, "evaluation.run", (source,), work, "measures the checkpoint")
 
 
 def _report(recipe: Recipe, inputs: tuple[str, ...]) -> Step:

@@ -20,7 +20,7 @@ from typing import IO
 from orchestration import deliver, journal
 from pipeline.errors import ConfigError, DataError
 
-READY = "Application startup complete"  # uvicorn's line, once the port answers
+READY = "Uvicorn running on"  # said once the port listens; "startup complete" comes a moment too early
 _ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_AI_GATEWAY": "false",
@@ -51,9 +51,9 @@ def serve_ui(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises ConfigError for a port in use, DataError for a root without a store."""
     with serving(root, port, host, allowed_hosts) as served:
-        announce(f"newest run: {served.newest_run_url}")
-        announce(f"all runs:   {served.url}   (Ctrl-C ends)")
         try:
+            announce(f"newest run: {served.newest_run_url}")
+            announce(f"all runs:   {served.url}   (Ctrl-C ends)")
             code = served.process.wait()
         except KeyboardInterrupt:
             return

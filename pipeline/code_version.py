@@ -8,8 +8,10 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
+_TARGET = re.compile(r"[a-z_]+(\.[a-z_]+)+:[a-z_]+")
 PACKAGES = ("pipeline", "training", "evaluation", "orchestration")
 
 
@@ -41,6 +43,8 @@ def imported_modules(module: str) -> set[str]:
     for node in ast.walk(ast.parse(_source(module).read_text("utf-8"))):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _TARGET.fullmatch(node.value):
+            candidates = [node.value.partition(":")[0]]  # "package.module:function", imported in a child process
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:

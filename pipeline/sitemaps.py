@@ -1,5 +1,6 @@
 """Sitemaps (sitemaps.org): pages that a site names itself, though nothing may link to them."""
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from pipeline.frontier import LINKS, Job, found_links, work_items
 from pipeline.ledger import Output, Progress, run_items
 from pipeline.network import fetch_all, read_robots
 from pipeline.sandbox import SandboxDied, shared
-from pipeline.urls import origin_of
+from pipeline.urls import UnusableURLError, canonical, origin_of
 from pipeline.web_config import CrawlConfig, NetworkConfig
 
 _MAX_SITEMAP_BYTES = 50_000_000  # sitemaps.org's limit
@@ -49,7 +50,10 @@ def _find_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Outp
     """Where the hosts keep their sitemaps."""
     rows: list[dict[str, str]] = []
     for origin, rules in zip(arguments["urls"], read_robots(network, arguments["urls"]), strict=True):
-        rows.extend({"url": url, "kind": "sitemap"} for url in rules.sitemaps or (f"{origin}/sitemap.xml",))
+        for word in rules.sitemaps or ("/sitemap.xml",):
+            with contextlib.suppress(UnusableURLError):
+                # The line should hold a full URL; sites write "/sitemap.xml" all the same.
+                rows.append({"url": canonical(word, f"{origin}/"), "kind": "sitemap"})
     return Output({"links": pa.Table.from_pylist(rows, schema=LINKS)}, {})
 
 

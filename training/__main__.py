@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(options.config)
         from training.run import run
 
-        run(config, options.data, options.out, is_first, _Lines() if is_first else None)
+        run(config, options.data, options.out, is_first, _Lines())
     except UserError as error:
         if is_first:
             print(error, file=sys.stderr, flush=True)

@@ -172,6 +172,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def _import_deepspeed(ranks: Ranks) -> Any:
+    os.environ.setdefault("LOCAL_RANK", str(ranks.device.index or 0))  # it insists, even on a world of one
     if ranks.device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     with _quiet():

@@ -51,7 +51,8 @@ class Ranks:
         return box[0]
 
     def leave(self) -> None:
-        if self.owns_group and dist.is_initialized():
+        # A world of one stays for this process's next training: DeepSpeed remembers the first group for good.
+        if self.owns_group and self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 

@@ -19,13 +19,17 @@ OnStep = Callable[[StepResult], None]
 
 
 def run(config: TrainConfig, manifest_folder: str, folder: str, is_first: bool, on_step: OnStep | None = None) -> None:
-    """Run `train` to its end; the first rank writes steps.jsonl. Raises what `train` raises."""
+    """Run `train` to its end in this rank; the first one writes steps.jsonl and calls `on_step` with each result.
+
+    Raises what `train` raises.
+    """
     record: StepRecord | None = None
     try:
         for result in train(config, manifest_folder, folder):
-            if is_first:
-                record = record or StepRecord(folder, result.step - 1)
-                record.write(result, durable=result.step % config.checkpoint_every_steps == 0)
+            if not is_first:
+                continue
+            record = record or StepRecord(folder, result.step - 1)
+            record.write(result, durable=result.step % config.checkpoint_every_steps == 0)
             if on_step is not None:
                 on_step(result)
     finally:

@@ -1,7 +1,5 @@
 """A tiny untrained checkpoint on disk, made by the project's own code, that all tests of this folder share."""
 
-from pathlib import Path
-
 import pytest
 import torch
 

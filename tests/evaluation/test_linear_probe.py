@@ -62,6 +62,7 @@ def test_the_probe_equals_the_plain_sequence_of_fits() -> None:
     assert done.gradient_norm < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # stopped early on purpose: far from the optimum
 def test_the_gradient_is_the_objectives() -> None:
     x, y = clouds(40, 2)
     features = x.astype(np.float64)

@@ -251,7 +251,7 @@ def test_a_page_that_kills_the_parser_costs_itself(site: Site, tmp_path: Path, m
 
 def test_sitemaps_add_pages_that_nothing_links_to(site: Site, tmp_path: Path) -> None:
     site.pages["a.example", "/"] = html("nothing")
-    site.pages["a.example", "/robots.txt"] = (200, {}, b"Sitemap: http://a.example/index.xml\n")
+    site.pages["a.example", "/robots.txt"] = (200, {}, b"Sitemap: /index.xml\nSitemap: data:x\n")
     index = "".join(f"<sitemap><loc>http://a.example/{name}.xml</loc></sitemap>" for name in ("one", "two", "gone"))
     site.pages["a.example", "/index.xml"] = (200, {}, f"<sitemapindex>{index}</sitemapindex>".encode())
     for name in ("one", "two"):

@@ -63,7 +63,7 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))))
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses, norms, model
 
 

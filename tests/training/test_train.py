@@ -91,7 +91,7 @@ def test_a_run_that_was_left_in_the_middle_goes_on_where_it_was(
     assert without_clock(first[:3] + rest) == without_clock(finished[1])
     assert Checkpoint.load(f"{tmp_path}/checkpoint").id == Checkpoint.load(f"{finished[0]}/checkpoint").id
 
-    with pytest.raises(ConfigError, match="was trained with learning_rate 0.0005 and this run has 0.001"):
+    with pytest.raises(ConfigError, match=r"was trained with learning_rate 0\.0005 and this run has 0\.001"):
         list(train(CONFIG.model_copy(update={"learning_rate": 1e-3}), dataset, str(tmp_path)))
 
 
