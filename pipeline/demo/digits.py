@@ -132,15 +132,12 @@ def _stroke(scan: NDArray[np.uint8], random: np.random.Generator, side: int) -> 
 
 
 def _light(random: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """Brightness (side, side): a lamp from one side, a soft shadow or two across the sheet."""
+    """Brightness (side, side): a lamp from one side, two soft shadows. Deeper ones hide strokes from a small model."""
     axis = np.linspace(-1, 1, side)
     x, y = axis[None, :], axis[:, None]
     light = np.ones((side, side))
-    for strength, softness in (
-        (random.uniform(0.0, 0.22), 1.2),
-        *((random.uniform(0.08, 0.32), 0.12) for _ in range(3)),
-    ):
-        angle = random.uniform(0, 2 * np.pi)
+    for deepest, softness in ((0.2, 1.2), (0.16, 0.3), (0.16, 0.3)):
+        angle, strength = random.uniform(0, 2 * np.pi), random.uniform(0.03, deepest)
         edge = (np.cos(angle) * x + np.sin(angle) * y - random.uniform(-0.8, 0.8)) / softness
         light *= 1 - strength / (1 + np.exp(-4 * edge))
     return light
