@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.job_package import package_folders
-from orchestration.ray_surroundings import environment, given_token, own_sigterm, process_token, temporary_folder
+from orchestration.ray_surroundings import environment, given_token, own_sigterm, own_token, temporary_folder
 from orchestration.tail import Tail
 from pipeline import errors, storage
 from pipeline.errors import ConfigError, DataError, UserError
@@ -82,10 +82,10 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
         # A worker imports what this process imports, whether it is installed or a checkout.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(package_folders()[0].parent), os.environ.get("PYTHONPATH")])),
     }
-    if given_token() is None and os.environ.get("RAY_AUTH_MODE", "token") == "token":
+    if token := own_token():
         # Left alone, Ray writes ~/.ray/auth_token readable by everyone; this token is never on a disk. The mode is left to
         # Ray, which reads it when it is imported and turns it on for an embedded cluster by itself.
-        added["RAY_AUTH_TOKEN"] = process_token()
+        added["RAY_AUTH_TOKEN"] = token
     with environment(added), temporary_folder() as folder:
         try:
             with own_sigterm():

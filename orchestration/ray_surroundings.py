@@ -19,8 +19,13 @@ from pipeline.errors import ConfigError
 
 
 @functools.cache
-def process_token() -> str:
-    # One per process: Ray reads it once and keeps it.
+def own_token() -> str | None:
+    """A token for the embedded clusters of this process, or None where the user has one (or wants none).
+
+    Decided once, because Ray reads its token once per process and keeps it.
+    """
+    if given_token() is not None or os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return None
     return secrets.token_hex(32)
 
 

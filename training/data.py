@@ -20,9 +20,9 @@ from pipeline import shards, storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 from training.config import TrainConfig
-from training.order import Integers, SampleStream, crop_draws
+from training.order import Integers, SampleStream, picture_draws
 from training.tokenizer import Tokenizer
-from training.transforms import random_square, square_pixels
+from training.transforms import disturb, random_square, square_pixels
 
 BATCHES_AHEAD = 2
 
@@ -123,18 +123,23 @@ class Loader:
         self._size = image_size
         self._rows = config.global_batch_size // world_size
         self._first = rank * self._rows
+        changes = (config.max_rotation_degrees, config.max_stretch, config.max_brightness_change)
+        self._disturbs = any(changes)
 
     def batch(self, samples_seen: int) -> LocalBatch:
         """This rank's part of the global batch that starts at place `samples_seen`."""
         samples, epochs = self._stream.at(samples_seen + self._first, self._rows)
-        draws = crop_draws(self._config.seed, samples, epochs).tolist()
+        draws = picture_draws(self._config.seed, samples, epochs, 7)
         pixels = np.empty((self._rows, self._size, self._size, 3), np.uint8)
         for row, sample in enumerate(samples.tolist()):
             picture = self._pictures.picture(sample)
-            box = random_square(*picture.size, self._config.min_crop_side_fraction, tuple(draws[row]))
+            box = random_square(*picture.size, self._config.min_crop_side_fraction, *draws[row, :3].tolist())
             pixels[row] = square_pixels(picture, box, self._size)
+        pixels_B3SS = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        if self._disturbs:
+            pixels_B3SS = disturb(pixels_B3SS, torch.from_numpy(draws[:, 3:]), self._config)
         tokens = self._tokenizer.encode(self._pictures.captions(samples))
-        return LocalBatch(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), tokens, tuple(samples.tolist()))
+        return LocalBatch(pixels_B3SS, tokens, tuple(samples.tolist()))
 
     def batches(self, samples_seen: int, steps: int) -> Iterator[LocalBatch]:
         """`steps` batches from place `samples_seen` on, prepared in a thread while the caller trains."""

@@ -55,11 +55,11 @@ class SampleStream:
         return samples, epochs
 
 
-def crop_draws(seed: int, samples: Integers, epochs: Integers) -> Floats:
-    """(N, 3) numbers in [0, 1): a function of seed, epoch and sample, the same on whichever rank it is asked."""
-    stem = np.uint64(_key("crop", seed) & (2**64 - 1))
+def picture_draws(seed: int, samples: Integers, epochs: Integers, count: int) -> Floats:
+    """(N, count) numbers in [0, 1): a function of seed, epoch and sample, the same on whichever rank it is asked."""
+    stem = np.uint64(_key("picture", seed) & (2**64 - 1))
     places = _mix(_mix(stem ^ samples.astype(np.uint64)) + epochs.astype(np.uint64))
-    words = np.stack([_mix(places + np.uint64(draw)) for draw in (1, 2, 3)], axis=1)
+    words = np.stack([_mix(places + np.uint64(draw)) for draw in range(1, count + 1)], axis=1)
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

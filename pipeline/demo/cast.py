@@ -166,7 +166,7 @@ def _encoded(image: Image.Image, subject: Subject, number: int) -> tuple[bytes, 
     if subject.role == "cmyk":
         data, ending = encodings.cmyk_jpeg(image), "jpg"
     elif subject.role == "exif_rotated":
-        return encodings.exif_rotated_jpeg(image, number), "jpg", image
+        data, ending = encodings.exif_rotated_jpeg(image, number), "jpg"
     elif subject.role == "sixteen_bit":
         return encodings.sixteen_bit_png(image), "png", image
     elif subject.role == "fetch:image_too_small":

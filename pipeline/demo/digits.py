@@ -20,14 +20,13 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 _PAPERS = {
     "white": (240, 240, 238), "cream": (240, 226, 190), "grey": (168, 168, 172), "yellow": (242, 218, 84),
-    "pink": (240, 170, 196), "blue": (92, 140, 220), "green": (110, 190, 120), "orange": (240, 160, 76),
-    "brown": (112, 76, 48), "black": (34, 36, 38),
+    "pink": (240, 170, 196), "blue": (128, 176, 240), "green": (126, 204, 136), "orange": (240, 166, 84),
 }  # fmt: skip
 _INKS = {
     "black": (20, 20, 24), "blue": (24, 40, 150), "red": (190, 24, 30), "green": (10, 100, 50),
-    "purple": (96, 24, 130), "white": (246, 246, 244), "yellow": (250, 226, 60),
+    "purple": (96, 24, 130), "brown": (92, 56, 30),
 }  # fmt: skip
-_MINIMUM_CONTRAST = 95.0  # of luma, so that a digit can be read at 32 pixels
+_MINIMUM_CONTRAST = 95.0  # of luma, ink always the darker one, so that a small model can read a digit at 32 pixels
 
 _TEMPLATES = (
     "a handwritten {name}",
@@ -109,7 +108,7 @@ def digit_caption(label: int, seed: int, paper: str = "", ink: str = "") -> str:
 def _paper_and_ink(random: np.random.Generator) -> tuple[str, str]:
     while True:
         paper, ink = str(random.choice(list(_PAPERS))), str(random.choice(list(_INKS)))
-        if abs(_luma(_PAPERS[paper]) - _luma(_INKS[ink])) >= _MINIMUM_CONTRAST:
+        if _luma(_PAPERS[paper]) - _luma(_INKS[ink]) >= _MINIMUM_CONTRAST:
             return paper, ink
 
 

@@ -53,14 +53,14 @@ def scene_list(split: Literal["train", "test"], count: int, seed: int = 0) -> li
 
 
 def caption(scene: Scene, variant: int) -> str:
-    """An alt text that names shape and colour always, texture and place mostly."""
+    """An alt text that names shape and colour always, texture and place half of the time."""
     random = np.random.default_rng([zlib.crc32(b"scene caption"), scene.seed, variant])
 
     def pick(*options: str) -> str:
         return options[int(random.integers(len(options)))]
 
-    texture = scene.texture if random.random() < 0.75 else ""
-    where = " " + pick(*_WHERE[scene.place]) if random.random() < 0.75 else ""
+    texture = scene.texture if random.random() < 0.5 else ""
+    where = " " + pick(*_WHERE[scene.place]) if random.random() < 0.5 else ""
     opening = pick("", "", "photo of ", "picture of ", "drawing of ", "snapshot of ", "here you can see ", "this is ")
     form = int(random.integers(4))
     if form == 0 and texture:
@@ -78,9 +78,9 @@ def render(scene: Scene, side: int = 64) -> Image.Image:
     random = np.random.default_rng([zlib.crc32(b"scene render"), scene.seed])
     size = side * _OVERSAMPLING
     canvas = _BACKGROUNDS[scene.place](random, size)
-    radius = random.uniform(0.29, 0.37) * size
+    radius = random.uniform(0.35, 0.41) * size
     centre = size / 2 + random.uniform(-1, 1, 2) * (size * 0.5 - radius - 0.03 * size)
-    angle = np.deg2rad(random.uniform(-38, 38))
+    angle = np.deg2rad(random.uniform(-12, 12))
     mask = _silhouette(scene.shape, size, centre, radius, angle)
     fill = np.clip(np.array(_RGB[scene.colour]) + random.normal(0, 7, 3), 0, 255)
     shape = _textured(scene, fill, random, size, radius, angle)

@@ -60,14 +60,14 @@ def head() -> Iterator[Head]:
             "temp-dir": folder,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        log = open(Path(folder) / "head.log", "wb")
-        child = subprocess.Popen(
-            [*map(str, words), *(f"--{name}={value}" for name, value in options.items())],
-            env=environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with open(Path(folder) / "head.log", "wb") as log:
+            child = subprocess.Popen(
+                [*map(str, words), *(f"--{name}={value}" for name, value in options.items())],
+                env=environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         address = f"http://127.0.0.1:{dashboard}"
         try:
             wait_for(address, child, Path(folder) / "head.log")
@@ -77,7 +77,6 @@ def head() -> Iterator[Head]:
             for each in family:
                 each.kill()
             psutil.wait_procs(family, timeout=10)
-            log.close()
 
 
 def wait_for(address: str, child: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,10 +13,10 @@ from pipeline.manifest import Manifest
 from pipeline.shards import write_dataset
 from training.config import TrainConfig
 from training.data import Loader, Pictures, check
-from training.order import SampleStream, crop_draws, epoch_order
+from training.order import SampleStream, epoch_order, picture_draws
 from training.spec import REGISTRY
 from training.tokenizer import Tokenizer
-from training.transforms import evaluation_pixels, random_square
+from training.transforms import disturb, evaluation_pixels, random_square
 
 CONFIG = TrainConfig(
     model="clip-tiny", vocabulary_size=300, context_length=12, global_batch_size=12, steps=9, warmup_steps=0, seed=5
@@ -42,12 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-def loader(folder: str, rank: int = 0, world_size: int = 1, cache_bytes: int = 1 << 20) -> Loader:
+def loader(
+    folder: str, rank: int = 0, world_size: int = 1, cache_bytes: int = 1 << 20, config: TrainConfig = CONFIG
+) -> Loader:
     manifest = Manifest.load(folder)
     pictures = Pictures(folder, manifest, cache_bytes)
     tokenizer = Tokenizer.train(pictures.all_captions(), 300, 12)
-    stream = SampleStream(manifest.rows, CONFIG.seed, manifest.id)
-    return Loader(CONFIG, pictures, stream, tokenizer, 32, rank, world_size)
+    stream = SampleStream(manifest.rows, config.seed, manifest.id)
+    return Loader(config, pictures, stream, tokenizer, 32, rank, world_size)
 
 
 def test_every_epoch_has_every_sample_once_in_another_order() -> None:
@@ -62,12 +64,12 @@ def test_every_epoch_has_every_sample_once_in_another_order() -> None:
 def test_the_order_is_the_one_it_has_always_been() -> None:
     # A resumed run depends on it: numpy's or our own change of order must not go unseen.
     assert epoch_order(8, seed=0, epoch=0, manifest_id="m").tolist() == FIRST_ORDER
-    draws = crop_draws(0, np.array([3]), np.array([1]))
+    draws = picture_draws(0, np.array([3]), np.array([1]), 3)
     np.testing.assert_allclose(draws, [FIRST_DRAWS], rtol=0, atol=1e-9)
 
 
 FIRST_ORDER = [0, 6, 3, 5, 1, 2, 4, 7]
-FIRST_DRAWS = [0.5121351907053592, 0.517154825326058, 0.6809086382007882]
+FIRST_DRAWS = [0.2752350476820272, 0.1933412835253675, 0.4479885312203645]
 
 
 def test_the_stream_goes_over_the_end_of_an_epoch_and_repeats_and_skips_nothing() -> None:
@@ -105,20 +107,20 @@ def test_the_cache_changes_no_pixel(folder: str) -> None:
 def test_a_sample_is_its_own_picture_and_caption(folder: str) -> None:
     ours = loader(folder)
     batch = ours.batch(0)
-    draws = crop_draws(CONFIG.seed, np.array(batch.samples), np.zeros(12, np.int64))
+    draws = picture_draws(CONFIG.seed, np.array(batch.samples), np.zeros(12, np.int64), 3)
     for row, sample in enumerate(batch.samples):
-        box = random_square(*picture(sample).size, CONFIG.min_crop_side_fraction, tuple(draws[row]))
+        box = random_square(*picture(sample).size, CONFIG.min_crop_side_fraction, *draws[row])
         wanted = np.asarray(picture(sample).resize((32, 32), Image.Resampling.BICUBIC, box=box))
         assert np.array_equal(batch.pixels[row].permute(1, 2, 0).numpy(), wanted)
         assert torch.equal(batch.tokens[row], ours._tokenizer.encode([f"picture number {sample}"])[0])
 
 
 def test_crops_are_squares_inside_the_picture_of_all_allowed_sides() -> None:
-    draws = crop_draws(9, np.arange(4000), np.zeros(4000, np.int64))
+    draws = picture_draws(9, np.arange(4000), np.zeros(4000, np.int64), 3)
     assert draws.min() >= 0
     assert draws.max() < 1
     assert abs(draws.mean() - 0.5) < 0.01
-    boxes = np.array([random_square(60, 40, 0.8, tuple(row)) for row in draws])
+    boxes = np.array([random_square(60, 40, 0.8, *row) for row in draws])
     sides = boxes[:, 2] - boxes[:, 0]
     np.testing.assert_allclose(sides, boxes[:, 3] - boxes[:, 1])
     assert boxes.min() >= 0
@@ -126,6 +128,32 @@ def test_crops_are_squares_inside_the_picture_of_all_allowed_sides() -> None:
     assert boxes[:, 3].max() <= 40 + 1e-9
     assert 32 <= sides.min() < 32.1
     assert 39.9 < sides.max() <= 40
+
+
+def test_disturbed_pictures_are_turned_stretched_and_lit_as_the_draws_say() -> None:
+    pixels = torch.zeros(1, 3, 33, 33, dtype=torch.uint8)
+    pixels[:, :, 16, 24] = 200  # eight pixels right of the centre
+    still = disturb(pixels, torch.full((1, 4), 0.5), CONFIG.model_copy(update={"max_rotation_degrees": 90.0}))
+    assert torch.equal(still, pixels)
+
+    def where(draws: list[float], **limits: float) -> tuple[int, int, int]:
+        out = disturb(pixels, torch.tensor([draws]), CONFIG.model_copy(update=limits))[0, 0]
+        row, column = divmod(int(out.argmax()), 33)
+        return row, column, int(out.max())
+
+    assert where([0.0, 0.5, 0.5, 0.5], max_rotation_degrees=90.0)[:2] == (24, 16)
+    assert where([0.5, 1.0, 0.5, 0.5], max_stretch=0.5)[:2] == (16, 28)
+    assert where([0.5, 0.5, 0.5, 0.0], max_brightness_change=0.25) == (16, 24, 150)
+
+
+def test_disturbance_is_the_same_for_any_number_of_ranks_and_at_any_time(folder: str) -> None:
+    config = CONFIG.model_copy(
+        update={"max_rotation_degrees": 15.0, "max_stretch": 0.2, "max_brightness_change": 0.1, "seed": 6}
+    )
+    alone = loader(folder, config=config).batch(24)
+    parts = [loader(folder, rank, 3, config=config).batch(24) for rank in range(3)]
+    assert torch.equal(torch.cat([part.pixels for part in parts]), alone.pixels)
+    assert not torch.equal(alone.pixels, loader(folder, config=CONFIG.model_copy(update={"seed": 6})).batch(24).pixels)
 
 
 def test_evaluation_takes_the_middle_square() -> None:

@@ -1,21 +1,25 @@
 """The peer of query_matching: one Aho-Corasick automaton over " query ", as MetaCLIP's documentation describes the match.
 
-Runs in an environment with pyahocorasick alone. Answers: load, build and match with their seconds, answer with the matches.
+Runs in an environment with pyahocorasick alone. Answers: build and match with their CPU seconds, answer with the matches.
 """
 
 import json
-import re
 import sys
 import time
 
 import ahocorasick
 
-PUNCTUATION = re.compile(r"([,.;:?!`])")
-BLANKS = str.maketrans("\t\r\n", "   ")
-
 
 def spaced(text):
-    return " " + PUNCTUATION.sub(r" \1 ", text.lower().translate(BLANKS)) + " "
+    """As ours prepares a text, so that the automaton and not the preparation is compared."""
+    text = text.lower()
+    for mark in ",.;:?!`":
+        if mark in text:
+            text = text.replace(mark, f" {mark} ")
+    for blank in "\t\r\n":
+        if blank in text:
+            text = text.replace(blank, " ")
+    return f" {text} "
 
 
 def build(queries):
@@ -37,14 +41,14 @@ def main():
         job = json.load(file)
     automaton, found = None, None
     for line in sys.stdin:
-        word, start, answer = line.strip(), time.perf_counter(), {}
+        word, start, answer = line.strip(), time.process_time(), {}
         if word == "build":
             automaton = build(job["queries"])
         elif word == "match":
             found = match(automaton, job["texts"])
         elif word == "answer":
             answer["found"] = found
-        answer["seconds"] = time.perf_counter() - start
+        answer["seconds"] = time.process_time() - start
         print(json.dumps(answer), flush=True)
 
 
