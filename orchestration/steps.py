@@ -62,7 +62,8 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}), "writes shards and the manifest"),
+        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}),
+             "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 

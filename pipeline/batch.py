@@ -55,7 +55,7 @@ class Batch:
         if not out.any():
             return self
         fallen = self.rows.filter(pa.array(out))
-        where = np.flatnonzero(out)
+        where = np.flatnonzero(out).tolist()
         said = [evidence[i] if evidence is not None else None for i in where]
 
         def carried(name: str, kind: pa.DataType) -> Any:

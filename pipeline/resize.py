@@ -7,7 +7,7 @@ from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
 
-from img2dataset.resizer import Resizer  # noqa: E402 - after the line above; at import, because a sandbox allows no more later
+from img2dataset.resizer import Resizer
 
 
 @functools.cache

@@ -69,6 +69,8 @@ class TrainConfig(Settings):
     """Stretch or shrink width and height, each on its own, by a factor between 1 - this and 1 + this."""
     max_brightness_change: float = Field(default=0.0, ge=0, lt=1)
     """Multiply pixels by a factor between 1 - this and 1 + this."""
+    patch_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each picture's patches that a training step leaves out (FLIP, arXiv:2212.00794: 0.5 on web data)."""
     decoded_cache_mib: int = Field(default=1024, ge=0)
     """Memory per rank for decoded pictures, so that a small dataset is decoded once. Changes speed, never pixels."""
 

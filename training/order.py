@@ -30,6 +30,11 @@ def epoch_order(rows: int, seed: int, epoch: int, manifest_id: str) -> Integers:
     return np.argsort(words, kind="stable")
 
 
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """For torch's random state at the start of a step, so that what the model draws needs no saving either."""
+    return _key("step", seed, step, rank) & (2**63 - 1)
+
+
 class SampleStream:
     """Which sample stands at a place of the stream, and in which epoch."""
 

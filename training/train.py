@@ -24,7 +24,7 @@ from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data import Loader, Pictures, check
 from training.engine import Engine
-from training.order import SampleStream
+from training.order import SampleStream, step_seed
 from training.ranks import Ranks, join
 from training.resume import ResumeFolder, describe
 from training.schedule import learning_rate
@@ -99,7 +99,9 @@ def _train(
     loader = Loader(config, pictures, stream, tokenizer, spec.image.size, ranks.rank, ranks.world_size)
 
     torch.manual_seed(config.seed)
-    engine = Engine(build(spec), config, ranks)
+    model = build(spec)
+    model.visual.patch_dropout = config.patch_dropout
+    engine = Engine(model, config, ranks)
     resumes = ResumeFolder(folder, config, spec, manifest.id, ranks)
     last = resumes.newest()
     done = last.step if last else 0
@@ -111,6 +113,7 @@ def _train(
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(batches, start=done + 1):
         rate = learning_rate(config, step, total)
+        torch.manual_seed(step_seed(config.seed, step, ranks.rank))
         outcome = engine.compute(batch.pixels, batch.tokens)
         loss = ranks.mean(outcome.loss)
         norm = engine.update(rate) if math.isfinite(loss) else math.nan

@@ -85,6 +85,23 @@ def test_image_features_are_what_the_projection_projects() -> None:
     torch.testing.assert_close(model.image_projection(features), model.encode_image(pixels(2)))
 
 
+def test_patch_dropout_leaves_out_patches_with_their_positions_while_training_only() -> None:
+    torch.manual_seed(0)
+    model = build(SPEC)
+    model.visual.patch_dropout = 0.5
+    patches = torch.arange(2 * 16 * SPEC.image.width, dtype=torch.float).view(2, 16, -1)
+    kept = model.visual._some_patches(patches)
+    assert kept.shape == (2, 8, SPEC.image.width)
+    for sample in range(2):
+        rows = {tuple(row.tolist()) for row in patches[sample]}
+        found = {tuple(row.tolist()) for row in kept[sample]}
+        assert len(found) == 8
+        assert found <= rows
+    assert not torch.equal(model.encode_image(pixels(2)), model.encode_image(pixels(2)))
+    model.eval()
+    assert torch.equal(model.encode_image(pixels(2)), model.encode_image(pixels(2)))
+
+
 def test_bfloat16_towers_stay_near_float32() -> None:
     torch.manual_seed(0)
     model = build(SPEC).eval()

@@ -31,6 +31,8 @@ CONFIG = TrainConfig(
     threads_per_worker=1,
     checkpoint_every_steps=5,
     checkpoints_to_keep=3,
+    max_rotation_degrees=10.0,
+    patch_dropout=0.25,
 )
 CLOCK = ("samples_per_second", "seconds_left")
 

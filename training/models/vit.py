@@ -57,6 +57,7 @@ class VisionTransformer(nn.Module):
         self.transformer = Transformer(tower.width, tower.layers, tower.heads, activation, causal=False)
         self.ln_post = LayerNorm(tower.width)
         self.reset_pixel_statistics()
+        self.patch_dropout = 0.0
         scale = tower.width**-0.5
         nn.init.normal_(self.class_embedding, std=scale)
         nn.init.normal_(self.positional_embedding, std=scale)
@@ -74,8 +75,20 @@ class VisionTransformer(nn.Module):
             raise TypeError(f"pixels are {pixels_B3SS.dtype}; this tower takes uint8 and normalises them itself")
         image = (pixels_B3SS.float() - self.pixel_mean) / self.pixel_std
         x_BPW = self.conv1(image).flatten(2).transpose(1, 2)
-        class_B1W = self.class_embedding.to(x_BPW.dtype).expand(x_BPW.shape[0], 1, -1)
-        x_BTW = torch.cat([class_B1W, x_BPW], dim=1) + self.positional_embedding.to(x_BPW.dtype)
-        x_BTW = self.transformer(self.ln_pre(x_BTW))
+        positions_TW = self.positional_embedding.to(x_BPW.dtype)
+        class_B1W = (self.class_embedding.to(x_BPW.dtype) + positions_TW[0]).expand(x_BPW.shape[0], 1, -1)
+        x_BPW = self._some_patches(x_BPW + positions_TW[1:])
+        x_BTW = self.transformer(self.ln_pre(torch.cat([class_B1W, x_BPW], dim=1)))
         out: Tensor = self.ln_post(x_BTW[:, 0])
         return out
+
+    def _some_patches(self, x_BPW: Tensor) -> Tensor:
+        """While training, a random share 1 - patch_dropout of each picture's patches (FLIP, arXiv:2212.00794): less work,
+        and less to learn by heart. The draws come from torch's random state, which the training sets anew at each step.
+        """
+        if not self.training or self.patch_dropout == 0:
+            return x_BPW
+        B, P, _ = x_BPW.shape
+        kept = max(1, round(P * (1 - self.patch_dropout)))
+        which_BK = torch.rand(B, P, device=x_BPW.device).argsort(dim=1)[:, :kept]
+        return x_BPW[torch.arange(B, device=x_BPW.device)[:, None], which_BK]
