@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from orchestration.inspection import spread
-from orchestration.narrator import commit_tags, reproduce_command
+from orchestration.narrator import code_commit, reproduce_command
 from orchestration.planted import planted_for, recovered_of
 from orchestration.recipe import Recipe
 from orchestration.report import build_html, build_json, build_pictures
@@ -160,11 +160,9 @@ def _evaluation(record: StepRecord | None) -> Any:
 
 def _environment() -> dict[str, str]:
     """Versions, machine and commit; no host name and no path."""
-    commit = commit_tags()
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
-        "commit": commit.get("mlflow.source.git.commit", "unknown")
-        + (" with changes" if commit.get("openwit.dirty") == "True" else ""),
+        "commit": code_commit(),
     }

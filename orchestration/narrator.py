@@ -3,12 +3,11 @@
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from orchestration.job_package import commit
 from orchestration.journal import Journal, Status
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
@@ -26,7 +25,7 @@ class Narrator:
             "openwit.recipe": recipe.name,
             "openwit.version": __version__,
             "openwit.reproduce": reproduce_command(),
-            **commit_tags(),
+            "mlflow.source.git.commit": code_commit(),
         }
         journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.shown()))
 
@@ -148,21 +147,6 @@ def reproduce_command() -> str:
     return shlex.join(["openwit", *arguments]) if arguments else "openwit run"
 
 
-def commit_tags() -> dict[str, str]:
-    """The commit of the code and whether it was changed since; from the submitter where a job has no repository."""
-    if commit := os.environ.get("OPENWIT_COMMIT"):
-        return {"mlflow.source.git.commit": commit, "openwit.dirty": os.environ.get("OPENWIT_DIRTY", "")}
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-
-    try:
-        return {
-            "mlflow.source.git.commit": git("rev-parse", "HEAD"),
-            "openwit.dirty": str(bool(git("status", "--porcelain"))),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return {}
+def code_commit() -> str:
+    """The commit of the code, "-dirty" where it was changed since; a job is told by its submitter."""
+    return os.environ.get("OPENWIT_COMMIT") or str(commit())

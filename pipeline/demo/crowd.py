@@ -1,7 +1,7 @@
 """The rule of the demo web that no two pictures look alike unless one was planted as a copy of the other.
 
-"Alike" is what deduplication goes by: the 64-bit pHash and the 8x8 colour thumbnail of pipeline/descriptors.py. A picture
-that comes too near an earlier one, in either of them, is drawn again with another seed.
+"Alike" is what deduplication goes by: the 64-bit pHash and the 8x8 colour thumbnail of pipeline/descriptors.py, both near.
+A picture that comes too near an earlier one is drawn again with another seed.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,16 @@ _BITS_IN = np.array([bin(word).count("1") for word in range(1 << 16)], dtype=np.
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks: its pHash as (4,) uint16, its thumbnail as (192,) float32, the mean colour of that (3,)."""
+    """How a picture looks: its pHash as (4,) uint16, its thumbnail as (192,) float32."""
 
     phash: NDArray[np.uint16]
     thumbnail: NDArray[np.float32]
-    mean: NDArray[np.float32]
 
     @staticmethod
     def of(image: Image.Image) -> "Look":
         thumbnail = np.frombuffer(thumbnail8(image), dtype=np.uint8).astype(np.float32)
         phash = np.array([perceptual_hash(image)], dtype=np.uint64).view(np.uint16)
-        return Look(phash, thumbnail, thumbnail.reshape(-1, 3).mean(axis=0))
+        return Look(phash, thumbnail)
 
 
 class Crowd:
@@ -38,7 +37,6 @@ class Crowd:
         self.minimum_bits = minimum_bits
         self._phashes = np.zeros((capacity, 4), dtype=np.uint16)
         self._thumbnails = np.zeros((capacity, THUMBNAIL_BYTES), dtype=np.float32)
-        self._means = np.zeros((capacity, 3), dtype=np.float32)
         self._count = 0
 
     def distance(self, look: Look, member: int) -> tuple[float, int]:
@@ -47,21 +45,18 @@ class Crowd:
         return float(np.sqrt(np.mean(delta * delta))), int(_BITS_IN[self._phashes[member] ^ look.phash].sum())
 
     def stands_out(self, look: Look, but: int = -1) -> bool:
-        """Whether `look` differs enough from every member in both descriptors, member `but` excepted."""
+        """Whether every member, `but` excepted, differs enough from `look` in one of the descriptors.
+
+        Deduplication asks for both to be near, so one that is far is enough for it to keep two pictures apart.
+        """
         bits = _BITS_IN[self._phashes[: self._count] ^ look.phash].sum(axis=1)
         alike = np.flatnonzero(bits < self.minimum_bits)
-        if (alike != but).any():
-            return False
-        # The mean colours differ by no more than the thumbnails (Jensen), so most members need no closer look.
-        apart = self._means[: self._count] - look.mean
-        close = np.flatnonzero((apart * apart).mean(axis=1) < (self.minimum_rms + 0.5) ** 2)
-        delta = self._thumbnails[close[close != but]] - look.thumbnail
+        delta = self._thumbnails[alike[alike != but]] - look.thumbnail
         return not bool(((delta * delta).mean(axis=1) < self.minimum_rms**2).any())
 
     def add(self, look: Look) -> int:
         """Take `look` in whatever it is like; returns its number."""
         self._phashes[self._count] = look.phash
         self._thumbnails[self._count] = look.thumbnail
-        self._means[self._count] = look.mean
         self._count += 1
         return self._count - 1

@@ -119,24 +119,20 @@ def _luma(colour: tuple[int, int, int]) -> float:
 def _stroke(scan: NDArray[np.uint8], random: np.random.Generator, side: int) -> NDArray[np.float64]:
     """The pen's coverage (side, side): the scan enlarged, turned, shifted, with the soft edge of a pen."""
     padded = np.pad(scan, 2).astype(np.float32) / 16.0  # (12, 12); the margin keeps strokes off the border
-    angle = np.deg2rad(random.uniform(-14, 14))
-    pixels_per_cell = side / 12 * random.uniform(1.0, 1.28)
-    shift = random.uniform(-0.055, 0.055, 2) * side
+    angle = np.deg2rad(random.uniform(-5, 5))
+    pixels_per_cell = side / 12 * random.uniform(1.12, 1.24)
+    shift = random.uniform(-0.02, 0.02, 2) * side
     cos, sin = np.cos(angle) / pixels_per_cell, np.sin(angle) / pixels_per_cell
     centre = side / 2 + shift
     inverse = (cos, sin, 6 - cos * centre[0] - sin * centre[1], -sin, cos, 6 + sin * centre[0] - cos * centre[1])
     large = Image.fromarray(padded).transform((side, side), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC)
-    # A steep ramp around half coverage: without it the 8x8 scan stays a blur.
-    return np.asarray(np.clip((np.asarray(large, dtype=np.float64) - 0.22) / 0.4, 0, 1))
+    # A ramp steep enough to give strokes an edge, gentle enough to keep the scan's grey levels, which tell digits apart.
+    return np.asarray(np.clip((np.asarray(large, dtype=np.float64) - 0.08) / 0.7, 0, 1))
 
 
 def _light(random: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """Brightness (side, side): a lamp from one side, two soft shadows. Deeper ones hide strokes from a small model."""
+    """Brightness (side, side): a lamp from one side. Deeper shadows hide strokes from a small model."""
     axis = np.linspace(-1, 1, side)
-    x, y = axis[None, :], axis[:, None]
-    light = np.ones((side, side))
-    for deepest, softness in ((0.2, 1.2), (0.16, 0.3), (0.16, 0.3)):
-        angle, strength = random.uniform(0, 2 * np.pi), random.uniform(0.03, deepest)
-        edge = (np.cos(angle) * x + np.sin(angle) * y - random.uniform(-0.8, 0.8)) / softness
-        light *= 1 - strength / (1 + np.exp(-4 * edge))
-    return light
+    angle = random.uniform(0, 2 * np.pi)
+    toward = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
+    return 1 - random.uniform(0, 0.12) * (toward + 1) / 2

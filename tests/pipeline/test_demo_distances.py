@@ -39,14 +39,14 @@ def pictures(folder: Path) -> tuple[list[Image.Image], list[bool]]:
 
 
 def gaps(folder: Path) -> dict[str, Any]:
-    """The largest distances between a near copy and its original, the smallest between any two other pictures."""
+    """The largest distances between a near copy and its original, the smallest thumbnail distance of others with a near pHash."""
     evaluation = [digit.image for digit in digit_pictures("test")]
     evaluation += [render(scene) for scene in scene_list("test", EVALUATION_SCENES)]
     web, near = pictures(folder)
     images = evaluation + web
     looks = np.stack([np.frombuffer(thumbnail8(image), np.uint8) for image in images])
     hashes = np.array([perceptual_hash(image) for image in images], dtype=np.uint64)
-    copy_rms, copy_bits, other_rms, other_bits = [], [], [], []
+    copy_rms, copy_bits, other_rms = [], [], []
     partners: dict[int, int] = {}
     order = [*np.flatnonzero(near), *np.flatnonzero(~np.array(near))]  # copies first, to know whose they are
     for i in (int(place) + len(evaluation) for place in order):
@@ -61,37 +61,36 @@ def gaps(folder: Path) -> dict[str, Any]:
             copy_bits.append(int(bits[partners[i]]))
         if i in partners:
             others[partners[i]] = False
-        other_rms.append(float(rms[others].min()))
-        other_bits.append(int(bits[others].min()))
+        # Far in one descriptor is far enough: deduplication asks for both to be near.
+        other_rms.append(float(rms[others & (bits < MINIMUM_BITS)].min(initial=np.inf)))
     return {
         "copies": sum(near),
         "pictures": len(web),
         "copy_rms": max(copy_rms),
         "copy_bits": max(copy_bits),
         "other_rms": min(other_rms),
-        "other_bits": min(other_bits),
     }
 
 
-def test_copies_are_near_and_everything_else_is_far_in_both_descriptors(tmp_path: Path) -> None:
+def test_copies_are_near_and_everything_else_is_far_in_one_descriptor(tmp_path: Path) -> None:
     config = DemoWebConfig.smoke()
     build_site(config, str(tmp_path))
     found = gaps(tmp_path)
     assert found["copies"] == config.near_duplicate + config.leaked_digits + config.leaked_scenes
     assert found["copy_rms"] <= COPY_RMS < MINIMUM_RMS <= found["other_rms"]
-    assert found["copy_bits"] <= COPY_BITS < MINIMUM_BITS <= found["other_bits"]
+    assert found["copy_bits"] <= COPY_BITS < MINIMUM_BITS
 
 
 def test_the_crowd_judges_like_a_comparison_with_every_member() -> None:
     images = [render(scene) for scene in scene_list("train", 60, 3)]
     images += [render_digit("train", index, 3).image for index in range(60)]
-    crowd = Crowd(len(images), minimum_rms=34.0, minimum_bits=18)  # so strict that many fail
+    crowd = Crowd(len(images), minimum_rms=60.0, minimum_bits=26)  # so strict that many fail
     kept: list[Image.Image] = []
     verdicts = []
     for image in images:
         far = [
-            float(thumbnail_distance(*(np.frombuffer(thumbnail8(one), np.uint8) for one in (image, other)))) >= 34.0
-            and (perceptual_hash(image) ^ perceptual_hash(other)).bit_count() >= 18
+            float(thumbnail_distance(*(np.frombuffer(thumbnail8(one), np.uint8) for one in (image, other)))) >= 60.0
+            or (perceptual_hash(image) ^ perceptual_hash(other)).bit_count() >= 26
             for other in kept
         ]
         look = Look.of(image)

@@ -1,0 +1,66 @@
+"""Steps: a folder follows from what made it; done is done; why says what differs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from orchestration.step import Context, Made, Step, StepRecord, differences, read_record, why
+from pipeline import storage
+
+
+def step(
+    name: str = "crawl", config: Mapping[str, Any] | None = None, inputs: tuple[str, ...] = (), id: str = "x"
+) -> Step:
+    def work(context: Context, folder: str) -> Made:
+        storage.write_bytes(storage.join(folder, "out"), b"data")
+        return Made(id, {"rows": 3})
+
+    return Step(name, config or {"pages": 1}, "pipeline.errors", inputs, work, "does something")
+
+
+def context(**records: StepRecord) -> Any:
+    return SimpleNamespace(records=records)
+
+
+def test_a_finished_step_is_found_again_and_tells_what_it_made(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert step().finished(root, {}) is None
+    record = step().run(context(), root)
+    assert step().finished(root, {}) == record == read_record(record.path)
+    assert (record.output_id, record.facts) == ("x", {"rows": 3})
+
+
+def test_the_folder_changes_with_config_and_with_the_content_of_inputs_only(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    crawl = step().run(context(), root)
+    same_content = step(config={"pages": 2}).run(context(), root)
+    assert crawl.path != same_content.path
+    paths = {step("select", inputs=("crawl",)).path(root, {"crawl": record}) for record in (crawl, same_content)}
+    assert len(paths) == 1  # another crawl config, the same pairs: selection stands
+    other = step(config={"pages": 3}, id="y").run(context(), root)
+    assert step("select", inputs=("crawl",)).path(root, {"crawl": other}) not in paths
+
+
+def test_work_without_a_record_is_not_finished(tmp_path: Path) -> None:
+    folder = step().path(str(tmp_path), {})
+    storage.write_bytes(storage.join(folder, "out"), b"half")
+    assert step().finished(str(tmp_path), {}) is None
+    assert why(step(), str(tmp_path), {}) == "begun, not finished"
+
+
+def test_why_names_the_difference_to_the_most_like_finished_step(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert why(step(), root, {}) == "never run"
+    step(config={"pages": 1, "depth": 9}).run(context(), root)
+    step(config={"pages": 7, "depth": 7}).run(context(), root)
+    assert why(step(config={"pages": 2, "depth": 9}), root, {}) == "crawl.pages: 1 -> 2"
+    record = step().run(context(), root)
+    step("select", inputs=("crawl",)).run(context(crawl=record), root)
+    changed = step(config={"pages": 5}, id="z").run(context(), root)
+    assert why(step("select", inputs=("crawl",)), root, {"crawl": changed}) == "crawl changed"
+
+
+def test_differences_are_dotted_keys_with_both_values() -> None:
+    before, after = {"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"b": 2, "c": (1, 2)}, "e": 3}
+    assert differences("train", before, after) == ["train.a.b: 1 -> 2", "train.d: 1 -> None", "train.e: None -> 3"]

@@ -1,0 +1,73 @@
+"""The Ray executor passes the ledger's conformance: the same results as in-process, whatever dies."""
+
+import functools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from orchestration.cluster import connected
+from pipeline.batch import Batch
+from pipeline.errors import DataError
+from pipeline.executor import InProcess
+from pipeline.ledger import Output, PhaseResult, WorkItem, run_items
+from pipeline.on_ray import OnRay
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    with connected():
+        yield
+
+
+def rows_of(number: int) -> Output:
+    rows = pa.table({"uid": [f"{number}-{i}" for i in range(number)]})
+    return Output.of_batch(number, Batch.of(rows).drop(["odd" if i % 2 else None for i in range(number)]))
+
+
+def dies_once(flag: str, number: int) -> Output:
+    """Kills its own worker the first time it sees 3."""
+    if number == 3 and not os.path.exists(flag):
+        Path(flag).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rows_of(number)
+
+
+def mistaken(number: int) -> Output:
+    raise DataError(f"item {number} cannot be used; leave it out")
+
+
+def always_dies(number: int) -> Output:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return rows_of(number)
+
+
+ITEMS = [WorkItem(f"n{number}", number, number) for number in (5, 3, 8, 1)]
+
+
+def test_results_equal_those_of_the_other_executor(tmp_path: Path) -> None:
+    results = []
+    for name, executor in (("ray", OnRay()), ("process", InProcess())):
+        records = run_items(str(tmp_path / name), rows_of, ITEMS, executor)
+        results.append(PhaseResult.of_records("rows", str(tmp_path / name), records))
+    assert results[0].id == results[1].id
+
+
+def test_an_item_whose_worker_is_killed_is_done_again(tmp_path: Path) -> None:
+    work = functools.partial(dies_once, str(tmp_path / "flag"))
+    records = run_items(str(tmp_path / "out"), work, ITEMS, OnRay())
+    assert [record.fates["pairs"].rows_in for record in records] == [5, 3, 8, 1]
+    assert (tmp_path / "flag").exists()
+
+
+def test_a_users_mistake_arrives_as_itself(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be used; leave it out"):
+        run_items(str(tmp_path), mistaken, ITEMS, OnRay())
+
+
+def test_an_item_that_always_kills_its_worker_ends_in_one_line_and_not_in_an_endless_loop(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its Ray worker died 2 times"):
+        run_items(str(tmp_path), always_dies, ITEMS[:1], OnRay(retries=1))
