@@ -212,10 +212,13 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.cluster import train_on_ray
         from training.checkpoint import Checkpoint
+        from training.data import check
 
         assert recipe.train is not None
+        dataset = context.records[source].folder
+        check(recipe.train, Manifest.load(dataset))  # before Ray and its workers are started for nothing
         context.connect()
-        train_on_ray(recipe.train, context.records[source].folder, folder, context.on_train_step)
+        train_on_ray(recipe.train, dataset, folder, context.on_train_step)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 

@@ -17,9 +17,9 @@ class DemoWebConfig(Settings):
 
     seed: int = Field(default=1, ge=0, lt=2**32)
     """Changes every picture, text and page; never the evaluation pictures."""
-    digits: int = Field(default=TRAIN_DIGITS, ge=10, le=TRAIN_DIGITS)
-    """Pictures of handwritten digits, each from another digit of the train part."""
-    scenes: int = Field(default=2400, ge=64)
+    digits: int = Field(default=1900, ge=10, le=4 * TRAIN_DIGITS)
+    """Pictures of handwritten digits, from the digits of the train part in turn; a second photo of one looks different."""
+    scenes: int = Field(default=2050, ge=64)
     """Pictures of drawn scenes."""
     pairs_per_page: int = Field(default=14, ge=1)
     """Pictures on an ordinary page."""
