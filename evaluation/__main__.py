@@ -10,6 +10,7 @@ from evaluation.report import headline
 from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import ConfigError, UserError
+from pipeline.leave import leave
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,4 +53,4 @@ def _say(done: int, total: int, what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -252,5 +252,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed(error, session.debug)
 
 
+def entry() -> NoReturn:
+    """The `openwit` command: main, and out."""
+    code = main()
+    from pipeline.leave import leave
+
+    leave(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

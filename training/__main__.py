@@ -16,6 +16,7 @@ import time
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, UserError
+from pipeline.leave import leave
 from training.config import TrainConfig
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -79,4 +80,4 @@ class _Lines:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -80,6 +80,8 @@ class Engine:
                         # DeepSpeed reserves these whole: 2 GB each at its default of 500 million.
                         "reduce_bucket_size": bucket,
                         "allgather_bucket_size": bucket,
+                        # Smaller parameters stay whole on every rank; at the default of 100,000 a small model is not cut.
+                        "stage3_param_persistence_threshold": 10_000,
                     },
                     "steps_per_print": sys.maxsize,
                 },

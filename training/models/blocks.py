@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.linear import Linear
 from training.spec import Activation
 
 
@@ -36,8 +37,8 @@ class Attention(nn.Module):
             raise ValueError(f"width {width} is no multiple of {heads} heads")
         self.heads = heads
         self.causal = causal
-        self.in_proj = nn.Linear(width, 3 * width)
-        self.out_proj = nn.Linear(width, width)
+        self.in_proj = Linear(width, 3 * width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         B, T, W = x_BTW.shape
@@ -56,9 +57,9 @@ class Block(nn.Module):
         self.ln_1 = LayerNorm(width)
         self.attn = Attention(width, heads, causal)
         self.ln_2 = LayerNorm(width)
-        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_fc = Linear(width, 4 * width)
         self.activation = QuickGELU() if activation == "quick_gelu" else nn.GELU()
-        self.c_proj = nn.Linear(4 * width, width)
+        self.c_proj = Linear(4 * width, width)
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         x_BTW = x_BTW + self.attn(self.ln_1(x_BTW))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.linear import Linear
 from training.models.text import TextTransformer
 from training.models.vit import VisionTransformer
 from training.spec import ModelSpec
@@ -25,8 +26,8 @@ class CLIP(nn.Module):
         self.spec = spec
         self.visual = VisionTransformer(spec.image, spec.activation)
         self.text = TextTransformer(spec.text, spec.activation)
-        self.image_projection = nn.Linear(spec.image.width, spec.embedding, bias=False)
-        self.text_projection = nn.Linear(spec.text.width, spec.embedding, bias=False)
+        self.image_projection = Linear(spec.image.width, spec.embedding, bias=False)
+        self.text_projection = Linear(spec.text.width, spec.embedding, bias=False)
         # Shape (1,), not (): DeepSpeed cannot broadcast a 0-dimensional parameter over gloo.
         self.logit_scale = nn.Parameter(torch.full((1,), INITIAL_LOGIT_SCALE))
         nn.init.normal_(self.image_projection.weight, std=spec.image.width**-0.5)
