@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline import storage
 from pipeline.decontaminate import DecontaminateConfig, decontaminate, describe
 from pipeline.deduplicate import DeduplicateConfig, deduplicate
+from pipeline.errors import DataError
 from pipeline.executor import InProcess
 from pipeline.fetch import FetchConfig
 from pipeline.manifest import Manifest
@@ -50,11 +51,11 @@ SCHEMA = pa.schema([*PACKED, ("phash", pa.uint64()), ("thumbnail8", pa.binary())
 
 @pytest.fixture(scope="module")
 def rows() -> pa.Table:
-    """40 pictures; 8 of them also as the same bytes, 9 as near copies of three kinds."""
+    """40 pictures; 8 of them also as the same bytes, 9 as near copies: recompressed, and made smaller."""
     originals = [drawing(seed) for seed in range(40)]
     found = [row(f"o{i}", f"a long text of picture {i}", jpeg(p)) for i, p in enumerate(originals)]
     found += [row(f"same{i}", "short", jpeg(originals[i])) for i in range(8)]
-    near = [lambda p: p, lambda p: p.resize((60, 60)), lambda p: p.crop((1, 1, 79, 79))]
+    near = [lambda p: p, lambda p: p.resize((60, 60)), lambda p: p.resize((72, 72))]
     found += [row(f"near{i}", "short", jpeg(near[i % 3](originals[10 + i]), 60)) for i in range(9)]
     return pa.Table.from_pylist(found, schema=SCHEMA)
 
@@ -126,3 +127,15 @@ def test_packing_gives_full_shards_in_uid_order_whatever_the_input_files(
     one = pack(PackConfig(samples_per_shard=15), [phase_of(str(tmp_path / "x"), [rows.slice(0, 40)])], {}, "v",
                str(tmp_path / "out1"), InProcess())  # fmt: skip
     assert [shard.tar_sha256 for shard in one.shards] == [shard.tar_sha256 for shard in manifest.shards]
+
+
+def test_no_rows_at_all_go_through_and_packing_says_that_nothing_is_left(tmp_path: Path, rows: pa.Table) -> None:
+    source = phase_of(str(tmp_path / "in"), [rows.slice(0, 0), rows.slice(0, 0)])
+    deduplicated = deduplicate(DeduplicateConfig(), source, str(tmp_path / "dedup"), InProcess())
+    references = str(tmp_path / "references.parquet")
+    picture = pa.table({"task": ["t"], "index": pa.array([0], pa.int32()), "image": [png(drawing(1))]})
+    storage.write_table(references, describe(picture))
+    last = decontaminate(DecontaminateConfig(), deduplicated, references, str(tmp_path / "clean"), InProcess())
+    with pytest.raises(DataError, match="the dataset is empty after filtering"):
+        pack(PackConfig(), [deduplicated, last], {}, "v", str(tmp_path / "out"), InProcess())
+    assert not (tmp_path / "out").exists()

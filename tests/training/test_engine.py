@@ -105,9 +105,9 @@ def held_scale(stage: int, ranks: Ranks) -> float:
         image, text, scale = engine._engine(pixels[mine], tokens[mine])
         engine._engine.backward(-scale.sum() * 10 + 0 * (image.sum() + text.sum()))
         engine.update(0.1)
-    scale = float(engine.weights()["logit_scale"]) if ranks.is_first else 0.0
+    weights = engine.weights()
     engine.close()
-    return scale
+    return float(weights["logit_scale"]) if ranks.is_first else 0.0
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,19 @@ def test_a_run_that_was_left_in_the_middle_goes_on_where_it_was(
         list(train(CONFIG.model_copy(update={"learning_rate": 1e-3}), dataset, str(tmp_path)))
 
 
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_every_zero_stage_resumes_exactly(dataset: str, tmp_path: Path, stage: int) -> None:
+    config = CONFIG.model_copy(update={"zero_stage": stage, "steps": 5, "checkpoint_every_steps": 2})
+    whole = list(train(config, dataset, str(tmp_path / "whole")))
+    early = train(config, dataset, str(tmp_path / "resumed"))
+    first = list(itertools.islice(early, 4))
+    early.close()
+    rest = list(train(config, dataset, str(tmp_path / "resumed")))
+    assert without_clock(first[:2] + rest) == without_clock(whole)
+    final = [Checkpoint.load(str(tmp_path / name / "checkpoint")).id for name in ("whole", "resumed")]
+    assert final[0] == final[1]
+
+
 def test_a_changed_file_is_no_checkpoint(finished: tuple[str, list[StepResult]], tmp_path: Path) -> None:
     for file in Path(finished[0], "checkpoint").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
