@@ -113,7 +113,7 @@ def run(
         courier = Courier(journal.path, experiment=recipe.track.experiment).start()
         narrator = Narrator(journal, recipe, root)
         kind = executor or os.environ.get("OPENWIT_EXECUTOR", "ray")
-        work = _Work(recipe, root, progress, narrator, journal.run_id, kind, stack)
+        work = _Work(recipe, root, progress, narrator, journal.run_id, memory, kind, stack)
         try:
             states = _do(steps, root, work, narrator, progress)
             narrator.finished(work.records, memory.peak_bytes)
@@ -206,6 +206,7 @@ class _Work:
         progress: Progress,
         narrator: Narrator,
         run_id: str,
+        memory: PeakMemory,
         executor: str,
         stack: contextlib.ExitStack,
     ) -> None:
@@ -213,11 +214,16 @@ class _Work:
             raise ConfigError(f"OPENWIT_EXECUTOR: {executor!r} is no executor; use ray or in-process")
         self.progress = progress
         self.run_id = run_id
+        self._memory = memory
         self.records: dict[str, StepRecord] = {}
         self._recipe, self._root, self._narrator, self._stack = recipe, root, narrator, stack
         self._in_process = executor == "in-process"
         self._connected = False
         self._hosts: Mapping[str, str] | None = None
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        return self._memory.peak_bytes
 
     def connect(self) -> None:
         """Join or start Ray."""

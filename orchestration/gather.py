@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -29,9 +30,11 @@ FILES_FOR_SAMPLES = 64
 """Samples of dropped pairs are looked for in so many files, spread evenly."""
 
 
-def write_report(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str, folder: str) -> str:
+def write_report(
+    recipe: Recipe, records: Mapping[str, StepRecord], run_id: str, peak_memory_bytes: int, folder: str
+) -> str:
     """Write the report of finished steps into `folder`; returns the hash of its results."""
-    data = gather(recipe, records, run_id)
+    data = replace(gather(recipe, records, run_id), peak_memory_bytes=peak_memory_bytes or None)
     facts = build_json(data)
     for name, picture in build_pictures(data).items():
         storage.write_bytes(storage.join(folder, "pictures", name), picture)

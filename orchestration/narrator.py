@@ -1,5 +1,6 @@
 """Narrator: what a run tells MLflow, written as journal events. A parent run for the recipe, a child run per step."""
 
+import getpass
 import json
 import os
 import shlex
@@ -26,6 +27,8 @@ class Narrator:
             "openwit.version": __version__,
             "openwit.reproduce": reproduce_command(),
             "mlflow.source.git.commit": code_commit(),
+            "mlflow.source.name": reproduce_command(),
+            "mlflow.user": getpass.getuser(),
         }
         journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.shown()))
 

@@ -243,7 +243,7 @@ def _report(recipe: Recipe, inputs: tuple[str, ...]) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.gather import write_report
 
-        identity = write_report(recipe, context.records, context.run_id, folder)
+        identity = write_report(recipe, context.records, context.run_id, context.peak_memory_bytes, folder)
         return Made(identity, {})
 
     config: Mapping[str, Any] = {"name": recipe.name, "description": recipe.description}

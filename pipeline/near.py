@@ -32,7 +32,9 @@ def band_values(hashes: np.ndarray) -> np.ndarray:
 
 def probe_values(hashes: np.ndarray, radius: int) -> np.ndarray:
     """(N, 4 * probes) uint64: every band value that a hash within `radius` must have in at least one band."""
-    return (band_values(hashes)[:, :, None] ^ flips(radius)[None, None, :]).reshape(len(hashes), BANDS * len(flips(radius)))
+    return (band_values(hashes)[:, :, None] ^ flips(radius)[None, None, :]).reshape(
+        len(hashes), BANDS * len(flips(radius))
+    )
 
 
 def join(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
