@@ -36,7 +36,7 @@ def kill_in(step: str, root: Path, seconds_into_it: float) -> bool:
     )
     try:
         deadline = time.monotonic() + 200
-        while not list(root.glob(f"{step}-*")):
+        while not list(root.glob(f".locks/{step}-*")):  # made when the step's turn comes
             assert process.poll() is None, f"the run ended before {step}"
             assert time.monotonic() < deadline, f"{step} did not begin"
             time.sleep(0.02)

@@ -1,5 +1,6 @@
 """What users get wrong, on the real command line: one line, exit code 2, nothing half-done left behind."""
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -32,19 +33,27 @@ def test_a_site_that_is_down_is_named_and_leaves_nothing(tmp_path: Path) -> None
     assert step_folders(tmp_path) == []
 
 
-def test_an_empty_dataset_says_what_emptied_it(smoke: Ran) -> None:
+@pytest.fixture
+def finished(smoke: Ran, tmp_path: Path) -> Path:
+    """A root of its own in which smoke is up to date."""
+    return Path(shutil.copytree(smoke.root, tmp_path / "runs"))
+
+
+def test_an_empty_dataset_says_what_emptied_it(finished: Path) -> None:
     sets = ["--set", "curate.fetch.minimum_side_pixels=5000"]
-    done = openwit("curate", "smoke", *sets, "--root", str(smoke.root), env=environment(OPENWIT_EXECUTOR="in-process"))
+    done = openwit("curate", "smoke", *sets, "--root", str(finished), env=environment(OPENWIT_EXECUTOR="in-process"))
     assert "image_too_small" in one_line(done)
+    assert "pack" in step_folders(finished)
+    assert len(list(finished.glob("pack-*"))) == 1  # the one from before
 
 
-def test_a_batch_larger_than_the_dataset_names_both_numbers(smoke: Ran) -> None:
-    before = step_folders(smoke.root)
-    done = openwit("train", "smoke", "--set", "train.global_batch_size=4096", "--root", str(smoke.root))
+def test_a_batch_larger_than_the_dataset_names_both_numbers(finished: Path) -> None:
+    before = step_folders(finished)
+    done = openwit("train", "smoke", "--set", "train.global_batch_size=4096", "--root", str(finished))
     message = one_line(done)
     assert "train.global_batch_size" in message
     assert "4,096" in message or "4096" in message
-    assert step_folders(smoke.root) == before
+    assert step_folders(finished) == before
 
 
 @pytest.mark.parametrize(
