@@ -122,7 +122,7 @@ def train_on_ray(
         manifest_folder = os.path.abspath(manifest_folder.removeprefix("file://"))
     resources = ray.cluster_resources()
     cpus = int(resources.get("CPU", 0))
-    if config.workers > cpus and not os.environ.get("RAY_ADDRESS"):
+    if config.workers > cpus:  # Ray would wait for ever, and say nothing
         raise ConfigError(f"train.workers {config.workers}: this Ray has {cpus} CPUs; set train.workers={cpus} or less")
     own = Path(folder) / "ray"
     shutil.rmtree(own, ignore_errors=True)  # a half-written state of Ray's would stop it at every start
@@ -228,6 +228,8 @@ def _raise_failure(error: BaseException, max_failures: int) -> None:
         reason = str(error).strip().split("\n")[-1][:200]
         raise DataError(f"training could not go on ({reason}); look at the cluster's nodes and run again") from error
     rank, failure = sorted(error.worker_failures.items())[0]
+    if isinstance(failure, UserError):  # its file could not be written: the disk is full, say
+        raise failure
     bug = getattr(failure, "_base_exc", None)
     if isinstance(bug, Exception):
         raise bug from failure

@@ -101,6 +101,9 @@ def run(
     """
     started = time.monotonic()
     root = str(local_root(root))
+    kind = executor or os.environ.get("OPENWIT_EXECUTOR", "ray")
+    if kind not in ("ray", "in-process"):
+        raise ConfigError(f"OPENWIT_EXECUTOR: {kind!r} is no executor; use ray or in-process")
     steps = _until(build_steps(recipe), until)
     records = _finished(steps, root)
     if len(records) == len(steps):
@@ -112,7 +115,6 @@ def run(
         journal = stack.enter_context(Journal(root, new_run_id(recipe.name)))
         courier = Courier(journal.path, experiment=recipe.track.experiment).start()
         narrator = Narrator(journal, recipe, root)
-        kind = executor or os.environ.get("OPENWIT_EXECUTOR", "ray")
         work = _Work(recipe, root, progress, narrator, journal.run_id, memory, kind, stack)
         try:
             states = _do(steps, root, work, narrator, progress)
@@ -210,8 +212,6 @@ class _Work:
         executor: str,
         stack: contextlib.ExitStack,
     ) -> None:
-        if executor not in ("ray", "in-process"):
-            raise ConfigError(f"OPENWIT_EXECUTOR: {executor!r} is no executor; use ray or in-process")
         self.progress = progress
         self.run_id = run_id
         self._memory = memory

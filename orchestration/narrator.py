@@ -1,6 +1,5 @@
 """Narrator: what a run tells MLflow, written as journal events. A parent run for the recipe, a child run per step."""
 
-import getpass
 import json
 import os
 import shlex
@@ -28,7 +27,7 @@ class Narrator:
             "openwit.reproduce": reproduce_command(),
             "mlflow.source.git.commit": code_commit(),
             "mlflow.source.name": reproduce_command(),
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": os.environ.get("USER", "unknown"),
         }
         journal.run_started(self._parent, recipe.name, tags=tags, params=flat(recipe.shown()))
 

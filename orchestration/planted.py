@@ -60,6 +60,11 @@ def comparisons(
         for unit, reasons in units.items():
             counted = counts.get(phase, {}).get(unit, {}).get("reasons", {})
             yield from ((f"{phase} {unit} {name}", number, counted.get(name, 0)) for name, number in reasons.items())
+    for phase, units in counts.items():
+        for unit, fate in units.items():
+            # What fell for a reason that nobody planted is a difference too; the balance alone follows from a rule.
+            known = {"balanced_out", *planted.get(phase, {}).get(unit, {})}
+            yield from ((f"{phase} {unit} {name}", 0, n) for name, n in fate["reasons"].items() if name not in known)
 
 
 def planted_equals_counted(planted: Mapping[str, Any], counts: Mapping[str, Any], recovered: Mapping[str, int]) -> bool:

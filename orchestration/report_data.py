@@ -122,6 +122,11 @@ def compare(data: ReportData) -> list[Comparison]:
             fate = data.fates.get(phase, {}).get(unit)
             for reason, number in reasons.items():
                 rows.append(Comparison(phase, unit, reason, number, fate.reasons.get(reason, 0) if fate else 0))
+    for phase, fates in data.fates.items() if data.planted else ():
+        for unit, fate in fates.items():
+            known = {"balanced_out", *data.planted.get(phase, {}).get(unit, {})}
+            unplanted = {reason: number for reason, number in fate.reasons.items() if reason not in known}
+            rows += [Comparison(phase, unit, reason, 0, number) for reason, number in unplanted.items()]
     for kind, number in data.planted_recovered.items():
         rows.append(Comparison("", "", kind, number, data.recovered.get(kind, 0)))
     return rows

@@ -117,7 +117,10 @@ def read_record(path: str) -> StepRecord | None:
     file = storage.join(path, NAME)
     if not storage.exists(file):
         return None
-    return StepRecord(path=path, **storage.read_json(file))
+    try:
+        return StepRecord(path=path, **storage.read_json(file))
+    except (ValueError, TypeError):  # damaged from outside: the step counts as not finished
+        return None
 
 
 def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:

@@ -14,7 +14,7 @@ from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.config import CurateConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
 
@@ -122,7 +122,15 @@ def _crawl(curate: CurateConfig) -> Any:
         from pipeline.crawl import crawl
 
         network = _network(curate, context)
-        return _phase(crawl(curate.crawl, network, folder, context.executor(), context.progress))
+        result = crawl(curate.crawl, network, folder, context.executor(), context.progress)
+        if not result.fates["pairs"].kept:
+            storage.remove_tree(folder)  # so that pages that are mended are read again
+            pages = result.fates["pages"]
+            raise DataError(
+                f"no picture on the {pages.kept:,} pages that could be read (others: {dict(pages.reasons)});"
+                " correct curate.crawl.seeds or wait for the site, and run again"
+            )
+        return _phase(result)
 
     return work
 
@@ -199,6 +207,9 @@ def _given_data(folder: str) -> Step:
 
 
 def _given_checkpoint(folder: str) -> Step:
+    if not storage.exists(storage.join(folder, "checkpoint.json")):
+        raise ConfigError(f"checkpoint: {folder!r} holds no checkpoint.json; give the folder of a finished checkpoint")
+
     def work(context: Context, _: str) -> Made:
         from training.checkpoint import Checkpoint
 
@@ -216,7 +227,9 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
 
         assert recipe.train is not None
         dataset = context.records[source].folder
-        check(recipe.train, Manifest.load(dataset))  # before Ray and its workers are started for nothing
+        manifest = Manifest.load(dataset)
+        check(recipe.train, manifest)  # before Ray and its workers are started for nothing
+        manifest.verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
         train_on_ray(recipe.train, dataset, folder, context.on_train_step)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))

@@ -27,7 +27,7 @@ from pipeline.urls import canonical, host_of
 from pipeline.web_config import CrawlConfig, NetworkConfig
 
 _HTML = ("text/html", "application/xhtml+xml")
-_DOWN = ("connection_failed", "name_not_resolved", "timeout")
+_DOWN = ("connection_failed", "name_not_resolved", "timeout", "http_error")
 
 
 def crawl(
@@ -78,7 +78,7 @@ def _refuse_dead_site(folder: str, seeds: Sequence[str], records: Sequence[Recor
     reasons: dict[str, tuple[str, str]] = {}
     for record in records:
         table = storage.read_table(storage.join(folder, record.files["dropped"].path))
-        reasons |= {row["url"]: (row["reason"], row["evidence"]) for row in table.to_pylist() if row["reason"] in _DOWN}
+        reasons |= {row["url"]: (row["reason"], row["evidence"]) for row in table.to_pylist() if _is_down(row)}
     if len(reasons) < len(seeds):
         return
     for record in records:
@@ -93,6 +93,12 @@ def _refuse_dead_site(folder: str, seeds: Sequence[str], records: Sequence[Recor
     raise DataError(
         f"{url}: cannot be reached{where}: {reason} ({evidence}); start the site or correct crawl.seeds, and run again"
     )
+
+
+def _is_down(row: Mapping[str, Any]) -> bool:
+    """Whether trying again later can help; a robots.txt that exists and forbids is an answer, an unreadable one is not."""
+    unreadable = row["reason"] == "robots_txt" and "cannot be read" in (row["evidence"] or "")
+    return row["reason"] in _DOWN or unreadable
 
 
 # --- one work item of pages ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.batch import Batch
+from pipeline.errors import DataError
 from pipeline.executor import Executor
 from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.network import Fetched, NetworkConfig, fetch_all
@@ -44,6 +45,8 @@ class FetchConfig(Settings):
     """Rows of one work item: what a killed run does again at most, per worker."""
 
 
+PASSING = ("connection_failed", "name_not_resolved", "timeout", "http_error")
+"""Reasons that trying again later can mend."""
 IMAGE_COLUMNS = (
     ("image", pa.binary()),
     ("format", pa.string()),
@@ -67,7 +70,7 @@ def fetch(
     executor: Executor,
     progress: Progress = silent,
 ) -> PhaseResult:
-    """Download, check and resize the pictures of the selected pairs."""
+    """Download, check and resize the pictures of the selected pairs. Raises DataError when the whole site is down."""
     items = []
     for number, file in enumerate(selected.kept):
         path = storage.join(selected.folder, file.path)
@@ -76,6 +79,10 @@ def fetch(
             items.append(WorkItem(f"fetch-{number:05d}-{start:09d}", [file.sha256, start, stop], (path, start, stop)))
     records = run_items(folder, functools.partial(_fetch, config, network), items, executor, progress, "pictures")
     result = PhaseResult.of_records("fetch", folder, records)
+    fate = result.fates["pairs"]
+    if fate.rows_in and not fate.kept and set(fate.reasons) <= set(PASSING):
+        storage.remove_tree(folder)  # a site that is down is no fate of its pictures: forget the attempt
+        raise DataError(f"no picture could be downloaded: {dict(fate.reasons)}; is the site up? run again when it is")
     result.save()
     return result
 

@@ -153,10 +153,13 @@ def _finished(folder: str, item: WorkItem) -> Record | None:
     path = _record_path(folder, item.name)
     if not storage.exists(path):
         return None
-    record = Record.load(path)
+    try:
+        record = Record.load(path)
+    except (ValueError, KeyError, TypeError):  # damaged from outside; what it stood for is done again
+        return None
     same = storage.canonical_json(record.identity) == storage.canonical_json(item.identity)
     whole = all(
-        storage.exists(name) and storage.size(name) == file.bytes
+        storage.exists(name) and storage.size(name) == file.bytes and storage.sha256_file(name) == file.sha256
         for file in record.files.values()
         for name in [storage.join(folder, file.path)]
     )
@@ -234,7 +237,10 @@ class PhaseResult:
         path = storage.join(folder, "phase.json")
         if not storage.exists(path):
             raise DataError(f"{folder}: no phase.json, so this phase is not finished; run the recipe again")
-        value = storage.read_json(path)
+        try:
+            value = storage.read_json(path)
+        except ValueError:
+            raise DataError(f"{path}: damaged; remove the folder {folder} and run again") from None
         return PhaseResult(
             value["name"],
             folder,
@@ -250,7 +256,7 @@ class PhaseResult:
         name: str, folder: str, records: Sequence[Record], extra: Mapping[str, Any] | None = None
     ) -> "PhaseResult":
         """Gather the items' "kept" and "dropped" tables and add up their fates."""
-        units = sorted({unit for record in records for unit in record.fates})
+        units = sorted({unit for record in records for unit in record.fates}) or ["pairs"]
         return PhaseResult(
             name,
             folder,

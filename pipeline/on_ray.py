@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.executor import Item, Result
 
 
@@ -28,6 +28,11 @@ class OnRay:
         # max_retries covers dead workers and nodes only; an exception of ours is an answer and is not tried again.
         task: Any = ray.remote(num_cpus=self.cpus_per_item, max_retries=self.retries)(_call)
         limit = self.in_flight or max(4, 2 * int(ray.cluster_resources().get("CPU", 1) / self.cpus_per_item))
+        largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+        if self.cpus_per_item > largest:  # Ray would wait for ever, and say nothing
+            raise ConfigError(
+                f"curate.cpus_per_item is {self.cpus_per_item:g} and no node has more than {largest:g} CPUs; lower it"
+            )
         function_ref = ray.put(function)
         waiting = iter(enumerate(items))
         running: dict[ray.ObjectRef, int] = {}

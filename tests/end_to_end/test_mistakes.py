@@ -77,3 +77,12 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = openwit("run", "dmeo", "--root", str(tmp_path), "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_a_changed_shard_is_not_trained_on(finished: Path) -> None:
+    tar = next(finished.glob("pack-*/00000.tar"))
+    data = bytearray(tar.read_bytes())
+    data[1000] ^= 255
+    tar.write_bytes(bytes(data))
+    done = openwit("train", "smoke", "--set", "train.learning_rate=0.002", "--root", str(finished))
+    assert "00000.tar: missing or changed" in one_line(done)

@@ -361,14 +361,16 @@ def test_the_page_tells_the_facts_of_the_run(html: str) -> None:
 def test_a_count_that_differs_from_what_was_planted_is_said_aloud() -> None:
     data = example()
     planted = {"fetch": {"pairs": {"not_found": 32, "pixel_limit": 1}}}
-    wrong = replace(data, planted=planted, planted_recovered={"retried": 12}, recovered={})
+    fates = {"fetch": {"pairs": Fate(40, 7, {"not_found": 31, "timeout": 2})}}
+    wrong = replace(data, fates=fates, planted=planted, planted_recovered={"retried": 12}, recovered={})
     assert [(row.reason, row.planted, row.counted, row.equal) for row in compare(wrong)] == [
         ("not_found", 32, 31, False),
         ("pixel_limit", 1, 0, False),
+        ("timeout", 0, 2, False),  # nobody planted it, so pairs were lost that should have stayed
         ("retried", 12, 0, False),
     ]
     page = build_html(replace(wrong, evaluation=None, training=(), kept=(), dropped={}))
-    assert "0 of 3 planted kinds counted exactly" in Page(page).text
+    assert "0 of 4 planted kinds counted exactly" in Page(page).text
     assert page.count("not equal") == 3
 
 

@@ -64,3 +64,11 @@ def test_why_names_the_difference_to_the_most_like_finished_step(tmp_path: Path)
 def test_differences_are_dotted_keys_with_both_values() -> None:
     before, after = {"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"b": 2, "c": (1, 2)}, "e": 3}
     assert differences("train", before, after) == ["train.a.b: 1 -> 2", "train.d: 1 -> None", "train.e: None -> 3"]
+
+
+def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    record = step().run(context(), root)
+    (Path(record.path) / "step.json").write_text("{")
+    assert step().finished(root, {}) is None
+    assert why(step(config={"pages": 2}), root, {}) == "never run"

@@ -112,3 +112,16 @@ def test_progress_counts_what_an_earlier_run_finished(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     run_items(str(tmp_path), halve, items(3, 8), InProcess(), lambda done, total, what: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_an_item_whose_file_was_changed_in_place_or_whose_record_is_torn_is_run_again(tmp_path: Path) -> None:
+    record = run_items(str(tmp_path), halve, items(8), InProcess())[0]
+    kept = tmp_path / record.files["kept"].path
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 255
+    kept.write_bytes(bytes(data))
+    assert run_items(str(tmp_path), halve, items(8), InProcess())[0].files == record.files
+    torn = tmp_path / "items" / "n8.json"
+    torn.write_bytes(torn.read_bytes()[:40])
+    run_items(str(tmp_path), halve, items(8), InProcess())
+    assert CALLS == [8, 8, 8]
