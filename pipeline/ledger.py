@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.batch import Batch, add_counts, count_reasons
+from pipeline.batch import Batch, add_counts
 from pipeline.errors import DataError
 from pipeline.executor import Executor
 
@@ -273,17 +273,3 @@ class PhaseResult:
 
     def read_dropped(self) -> pa.Table:
         return pa.concat_tables([storage.read_table(storage.join(self.folder, f.path)) for f in self.dropped])
-
-
-__all__ = [
-    "Fate",
-    "File",
-    "Output",
-    "PhaseResult",
-    "Progress",
-    "Record",
-    "WorkItem",
-    "count_reasons",
-    "run_items",
-    "silent",
-]

@@ -9,6 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+STEPS = [
+    "web",
+    "references",
+    "crawl",
+    "select",
+    "fetch",
+    "deduplicate",
+    "decontaminate",
+    "pack",
+    "train",
+    "evaluate",
+    "report",
+]
+"""The steps of the recipe smoke, in order."""
+
 
 def environment(**added: str) -> dict[str, str]:
     """This process's environment without what would send a run elsewhere."""

@@ -8,21 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from runs import Ran, answer, environment
-
-STEPS = [
-    "web",
-    "references",
-    "crawl",
-    "select",
-    "fetch",
-    "deduplicate",
-    "decontaminate",
-    "pack",
-    "train",
-    "evaluate",
-    "report",
-]
+from runs import STEPS, Ran, answer, environment
 
 
 def kill_in(step: str, root: Path, seconds_into_it: float) -> bool:

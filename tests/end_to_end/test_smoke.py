@@ -4,21 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from runs import Ran, answer, openwit, steps_of
-
-STEPS = [
-    "web",
-    "references",
-    "crawl",
-    "select",
-    "fetch",
-    "deduplicate",
-    "decontaminate",
-    "pack",
-    "train",
-    "evaluate",
-    "report",
-]
+from runs import STEPS, Ran, answer, openwit, steps_of
 
 
 def test_every_step_was_done_and_the_result_says_so(smoke: Ran) -> None:
