@@ -20,7 +20,7 @@ from pipeline.frontier import LINKS, Job, belongs, found_links, work_items
 from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 from pipeline.network import Fetched, fetch_all
 from pipeline.robots import first_opt_out, forbids_following
-from pipeline.sample import CANDIDATE, pair_uid
+from pipeline.sample import candidates
 from pipeline.sandbox import SandboxDied, shared
 from pipeline.sitemaps import sitemap_pages
 from pipeline.urls import canonical, host_of
@@ -133,7 +133,7 @@ def _read_pages(config: CrawlConfig, network: NetworkConfig, arguments: Mapping[
     links = sorted({link for page in pages for link in page.links})
     return Output(
         {
-            "kept": pa.Table.from_pylist(pairs, schema=CANDIDATE),
+            "kept": candidates(pairs),
             "dropped": batch.dropped,
             "links": pa.Table.from_pylist([{"url": url, "kind": kind} for url, kind in links], schema=LINKS),
         },
@@ -183,7 +183,6 @@ def _parse(config: CrawlConfig, network: NetworkConfig, answer: Fetched) -> _Pag
         return _Page(answer.url, "meta_opt_out", f"robots meta tag: {word}", links=links)
     pairs = [
         {
-            "uid": pair_uid(image["url"], image["text"]),
             "url": image["url"],
             "text": image["text"],
             "text_origin": image["origin"],

@@ -7,7 +7,6 @@ the world does to a row is a counted reason with its evidence; retries and redir
 import functools
 from typing import Any
 
-import pyarrow as pa
 from pydantic import Field
 
 from pipeline import storage
@@ -16,50 +15,19 @@ from pipeline.errors import DataError
 from pipeline.executor import Executor
 from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.network import Fetched, NetworkConfig, fetch_all
+from pipeline.picture_config import IMAGE_COLUMNS, PictureConfig
 from pipeline.sandbox import SandboxDied, shared
-from pipeline.settings import Settings
 
 
-class FetchConfig(Settings):
-    """Which pictures are kept, and the form they are stored in (names and defaults of img2dataset where it has them)."""
+class FetchConfig(PictureConfig):
+    """How pictures are downloaded, and which are kept in which form."""
 
-    image_size: int = Field(256, ge=1)
-    """Side of the stored picture in pixels; what it means depends on `resize_mode`."""
-    resize_mode: str = Field("keep_ratio_largest", pattern="^(border|keep_ratio|keep_ratio_largest|center_crop|no)$")
-    """img2dataset's modes; its default is border, DataComp stores keep_ratio_largest."""
-    resize_only_if_bigger: bool = True
-    """Never enlarge a picture."""
-    format: str = Field("jpg", pattern="^(jpg|png|webp)$")
-    """Format of the stored pictures."""
-    encode_quality: int = Field(95, ge=0, le=100)
-    """Quality of jpg and webp; compression level 0-9 of png."""
-    skip_reencode: bool = True
-    """Store the downloaded bytes as they are when nothing has to change."""
-    minimum_side_pixels: int = Field(0, ge=0)
-    """Shortest side (DataComp's basic filter: 200)."""
-    maximum_aspect_ratio: float = Field(3.0, ge=1)
-    """Longest side over shortest (DataComp, COYO: 3.0)."""
-    maximum_pixels: int = Field(64_000_000, ge=1)
-    """Header size above which a picture is not even decoded (decompression bombs)."""
     rows_per_item: int = Field(256, ge=1)
     """Rows of one work item: what a killed run does again at most, per worker."""
 
 
 PASSING = ("connection_failed", "name_not_resolved", "timeout", "http_error")
 """Reasons that trying again later can mend."""
-IMAGE_COLUMNS = (
-    ("image", pa.binary()),
-    ("format", pa.string()),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("original_width", pa.int32()),
-    ("original_height", pa.int32()),
-    ("sha256", pa.string()),
-    ("repairs", pa.list_(pa.string())),
-    ("phash", pa.uint64()),
-    ("thumbnail8", pa.binary()),
-    ("thumbnail", pa.binary()),
-)
 
 
 def fetch(
@@ -93,7 +61,7 @@ def _fetch(config: FetchConfig, network: NetworkConfig, part: tuple[str, int, in
     rows = storage.read_table(path).sort_by([("url", "ascending"), ("uid", "ascending")]).slice(start, stop - start)
     urls = rows.column("url").to_pylist()
     answers = fetch_all(network, urls)
-    header = config.model_dump(exclude={"rows_per_item"})
+    header = config.picture_header()
     pictures: dict[str, dict[str, Any]] = {}
     for url, answer in zip(urls, answers, strict=True):
         if url not in pictures:

@@ -14,10 +14,10 @@ from pipeline.decontaminate import DecontaminateConfig, decontaminate, describe
 from pipeline.deduplicate import DeduplicateConfig, deduplicate
 from pipeline.errors import DataError
 from pipeline.executor import InProcess
-from pipeline.fetch import FetchConfig
 from pipeline.manifest import Manifest
 from pipeline.pack import PackConfig, pack
 from pipeline.picture import process
+from pipeline.picture_config import PictureConfig
 from pipeline.sample import pair_uid
 from pipeline.shards import PACKED, iterate
 
@@ -35,9 +35,7 @@ def jpeg(picture: Image.Image, quality: int = 92) -> bytes:
 
 
 def row(name: str, text: str, payload: bytes) -> dict[str, object]:
-    facts, (image, small, thumbnail) = process(
-        FetchConfig(image_size=64).model_dump(exclude={"rows_per_item"}), payload
-    )
+    facts, (image, small, thumbnail) = process(PictureConfig(image_size=64).picture_header(), payload)
     url = f"http://a.example/{name}"
     return facts | {
         "uid": pair_uid(url, text), "url": url, "text": text, "text_origin": "alt", "page_url": "p", "queries": [0],

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.fetch import FetchConfig
 from pipeline.picture import process
+from pipeline.picture_config import PictureConfig
 
 RED, BLUE = (230, 30, 20), (20, 40, 220)
 
@@ -28,7 +28,7 @@ def encoded(picture: Image.Image, format: str = "JPEG", **options: Any) -> bytes
 
 
 def run(payload: bytes, **settings: Any) -> tuple[dict[str, Any], Image.Image | None]:
-    header = FetchConfig(**settings).model_dump(exclude={"rows_per_item"})
+    header = PictureConfig(**settings).picture_header()
     facts, blobs = process(header, payload)
     return facts, Image.open(io.BytesIO(blobs[0])) if blobs else None
 
@@ -45,7 +45,7 @@ def near(colour: Any, wanted: tuple[int, int, int], tolerance: int = 25) -> bool
 def test_a_small_jpeg_is_stored_as_it_came() -> None:
     payload = encoded(two_halves())
     facts, _ = run(payload)
-    header = FetchConfig().model_dump(exclude={"rows_per_item"})
+    header = PictureConfig().picture_header()
     assert process(header, payload)[1][0] == payload
     assert (facts["width"], facts["height"], facts["repairs"]) == (60, 40, [])
 
