@@ -150,10 +150,14 @@ def _select(curate: CurateConfig, from_web: bool) -> Any:
 
 def _fetch(curate: CurateConfig) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.fetch import fetch
+        from pipeline.fetch import fetch, store_name
 
         selected, network = _load(context, "select"), _network(curate, context)
-        return _phase(fetch(curate.fetch, network, selected, folder, context.executor(), context.progress))
+        # Beside the step, so that another selection downloads only what is new to it.
+        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
+        executor = context.executor()
+        return _phase(fetch(curate.fetch, network, selected, folder, executor, context.progress, store=store))
 
     return work
 
