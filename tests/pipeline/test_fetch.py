@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from rude_web import Web, plain
 
 from pipeline import storage
 from pipeline.errors import DataError
@@ -24,7 +25,6 @@ from pipeline.journal import lane_of
 from pipeline.ledger import Fate, File, PhaseResult
 from pipeline.sample import candidates
 from pipeline.web_config import NetworkConfig
-from rude_web import Web, plain
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_pictures_arrive_and_everything_else_is_a_reason(web: Web, tmp_path: Pat
         "ftp://x/": "address_refused",
     }
     for row in kept.to_pylist():
-        assert row["image"] == (picture(int(Path(row["url"]).stem)) if Path(row["url"]).stem.isdigit() else row["image"])
+        assert row["image"] == (
+            picture(int(Path(row["url"]).stem)) if Path(row["url"]).stem.isdigit() else row["image"]
+        )
     assert result.telemetry["retried"] == result.telemetry["redirected"] == 1
     assert (result.telemetry["met_404"], result.telemetry["met_not_an_image"]) == (1, 1)
     assert max(web.asked.values()) == 2  # /once.jpg; a URL of two rows is asked for once
