@@ -6,6 +6,7 @@ Both with 2 workers of 64 downloads at once, 256 px, mode border, quality 95, We
 retries. Cases: HTTP; HTTPS; HTTP with 2 % of the hosts silent; peak memory; how far the pixels are apart.
 """
 
+import io
 import json
 import os
 import shutil
@@ -15,13 +16,11 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -30,7 +29,10 @@ from harness import Peer, Row, peer, write
 from picture_server import address, make_pictures
 from PIL import Image
 
+PEER = "img2dataset"
 VERSION = "1.47.0"
+SIDES = ("ours", PEER)
+WORDS = {"http": "HTTP", "https": "HTTPS", "hanging": "HTTP, 2 % of hosts silent"}
 IMAGES = int(os.environ.get("OPENWIT_BENCH_IMAGES", "20000"))
 REPEATS = int(os.environ.get("OPENWIT_BENCH_REPEATS", "3"))
 CASES = os.environ.get("OPENWIT_BENCH_CASES", "http https hanging").split()
@@ -95,32 +97,25 @@ def url_list(folder: Path, scheme: str, port: int, hosts: int) -> Path:
     return path
 
 
-@contextmanager
-def ours(ports: dict[str, int], folder: Path) -> Iterator[Peer]:
-    """Our side as a peer."""
-    hosts = [address(number) for number in range(HOSTS)]
-    network = {"allowed_ports": list(ports.values()), "total_seconds": 10, "retries": 0, "concurrency": THREADS}
-    # Both ports of an address: the name decides the address, the URL's port is kept in the list of permitted ones.
-    jobs = {name: network | {"hosts": {host: f"{host}:{port}" for host in hosts}} for name, port in ports.items()}
-    processes = {}
-    for name, wish in jobs.items():
-        path = folder / f"ours-{name}.json"
-        path.write_text(json.dumps({"network": wish, "fetch": OURS, "samples_per_shard": 1000}))
-        processes[name] = path
-    yield _Ours(processes)  # type: ignore[misc]
+class Ours:
+    """Our side: a fresh process for each run, since Ray and all that it starts must count anew."""
 
+    def __init__(self, ports: dict[str, int], folder: Path) -> None:
+        hosts = [address(number) for number in range(HOSTS)]
+        network = {"allowed_ports": list(ports.values()), "total_seconds": 10, "retries": 0, "concurrency": THREADS}
+        self._jobs = {}
+        for scheme, port in ports.items():
+            job = {"fetch": OURS, "samples_per_shard": 1000}
+            job["network"] = network | {"hosts": {host: f"{host}:{port}" for host in hosts}}
+            self._jobs[scheme] = folder / f"ours-{scheme}.json"
+            self._jobs[scheme].write_text(json.dumps(job), "utf-8")
 
-class _Ours:
-    """A fresh process for each run: Ray and all that it starts must count anew."""
-
-    def __init__(self, jobs: dict[str, Path]) -> None:
-        self._jobs = jobs
-
-    def ask(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
+    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
+        """(the answer, peak memory in bytes)."""
+        script = Path(__file__).with_name("fetch_ours.py")
         process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("fetch_ours.py"), self._jobs[scheme]],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, script, self._jobs[scheme]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         try:
             with Memory(process.pid) as memory:
                 answer = Peer(process).ask(json.dumps(wish))
@@ -129,6 +124,18 @@ class _Ours:
             assert process.stdin is not None
             process.stdin.close()
             process.wait()
+
+
+class Theirs:
+    """img2dataset, in its own environment."""
+
+    def __init__(self, process: Peer) -> None:
+        self._process = process
+
+    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
+        with Memory(self._process.pid) as memory:
+            answer = self._process.ask(json.dumps(wish))
+        return answer, memory.peak_bytes
 
 
 class Memory:
@@ -175,13 +182,10 @@ def pictures_in(folder: Path) -> dict[str, bytes]:
 
 
 def difference(left: dict[str, bytes], right: dict[str, bytes]) -> tuple[float, float]:
-    """(mean absolute, largest) difference of decoded values 0..255, over pictures of both sides."""
+    """(mean absolute, largest) difference of decoded values 0..255, over the first 300 pictures of both sides."""
     means, most = [], 0.0
     for name in sorted(set(left) & set(right), key=int)[:300]:
-        one, two = (
-            np.asarray(Image.open(__import__("io").BytesIO(side[name])).convert("RGB"), np.float32)
-            for side in (left, right)
-        )
+        one, two = (np.asarray(Image.open(io.BytesIO(side[name])).convert("RGB"), np.float32) for side in (left, right))
         if one.shape != two.shape:
             raise SystemExit(f"picture {name}: {one.shape} and {two.shape}; no speed is reported")
         means.append(float(np.abs(one - two).mean()))
@@ -189,80 +193,69 @@ def difference(left: dict[str, bytes], right: dict[str, bytes]) -> tuple[float, 
     return statistics.mean(means), most
 
 
+class Figures:
+    """What was measured: per case and side, pictures a second and peak bytes; how far the pixels are apart."""
+
+    def __init__(self) -> None:
+        self.speeds: dict[tuple[str, int], list[float]] = {}
+        self.peaks: dict[int, list[float]] = {}
+        self.pixels = (0.0, 0.0)
+
+    def add(self, case: str, side: int, speed: float, peak_bytes: int) -> None:
+        print(f"{case} {SIDES[side]}: {speed:.1f}/s, {peak_bytes / 1e6:.0f} MB", file=sys.stderr)
+        self.speeds.setdefault((case, side), []).append(speed)
+        if case == "http":
+            self.peaks.setdefault(side, []).append(peak_bytes / 1e6)
+
+    def speed(self, case: str, side: int) -> float:
+        return statistics.median(self.speeds[case, side])
+
+    def rows(self) -> list[Row]:
+        found = []
+        for case in CASES:
+            metric = "pictures fetched, resized, in shards"
+            found.append(Row(WORDS[case], metric, "per second", self.speed(case, 0), self.speed(case, 1), PEER))
+        if {"http", "hanging"} <= set(CASES):
+            kept = [self.speed("hanging", side) / self.speed("http", side) for side in (0, 1)]
+            found.append(Row(WORDS["hanging"], "speed beside none silent", "fraction", kept[0], kept[1], PEER))
+        if "http" in CASES:
+            peaks = [statistics.median(self.peaks[side]) for side in (0, 1)]
+            metric = "peak memory of all processes"
+            found.append(Row(WORDS["http"], metric, "MB", peaks[0], peaks[1], PEER, higher_is_better=False))
+        return found
+
+
+def measure(folder: Path, ports: dict[str, int], sides: tuple[Ours, Theirs]) -> Figures:
+    figures = Figures()
+    for turn, case in ((turn, case) for turn in range(REPEATS) for case in CASES):
+        scheme = "https" if case == "https" else "http"
+        hosts = HOSTS if case == "hanging" else HOSTS - HANGING
+        urls = url_list(folder, scheme, ports[scheme], hosts)
+        good = sum(number % hosts < HOSTS - HANGING for number in range(IMAGES))
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            answer, peak = sides[side].run({"urls": str(urls), "folder": str(folder / "out" / SIDES[side])}, scheme)
+            figures.add(case, side, good / answer["seconds"], peak)
+        made = [pictures_in(folder / "out" / side) for side in SIDES]
+        if len(made[0]) != good or len(made[1]) > good:
+            raise SystemExit(f"{case}: {good} pictures can be had, ours has {len(made[0])}, {PEER} {len(made[1])}")
+        if len(made[1]) < good:
+            print(f"{PEER} lost {good - len(made[1])} of {good}", file=sys.stderr)
+        figures.pixels = difference(*made)
+    return figures
+
+
 def main() -> None:
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with (
-            website(folder) as ports,
-            ours(ports, folder) as mine,
-            peer("img2dataset", [f"img2dataset=={VERSION}"], {"options": THEIRS}, folder) as theirs,
-        ):
-            numbers: dict[str, tuple[list[float], list[float]]] = {case: ([], []) for case in CASES}
-            memory: tuple[list[float], list[float]] = ([], [])
-            for turn in range(REPEATS):
-                for case in CASES:
-                    scheme = "https" if case == "https" else "http"
-                    urls = url_list(folder, scheme, ports[scheme], HOSTS if case == "hanging" else HOSTS - HANGING)
-                    good = IMAGES - (
-                        sum(n % HOSTS >= HOSTS - HANGING for n in range(IMAGES)) if case == "hanging" else 0
-                    )
-                    outs = [folder / "out" / side for side in ("ours", "theirs")]
-                    shutil.rmtree(folder / "out", ignore_errors=True)
-                    for side in (0, 1) if turn % 2 == 0 else (1, 0):
-                        seconds, peak = _run(
-                            side, mine, theirs, {"urls": str(urls), "folder": str(outs[side])}, scheme, good
-                        )
-                        numbers[case][side].append(good / seconds)
-                        if case == "http":
-                            memory[side].append(peak / 1e6)
-                        print(
-                            f"{case} {('ours', 'img2dataset')[side]}: {good / seconds:.1f}/s, {peak / 1e6:.0f} MB",
-                            file=sys.stderr,
-                        )
-                    if turn == 0 and case == "http":
-                        mean, most = difference(pictures_in(outs[0]), pictures_in(outs[1]))
-        for case, words in (("http", "HTTP"), ("https", "HTTPS"), ("hanging", "HTTP, 2 % of hosts silent")):
-            if case in numbers:
-                mine_, theirs_ = (statistics.median(side) for side in numbers[case])
-                rows.append(
-                    Row(words, "pictures fetched, resized, in shards", "per second", mine_, theirs_, "img2dataset")
-                )
-        if "hanging" in numbers and "http" in numbers:
-            kept = [statistics.median(numbers["hanging"][s]) / statistics.median(numbers["http"][s]) for s in (0, 1)]
-            rows.append(
-                Row("2 % of hosts silent", "speed beside all answering", "fraction", kept[0], kept[1], "img2dataset")
-            )
-        if "http" in numbers:
-            peaks = [statistics.median(side) for side in memory]
-            rows.append(
-                Row(
-                    "HTTP",
-                    "peak memory of all processes",
-                    "MB",
-                    peaks[0],
-                    peaks[1],
-                    "img2dataset",
-                    higher_is_better=False,
-                )
-            )
-            print(f"decoded pixels: mean absolute difference {mean:.3f}, largest {most:.0f} of 255", file=sys.stderr)
-    data = f"{IMAGES:,} URLs of {PICTURES} JPEGs (650 px, 35 KB) on {HOSTS} loopback hosts; decoded pixels differ by {mean:.2f} of 255 on average, {most:.0f} at most"
-    write("fetch", data, rows, {"img2dataset": VERSION})
-
-
-def _run(side: int, mine: Any, theirs: Peer, wish: dict[str, str], scheme: str, good: int) -> tuple[float, int]:
-    if side == 0:
-        answer, peak = mine.ask(wish, scheme)
-        print(answer["steps"], answer["dropped"], file=sys.stderr)
-        if answer["rows"] != good:
-            raise SystemExit(
-                f"ours kept {answer['rows']} of {good} pictures: {answer['dropped']}; no speed is reported"
-            )
-        return float(answer["seconds"]), peak
-    with Memory(theirs._process.pid) as memory:
-        answer = theirs.ask(json.dumps(wish))
-    return float(answer["seconds"]), memory.peak_bytes
+        with website(folder) as ports, peer(PEER, [f"{PEER}=={VERSION}"], {"options": THEIRS}, folder) as process:
+            figures = measure(folder, ports, (Ours(ports, folder), Theirs(process)))
+    mean, most = figures.pixels
+    data = (
+        f"{IMAGES:,} URLs of {PICTURES} JPEGs (650 px, 35 KB) on {HOSTS} loopback hosts;"
+        f" decoded pixels differ by {mean:.2f} of 255 on average, {most:.0f} at most"
+    )
+    write("fetch", data, figures.rows(), {PEER: VERSION})
 
 
 if __name__ == "__main__":
