@@ -70,7 +70,11 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
 
 def _query_file(curate: CurateConfig) -> dict[str, str]:
     path = curate.select.queries.path
-    return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
+    if path and not storage.exists(path):
+        raise ConfigError(
+            f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
+        )
+    return {"query_list_sha256": storage.sha256_file(path)} if path else {}
 
 
 def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
