@@ -62,10 +62,17 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}),
+        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, _content(section, network)),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
+
+
+def _content(section: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataset's content depends on, for its manifest: how fast it was made is none of it."""
+    return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")} | {
+        "network": network
+    }
 
 
 def _query_file(curate: CurateConfig) -> dict[str, str]:

@@ -30,3 +30,5 @@ class CurateConfig(Settings):
     """Shards."""
     cpus_per_item: float = Field(1.0, gt=0)
     """CPUs that Ray sets aside for one work item."""
+    workers: int | None = Field(None, ge=1)
+    """Work items at once; null uses every CPU. The result does not depend on it."""
