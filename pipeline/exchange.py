@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from pipeline import storage
@@ -102,7 +103,28 @@ def _cut(key: str, buckets: int, prepare: Prepare, path: str) -> Output:
 
 
 def _gather(order: tuple[str, ...], paths: list[str]) -> Output:
-    rows = pa.concat_tables([storage.read_table(path) for path in paths])
-    names = [(name, "ascending") for name in order if name in rows.column_names]
-    rows = rows.sort_by(names) if names else rows
+    rows = in_order(pa.concat_tables([storage.read_table(path) for path in paths]), order)
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+
+
+def in_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
+    """Sorted by `order`, then by every other column, so that no two orders of the same rows come out different."""
+    plain = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    keys = [name for name in order if name in plain] + [name for name in plain if name not in order]
+    rows = rows.sort_by([(name, "ascending") for name in keys])
+    nested = [name for name in rows.column_names if name not in plain]
+    if not nested or not keys or rows.num_rows < 2:
+        return rows
+    # Arrow cannot sort by lists; they decide only between rows that are equal in everything else, which are few.
+    same = np.ones(rows.num_rows - 1, dtype=bool)
+    for name in keys:
+        column = rows.column(name).combine_chunks()
+        equal = pc.equal(column[1:], column[:-1])
+        both_null = pc.and_(column[1:].is_null(), column[:-1].is_null())
+        same &= np.asarray(pc.fill_null(equal, False)) | np.asarray(both_null)
+        if not same.any():
+            return rows
+    group = np.concatenate([[0], np.cumsum(~same)])
+    tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+    words = {int(i): storage.canonical_json(rows.select(nested).slice(int(i), 1).to_pylist()) for i in tied}
+    return rows.take(sorted(range(rows.num_rows), key=lambda i: (group[i], words.get(i, b""))))
