@@ -111,6 +111,7 @@ def _by_files(path: str, names: Sequence[str], sheet: str | None, pictures: bool
 
 def _dataset(path: str, sheet: str | None, pictures: bool) -> Inspection:
     manifest = Manifest.load(path)
+    manifest.require_files(path)
     facts: dict[str, Any] = {
         "id": manifest.id,
         "rows": manifest.rows,
