@@ -66,7 +66,7 @@ def pack(
     meta = _pass("meta", _meta, rows, (firsts, schema), [firsts, schema], folder, executor, progress)
     pictures = _filled(_with_pictures(phases))
     where = _pass("places", _where, pictures, (firsts,), [firsts], folder, executor, progress)
-    form = Form(config.samples_per_shard, config.output, config.image_column or _commonest(formats))
+    form = Form(config.samples_per_shard, config.output, config.image_column or commonest(formats))
     sources = [pictures.path(part) for part in pictures.parts]
     shards = write_shards(meta, where, sources, len(firsts), form, folder, executor, progress)
     manifest = Manifest(
@@ -112,7 +112,7 @@ def _places(rows: Files) -> tuple[np.ndarray, Counter[str]]:
     return np.sort(np.concatenate(parts)), formats
 
 
-def _commonest(formats: Counter[str]) -> str:
+def commonest(formats: Counter[str]) -> str:
     return min(formats, key=lambda name: (-formats[name], name))
 
 

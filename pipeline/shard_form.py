@@ -87,8 +87,16 @@ def index_schema(rows: pa.Schema) -> pa.Schema:
     fields += [(name, given.get(name, kind)) for name, kind in KNOWN]
     fields += [(name, given[name]) for name in sorted(set(given) - known)]
     fields += list(PLACE)
-    # A column that is null in every row of a file has no type of its own.
-    return pa.schema([(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in fields])
+    return pa.schema([(name, _settled(kind)) for name, kind in fields])
+
+
+def _settled(kind: pa.DataType) -> pa.DataType:
+    """The type in one form: a column null throughout has none of its own, and Parquet renames the values of a list."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _settled(field.type)) for field in kind])
+    return pa.list_(_settled(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def index_rows(rows: pa.Table, schema: pa.Schema, keys: list[str]) -> pa.Table:

@@ -176,7 +176,7 @@ def test_nothing_to_pack_is_told_with_the_reasons(tmp_path: Path) -> None:
 
 def test_a_full_disk_fails_in_one_line_and_the_next_run_goes_on(tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: writes fail with EFBIG as they do with ENOSPC, in a child process."""
-    table = rows(400)
+    table = rows(120)
     clean, wanted = packed(tmp_path, [table], "clean", output="webdataset")
     phase_of(str(tmp_path / "in"), [table])
     out = str(tmp_path / "out")
