@@ -243,7 +243,9 @@ def _tokens(text: str) -> Sequence[tuple[str, str]]:
     while at < len(stripped):
         match = _TOKEN.match(stripped, at)
         if match is None:
-            raise ConfigError(f"--where {text!r}: cannot read {stripped[at : at + 20].strip()!r}; quote text with '...'")
+            raise ConfigError(
+                f"--where {text!r}: cannot read {stripped[at : at + 20].strip()!r}; quote text with '...'"
+            )
         at = match.end()
         kind = str(match.lastgroup)
         word = match[kind]

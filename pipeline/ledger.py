@@ -175,8 +175,8 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)
-    for name, data in output.final.items():
-        written = storage.settled(storage.join(folder, name), data)
+    for name, made in output.final.items():
+        written = storage.settled(storage.join(folder, name), made)
         files[name] = File(name, 0, written.bytes, written.sha256)
     record = Record(
         item.name,

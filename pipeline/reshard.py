@@ -67,7 +67,7 @@ def reshard(
     shards = _write(form, folder, manifest, len(place), out, executor, progress)
     new = derived(manifest, "reshard", shards, manifest.rows - int(held.sum()), "not_in_subset", config_of)
     if len(which) > int(held.sum()):
-        name = next(reversed(new.counts))
+        name = list(new.counts)[-1]
         fate = asdict(Fate(len(which), len(which)))
         new = replace(new, counts={**new.counts, name: {**new.counts[name], "copies": fate}})
     if new.rows != len(place):
@@ -178,4 +178,3 @@ def _take(folder: str, manifest: Manifest, samples_per_shard: int, part: tuple[i
     meta = index.select([name for name in index.column_names if carried(name) and not name.startswith("image_")])
     meta = meta.append_column("text", text).append_column("shard", shard).append_column("place", place)
     return Output({"meta": meta, "where": where}, {"pairs": Fate(index.num_rows, index.num_rows)})
-

@@ -118,9 +118,7 @@ def _member(sink: Stream, name: str, data: bytes) -> int:
 # --- Parquet with image bytes -------------------------------------------------------------------------------------------
 
 
-def _parquet(
-    sink: Stream, index: pa.Table, pictures: Iterator[bytes], column: str
-) -> tuple[list[int], list[int]]:
+def _parquet(sink: Stream, index: pa.Table, pictures: Iterator[bytes], column: str) -> tuple[list[int], list[int]]:
     """img2dataset's parquet output has the picture in a column named by its encode format, after all others."""
     meta = index.drop_columns(["image_offset", "image_bytes"])
     schema = meta.schema.append(pa.field(column, pa.binary()))

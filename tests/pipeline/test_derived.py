@@ -97,7 +97,8 @@ def test_conditions(condition: str, kept: list[int]) -> None:
         ("width > 'a'", "compare numbers with numbers"),
         ("width >", "expected a value"),
         ("width > 3 4", "cannot go on with '4'"),
-        ("__import__('os').system('true')", "cannot read"), ("eval('1')", "no function eval"),
+        ("__import__('os').system('true')", "cannot read"),
+        ("eval('1')", "no function eval"),
         ("width in (1, 'a')", "several types"),
         ("(" * 200 + "width > 1" + ")" * 200, "nested too deep"),
         ("caption contains 3", "expected text"),
@@ -134,7 +135,11 @@ def test_the_top_fraction_is_datacomps(dataset: tuple[str, Manifest, pa.Table]) 
     threshold = np.sort(scores)[::-1][int(len(scores) * 0.3)]
     found = select_uids(out, manifest, top="score_clip_similarity:0.3")
     assert len(found) == (scores >= threshold).sum()
-    for wrong, said in (("score:1.5", "is no column:fraction"), ("nothing:0.3", "no column nothing"), ("url:0.3", "not")):
+    for wrong, said in (
+        ("score:1.5", "is no column:fraction"),
+        ("nothing:0.3", "no column nothing"),
+        ("url:0.3", "not"),
+    ):
         with pytest.raises(ConfigError, match=said):
             select_uids(out, manifest, top=wrong)
 
@@ -161,9 +166,7 @@ def test_all_uids_in_the_same_form_give_the_same_files(tmp_path: Path, dataset: 
     before = digests(out)
     form = "webdataset" if manifest.shards[0].tar.endswith(".tar") else "parquet"
     new = str(tmp_path / "new")
-    made = reshard(
-        PackConfig(samples_per_shard=10, output=form), out, select_uids(out, manifest), new, IN
-    )
+    made = reshard(PackConfig(samples_per_shard=10, output=form), out, select_uids(out, manifest), new, IN)
     assert made.shards == manifest.shards
     assert digests(out) == before
     made.verify(new)
@@ -172,9 +175,7 @@ def test_all_uids_in_the_same_form_give_the_same_files(tmp_path: Path, dataset: 
 
 
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])
-def test_a_subset_is_resharded_without_gaps(
-    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], form: Any
-) -> None:
+def test_a_subset_is_resharded_without_gaps(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], form: Any) -> None:
     out, manifest, table = dataset
     uids = select_uids(out, manifest, "width < 123")
     new = str(tmp_path / "new")
@@ -237,7 +238,13 @@ def test_a_takedown_rewrites_only_the_shards_that_change(
     assert done.unmet == ("url http://nowhere.example/",)
     gone = {shard[0]["uid"], shard[3]["uid"], shard[7]["uid"]}
     assert set(done.removed.column("uid").to_pylist()) == gone
-    assert [a == b for a, b in zip(done.manifest.shards, manifest.shards, strict=True)] == [True, False, True, True, True]
+    assert [a == b for a, b in zip(done.manifest.shards, manifest.shards, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert os.stat(f"{new}/{manifest.shards[0].tar}").st_ino == os.stat(f"{out}/{manifest.shards[0].tar}").st_ino
     images = {row["uid"]: row["image"] for row in table.to_pylist()}
     assert pictures(new, done.manifest) == [(uid, images[uid]) for uid in sorted(set(images) - gone)]

@@ -157,9 +157,10 @@ def test_headers_equal_those_of_tarfile(tmp_path: Path) -> None:
     out, _ = packed(tmp_path, [rows(7)])
     data = (Path(out) / "00000.tar").read_bytes()
     sink = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar, tarfile.open(
-        fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT
-    ) as twin:
+    with (
+        tarfile.open(fileobj=io.BytesIO(data)) as tar,
+        tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as twin,
+    ):
         for member in tar.getmembers():
             made = tarfile.TarInfo(member.name)
             made.size, made.mode = member.size, 0o444
