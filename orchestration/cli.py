@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from orchestration.cli_dataset import COMMANDS as dataset_commands
+from orchestration.cli_dataset import dataset_commands
 from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
 from orchestration.cli_options import (

@@ -180,4 +180,4 @@ def card(dataset: str, as_json: bool) -> None:
     _show("card", as_json, dataset)
 
 
-COMMANDS = (subset, reshard, takedown, recheck, why, adopt, card)
+dataset_commands = (subset, reshard, takedown, recheck, why, adopt, card)

@@ -69,7 +69,7 @@ def why(folder: str, asked: str) -> Answer:
         if not found:
             raise ConfigError(f"{asked}: no sample has this key; give a key of {folder}, a uid or a URL")
         question = Question.of(found[0]["uid"])
-    phases = [phase for each, made in reversed(chain) for phase in _phases(each, made)]
+    phases = [phase for each, made in reversed(chain) for phase in phases_of(each, made)]
     rows: dict[str, dict[str, Any]] = {}
     verdicts: dict[str, list[Verdict]] = {}
     pages: list[Verdict] = []
@@ -116,7 +116,7 @@ def _id_of(folder: str, name: str = NAME) -> str | None:
         return None
 
 
-def _phases(folder: str, manifest: Manifest) -> list[PhaseResult]:
+def phases_of(folder: str, manifest: Manifest) -> list[PhaseResult]:
     """The phases in the manifest's parents, in order; one whose folder is gone is left out."""
     found = {_id_of(each, "phase.json"): each for each in _beside(folder)}
     return [PhaseResult.load(found[id]) for id in manifest.parents if id in found]
