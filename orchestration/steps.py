@@ -194,11 +194,13 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
 
 def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
     def work(context: Context, folder: str) -> Made:
+        from orchestration import data_card
         from pipeline.pack import pack
 
         phases = [_load(context, name) for name in PHASES]
         version = storage.sha256("".join(code_version(f"pipeline.{name}") for name in (*PHASES, "pack")).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
+        data_card.write(folder)
         return Made(manifest.id, {"rows": manifest.rows, "bytes": manifest.bytes, "shards": len(manifest.shards)})
 
     return work
