@@ -3,8 +3,8 @@
     python -m pipeline.sandbox_child pipeline.html:parse_page 20 2147483648        target, seconds a call, bytes of memory
 
 A frame is MAGIC, two lengths, JSON and bytes: of a request the header and the payload, of a reply {"header": ..., "sizes":
-[...]} and the blobs, one after the other. A call costs about 45 microseconds of CPU in both processes besides the target's own (35 KB there, 12 KB
-back; 75 before the header was kept and the pipes widened).
+[...]} and the blobs, one after the other. A call costs about 45 microseconds of CPU in both processes together besides the
+target's own (35 KB there, 12 KB back).
 """
 
 import importlib
