@@ -16,7 +16,7 @@ from pipeline.executor import Executor
 from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.network import Fetched, NetworkConfig, fetch_all
 from pipeline.picture_config import IMAGE_COLUMNS, PictureConfig
-from pipeline.sandbox import SandboxDied, shared
+from pipeline.picture_row import picture_row
 
 
 class FetchConfig(PictureConfig):
@@ -82,17 +82,4 @@ def _fetch(config: FetchConfig, network: NetworkConfig, part: tuple[str, int, in
 def _picture(header: dict[str, Any], answer: Fetched) -> dict[str, Any]:
     if answer.reason is not None:
         return {"reason": answer.reason, "evidence": answer.evidence}
-    try:
-        facts, blobs = shared("pipeline.picture:process").call(header, answer.body)
-    except SandboxDied as death:
-        return {"reason": death.reason, "evidence": f"{death.detail}, sha256 {storage.sha256(answer.body)}"}
-    if "reason" in facts:
-        return facts
-    image, small, thumbnail = blobs
-    return facts | {
-        "image": image,
-        "thumbnail8": small,
-        "thumbnail": thumbnail,
-        "phash": int(facts["phash"], 16),
-        "sha256": storage.sha256(answer.body),
-    }
+    return picture_row(header, answer.body)
