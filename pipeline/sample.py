@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,28 +25,49 @@ CANDIDATE = pa.schema(
         ("crawl_id", pa.string()),  # CC-MAIN-2026-05, say
         ("warc_file", pa.string()),
         ("warc_offset", pa.int64()),
-        (
-            "location",
-            pa.string(),
-        ),  # <source>/<path below its folder> of a file that holds the picture; null: it is on the web
+        # <source>/<path below its folder> of a file that holds the picture; null: it is on the web
+        ("location", pa.string()),
         ("location_offset", pa.int64()),  # where in that file it begins, null for 0
         ("location_bytes", pa.int64()),  # how long it is, null for the whole file
+        (
+            "location_version",
+            pa.string(),
+        ),  # SHA-256 of that file (or size and checksum of its store): another content, another row
     ]
 )
 """Columns of a pair as it leaves a source."""
 
 
 def candidates(pairs: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """A table of schema CANDIDATE from pairs that name at least url, text, text_origin and page_url."""
-    rows = [
-        {"uid": pair_uid(pair["url"], pair["text"]), "texts": [_text(pair["text"], pair["text_origin"])]} | dict(pair)
-        for pair in pairs
-    ]
-    return pa.Table.from_pylist(rows, schema=CANDIDATE)
+    """A table of schema CANDIDATE from pairs that name at least url, text, text_origin and page_url.
+
+    `texts` of a pair may be [(text, origin)]; without it, `text` is the only one. Column by column: pairs come in millions.
+    """
+    rows = list(pairs)
+    columns: dict[str, pa.Array] = {}
+    for field in CANDIDATE:
+        if field.name == "uid":
+            columns["uid"] = pa.array([pair_uid(row["url"], row["text"]) for row in rows], field.type)
+        elif field.name == "texts":
+            columns["texts"] = _texts_of(rows)
+        else:
+            columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
+    return pa.table(columns, schema=CANDIDATE)
 
 
-def _text(text: str, origin: str) -> dict[str, str]:
-    return {"text": text, "origin": origin}
+def _texts_of(rows: Sequence[Mapping[str, Any]]) -> pa.Array:
+    texts: list[str] = []
+    origins: list[str] = []
+    ends = [0]
+    for row in rows:
+        for text, origin in row.get("texts") or ((row["text"], row["text_origin"]),):
+            texts.append(text)
+            origins.append(origin)
+        ends.append(len(texts))
+    said = pa.StructArray.from_arrays(
+        [pa.array(texts, pa.string()), pa.array(origins, pa.string())], ["text", "origin"]
+    )
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), said)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:@!$&'()*+,;=~-._"
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+# What most URLs look like: in the one form already. Labels are short, the last begins with a letter (so it is no address).
+_CLEAN = re.compile(
+    r"https?://(?:[a-z0-9_-]{1,63}\.){1,3}[a-z][a-z0-9_-]{0,62}"
+    r"/[A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?"
+)
+_CLEAN_RELATIVE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9/_.-]*")
 
 
 class UnusableURLError(ValueError):
@@ -44,6 +50,30 @@ def canonical(url: str, base: str | None = None) -> str:
     host, port = _host_and_port(place, scheme)
     tail = f"?{_encode(query, _SAFE + '?')}" if query else ""
     return f"{scheme}://{host}{port}{_without_dots(_encode(path, _SAFE))}{tail}"
+
+
+class Base:
+    """A canonical URL that many others are taken relative to: `join` gives what `canonical` gives, mostly much faster."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._origin = origin_of(url)
+        path = url.partition("?")[0]
+        folder = path[: path.rindex("/") + 1]
+        # urljoin takes empty segments out, but only where it has to put two paths together.
+        self._folder = folder if folder.count("//") == 1 else None
+
+    def join(self, word: str) -> str:
+        """Raises UnusableURLError."""
+        if word[:1] == "/" and word[1:2] != "/":
+            full = self._origin + word
+        elif self._folder and "//" not in word and _CLEAN_RELATIVE.fullmatch(word):
+            full = self._folder + word
+        else:
+            full = word
+        if _CLEAN.fullmatch(full) and "/." not in full and len(full) <= MAX_CHARACTERS:
+            return full
+        return canonical(word, self.url)
 
 
 def host_of(url: str) -> str:
