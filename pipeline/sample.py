@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 TEXTS = pa.list_(pa.struct([("text", pa.string()), ("origin", pa.string())]))
@@ -49,25 +50,59 @@ def candidates(pairs: Iterable[Mapping[str, Any]]) -> pa.Table:
         if field.name == "uid":
             columns["uid"] = pa.array([pair_uid(row["url"], row["text"]) for row in rows], field.type)
         elif field.name == "texts":
-            columns["texts"] = _texts_of(rows)
+            columns["texts"] = _texts_of([row.get("texts") or ((row["text"], row["text_origin"]),) for row in rows])
         else:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
     return pa.table(columns, schema=CANDIDATE)
 
 
-def _texts_of(rows: Sequence[Mapping[str, Any]]) -> pa.Array:
-    texts: list[str] = []
-    origins: list[str] = []
-    ends = [0]
-    for row in rows:
-        for text, origin in row.get("texts") or ((row["text"], row["text_origin"]),):
-            texts.append(text)
-            origins.append(origin)
-        ends.append(len(texts))
-    said = pa.StructArray.from_arrays(
-        [pa.array(texts, pa.string()), pa.array(origins, pa.string())], ["text", "origin"]
-    )
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), said)
+class CandidateRows:
+    """The same table, built without a mapping per pair: what the pairs of one page share is given once."""
+
+    def __init__(self) -> None:
+        self._urls: list[str] = []
+        self._texts: list[str] = []
+        self._origins: list[str] = []
+        self._all: list[Sequence[tuple[str, str]]] = []
+        self._shared: list[Mapping[str, Any]] = []
+        self._of: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    def page(self, shared: Mapping[str, Any]) -> None:
+        """What the pairs added from now on share: page_url, licence, crawl_id, ..."""
+        self._shared.append(shared)
+
+    def add(self, url: str, text: str, origin: str, texts: Sequence[tuple[str, str]]) -> None:
+        self._urls.append(url)
+        self._texts.append(text)
+        self._origins.append(origin)
+        self._all.append(texts)
+        self._of.append(len(self._shared) - 1)
+
+    def table(self) -> pa.Table:
+        of = pa.array(self._of, pa.int32())
+        columns: dict[str, pa.Array] = {
+            "uid": pa.array(list(map(pair_uid, self._urls, self._texts)), pa.string()),
+            "url": pa.array(self._urls, pa.string()),
+            "text": pa.array(self._texts, pa.string()),
+            "text_origin": pa.array(self._origins, pa.string()),
+            "texts": _texts_of(self._all),
+        }
+        for field in CANDIDATE:
+            if field.name not in columns:
+                values = [shared.get(field.name) for shared in self._shared]
+                columns[field.name] = pa.array(values, field.type).take(of)
+        return pa.table({name: columns[name] for name in CANDIDATE.names}, schema=CANDIDATE)
+
+
+def _texts_of(every: Sequence[Sequence[Sequence[str]]]) -> pa.Array:
+    ends = np.cumsum([0, *map(len, every)], dtype=np.int32)
+    texts = pa.array([text for texts in every for text, _ in texts], pa.string())
+    origins = pa.array([origin for texts in every for _, origin in texts], pa.string())
+    said = pa.StructArray.from_arrays([texts, origins], ["text", "origin"])
+    return pa.ListArray.from_arrays(pa.array(ends), said)
 
 
 @dataclass(frozen=True)

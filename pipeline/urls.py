@@ -29,6 +29,8 @@ class UnusableURLError(ValueError):
 
 def canonical(url: str, base: str | None = None) -> str:
     """The one form of `url`, taken relative to `base`. Raises UnusableURLError."""
+    if _is_canonical(url):
+        return url
     text = re.sub(r"[\t\r\n]", "", url.strip("".join(map(chr, range(33)))))
     # Lone surrogates are no text, but for U+DC80-DCFF: so raw bytes of a Location header come to us.
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
@@ -65,15 +67,24 @@ class Base:
 
     def join(self, word: str) -> str:
         """Raises UnusableURLError."""
+        full = word
         if word[:1] == "/" and word[1:2] != "/":
             full = self._origin + word
-        elif self._folder and "//" not in word and _CLEAN_RELATIVE.fullmatch(word):
-            full = self._folder + word
-        else:
-            full = word
-        if _CLEAN.fullmatch(full) and "/." not in full and len(full) <= MAX_CHARACTERS:
-            return full
-        return canonical(word, self.url)
+        elif word[:5] == "data:":  # many and long
+            raise UnusableURLError("scheme data")
+        elif self._folder and word[:4] != "http" and "//" not in word:
+            folder, rest = self._folder, word
+            while rest[:3] == "../":
+                rest = rest[3:]
+                folder = folder[: max(folder.rfind("/", 0, -1), len(self._origin)) + 1]
+            if _CLEAN_RELATIVE.fullmatch(rest):
+                full = folder + rest
+        return full if _is_canonical(full) else canonical(word, self.url)
+
+
+def _is_canonical(url: str) -> bool:
+    """True only for what `canonical` gives back unchanged; False for the rest and some of that."""
+    return _CLEAN.fullmatch(url) is not None and "/." not in url and len(url) <= MAX_CHARACTERS
 
 
 def host_of(url: str) -> str:

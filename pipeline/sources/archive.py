@@ -6,10 +6,11 @@ like a record is looked for, and what lies between is one damaged record with it
 that bytes could crash. Memory is bounded by the largest record that is wanted.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 _READ = 1 << 20
@@ -20,6 +21,8 @@ _MAX_HEAD = 1 << 16
 _MAGIC = b"\x1f\x8b\x08"
 _BLANK = re.compile(rb"[\r\n\t \0]*")
 _ARC = re.compile(rb"([A-Za-z][^\r\n]{0,8000}) ([0-9A-Fa-f.:]{2,45}) (\d{8,14}) ([^\r\n]{0,2000}?) ?(\d{1,15})\r?\n")
+_LENGTH = re.compile(rb"(?i)\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*(?:\r|\n|$)")
+_TYPE = re.compile(rb"(?i)\nwarc-type[ \t]*:[ \t]*([a-z]+)")
 _NEXT = re.compile(rb"\n(?=WARC/1\.|[a-z]{2,10}:[^\r\n ]{0,8000} [0-9.]{7,15} \d{14} [^\r\n]{1,2000}\n)")
 
 
@@ -32,9 +35,14 @@ class Record:
 
     offset: int
     kind: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    head: bytes = b""
     payload: bytes = b""
     damage: str | None = None
+
+    @functools.cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The record's own headers, names in lower case. Read when asked for: most records are passed over."""
+        return headers_of(self.head)
 
     @property
     def url(self) -> str:
@@ -71,7 +79,7 @@ def read_records(stream: BinaryIO, max_record_bytes: int = 64_000_000) -> Iterat
                 break
             if record is not None and not (record.damage == _NO_RECORD and lost):
                 place = base + record.offset if piece.plain else base
-                yield Record(place, record.kind, record.headers, record.payload, record.damage)
+                yield Record(place, record.kind, record.head, record.payload, record.damage)
             lost = lost if record is None else record.damage is not None
             skip, position = max(0, after - len(data)), after
         if piece.damage and not lost:
@@ -109,19 +117,18 @@ def _warc(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[R
         if not last and len(data) - start < _MAX_HEAD:
             return None, None
         return Record(start, damage=_NO_RECORD), _resume(data, start + 5, last)
-    headers = headers_of(data[start:end])
-    length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit() and len(length) < 16):
+    head = data[start:end]
+    length, kind = _LENGTH.search(head), _TYPE.search(head)
+    if length is None:
         return Record(start, damage="no Content-Length"), _resume(data, end, last)
-    body, kind = end + width, headers.get("warc-type", "").lower()
-    return _cut(data, Record(start, kind, headers), (body, body + int(length)), last, max_record_bytes)
+    record = Record(start, kind[1].decode("latin-1").lower() if kind else "", head)
+    return _cut(data, record, (end + width, end + width + int(length[1])), last, max_record_bytes)
 
 
 def _arc(data: bytes, line: "re.Match[bytes]", last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
-    url, media = line[1].decode("utf-8", "replace"), line[4].split(b" ")[0].decode("latin-1")
-    kind = "warcinfo" if url.startswith("filedesc:") else "response" if url.startswith("http") else "resource"
-    headers = {"warc-target-uri": url, "content-type": media}
-    record = Record(line.start(), kind, headers)
+    url, media = line[1], line[4].split(b" ")[0]
+    kind = "warcinfo" if url.startswith(b"filedesc:") else "response" if url.startswith(b"http") else "resource"
+    record = Record(line.start(), kind, b"ARC\nWARC-Target-URI: " + url + b"\nContent-Type: " + media)
     return _cut(data, record, (line.end(), line.end() + int(line[5])), last, max_record_bytes)
 
 
@@ -131,21 +138,21 @@ def _cut(
     """The record with its payload, if what follows it looks like a record's end."""
     start, end = body
     if end - start > max_record_bytes:  # its length may be a lie, so what follows is looked for and not counted out
-        large = Record(record.offset, record.kind, record.headers, damage="larger than max_record_bytes")
+        large = Record(record.offset, record.kind, record.head, damage="larger than max_record_bytes")
         return large, _resume(data, start, last)
     if end + 16 > len(data) and not last:
         return None, None
     blank = _BLANK.match(data, end) if end <= len(data) else None
     if blank is not None and (blank.end() == len(data) or _begins(data, blank.end())):
-        return Record(record.offset, record.kind, record.headers, data[start:end]), end
+        return Record(record.offset, record.kind, record.head, data[start:end]), end
     # Content-Length is wrong, or the file ends early: the record ends where the next one begins.
     inside = _NEXT.search(data, start, min(end, len(data)))
     if inside is not None:
         payload = data[start : inside.end()].rstrip(b"\r\n")
-        return Record(record.offset, record.kind, record.headers, payload), inside.end()
+        return Record(record.offset, record.kind, record.head, payload), inside.end()
     if end > len(data):
-        return Record(record.offset, record.kind, record.headers, damage="cut off"), len(data)
-    return Record(record.offset, record.kind, record.headers, data[start:end]), end
+        return Record(record.offset, record.kind, record.head, damage="cut off"), len(data)
+    return Record(record.offset, record.kind, record.head, data[start:end]), end
 
 
 def _begins(data: bytes, position: int) -> bool:
@@ -210,6 +217,10 @@ class _Source:
     def peek(self, size: int) -> bytes:
         return self._data[self._at : self._at + size]
 
+    def bite(self, size: int) -> memoryview:
+        """What peek gives, without a copy."""
+        return memoryview(self._data)[self._at : self._at + size]
+
     def skip(self, size: int) -> None:
         self._at += size
         self.offset += size
@@ -230,43 +241,57 @@ class _Source:
 def _members(source: _Source) -> Iterator[_Piece]:
     """The gzip members one after the other, large ones in pieces."""
     while source.fill(1):
-        offset, first = source.offset, True
+        offset, bite = source.offset, source.bite(_FEED)
         inflater = zlib.decompressobj(31)
-        raw: list[bytes] = []
-        out: list[bytes] = []
-        raw_bytes = out_bytes = 0
-        damage: str | None = None
-        while not inflater.eof:
-            tail = inflater.unconsumed_tail
-            if not tail:
-                source.fill(1)
-                bite = source.peek(_FEED)
-                if not bite:
-                    damage = "cut off"
-                    break
-                source.skip(len(bite))
-                raw.append(bite)
-                raw_bytes += len(bite)
-                while raw_bytes > _KEPT and len(raw) > 1:
-                    raw_bytes -= len(raw.pop(0))
-                tail = bite
-            try:
-                got = inflater.decompress(tail, _PIECE)
-            except zlib.error:
-                damage = "broken gzip"
-                break
-            out.append(got)
-            out_bytes += len(got)
-            if out_bytes >= _PIECE and not inflater.eof:
-                yield _Piece(offset, b"".join(out), first, False)
-                first, out, out_bytes = False, [], 0
-        if damage is None and inflater.unused_data:
-            source.back(inflater.unused_data)
-        elif damage is not None:
-            _seek_member(source, b"".join(raw))
+        try:
+            got = inflater.decompress(bite, _PIECE)
+        except zlib.error:
+            got = b""
+        if inflater.eof:  # most members are small
+            source.skip(len(bite) - len(inflater.unused_data))
+            yield _Piece(offset, got, True, True)
+        else:
+            yield from _large_member(source)
         while source.fill(1) and source.peek(1) in b"\0\r\n":  # some writers fill up to a block
             source.skip(1)
-        yield _Piece(offset, b"".join(out), first, True, damage=damage)
+
+
+def _large_member(source: _Source) -> Iterator[_Piece]:
+    """A member that is more than a bite, or broken: its pieces; what it holds before damage is given too."""
+    offset, first = source.offset, True
+    inflater = zlib.decompressobj(31)
+    raw: list[bytes | memoryview] = []
+    out: list[bytes] = []
+    raw_bytes = out_bytes = 0
+    damage: str | None = None
+    while not inflater.eof:
+        bite = inflater.unconsumed_tail
+        if not bite:
+            source.fill(1)
+            bite = source.bite(_FEED)
+            if not bite:
+                damage = "cut off"
+                break
+            source.skip(len(bite))
+            raw.append(bite)
+            raw_bytes += len(bite)
+            while raw_bytes > _KEPT and len(raw) > 1:
+                raw_bytes -= len(raw.pop(0))
+        try:
+            got = inflater.decompress(bite, _PIECE)
+        except zlib.error:
+            damage = "broken gzip"
+            break
+        out.append(got)
+        out_bytes += len(got)
+        if out_bytes >= _PIECE and not inflater.eof:
+            yield _Piece(offset, b"".join(out), first, False)
+            first, out, out_bytes = False, [], 0
+    if damage is None:
+        source.back(inflater.unused_data)
+    else:
+        _seek_member(source, b"".join(raw))
+    yield _Piece(offset, b"".join(out), first, True, damage=damage)
 
 
 def _seek_member(source: _Source, raw: bytes) -> None:

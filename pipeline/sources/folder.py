@@ -50,9 +50,9 @@ def harvest_folder(
         items.append((f"folder-{start:09d}", (part, beside, given)))
     identify_part = functools.partial(_identify, config.path)
     work: list[WorkItem] = []
-    for position, identity in executor.map(identify_part, [part for _, part in items]):
-        label, part = items[position]
-        work.append(WorkItem(label, [name, config.captions, config.text_template, identity[0]], (*part, identity[1])))
+    for position, (digest, versions) in executor.map(identify_part, [part for _, part in items]):
+        label, pieces = items[position]
+        work.append(WorkItem(label, [name, config.captions, config.text_template, digest], (*pieces, versions)))
     work.sort(key=lambda item: item.name)
     read = functools.partial(_read, name, config)
     records = run_items(folder, read, work, executor, progress, f"{name}: pictures")

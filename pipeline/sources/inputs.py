@@ -75,7 +75,7 @@ def checked_scheme(path: str, key: str) -> str:
 
 def _filesystem(path: str, key: str) -> tuple[Any, str]:
     try:
-        return fsspec.core.url_to_fs(path)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(path)
     except ImportError as error:
         raise ConfigError(f"{key}: {path!r} needs another package: {error}") from error
     except ValueError as error:

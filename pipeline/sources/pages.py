@@ -3,6 +3,7 @@
 A parser that dies on one page of a batch costs that page alone: the batch is then asked page by page.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,23 +99,26 @@ def _parse_batch(batch: Sequence[Page], wish: Mapping[str, Any], opt_outs: Seque
 
 
 class Dropped:
-    """Rows that fell, collected for one table."""
+    """Rows that fell, collected for one table of schema DROPPED."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str | None, str, str | None]] = []
+        self._columns: tuple[list[Any], ...] = ([], [], [], [], [])
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
 
     def add(self, uid: str, url: str, reason: str, evidence: str | None, text: str | None = None) -> None:
-        self.rows.append((uid, url, text, reason, evidence))
+        uids, urls, texts, reasons, said = self._columns
+        uids.append(uid)
+        urls.append(url)
+        texts.append(text)
+        reasons.append(reason)
+        said.append(evidence)
 
     def table(self) -> pa.Table:
-        names = ("uid", "url", "text", "reason", "evidence")
-        columns: dict[str, Any] = {
-            name: pa.array([row[place] for row in self.rows], pa.string()) for place, name in enumerate(names)
-        }
-        return pa.table(columns | {"thumbnail": pa.nulls(len(self.rows), pa.binary())}, schema=DROPPED)
+        columns = [pa.array(column, pa.string()) for column in self._columns]
+        return pa.table([*columns, pa.nulls(len(self), pa.binary())], schema=DROPPED)
 
     def counts(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for row in self.rows:
-            found[row[3]] = found.get(row[3], 0) + 1
-        return dict(sorted(found.items()))
+        """Rows per reason."""
+        return dict(sorted(Counter(self._columns[3]).items()))

@@ -157,7 +157,7 @@ def _read_pages(config: SiteSource, network: NetworkConfig, arguments: Mapping[s
         },
         {
             "pages": Fate.of(len(pages), batch),
-            "pairs": Fate(len(pairs) + len(fallen.rows), len(pairs), fallen.counts()),
+            "pairs": Fate(len(pairs) + len(fallen), len(pairs), fallen.counts()),
         },
         telemetry={
             "retried": sum(answer.attempts > 1 and answer.reason is None for answer in fetched),
@@ -212,7 +212,7 @@ def with_sitemap(
     named: Sequence[Sequence[str]],
     page_url: str,
     text_from: Sequence[str],
-) -> list[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """A page's pairs with what the sitemap says of its pictures, those included that the page itself does not show."""
     rows = [dict(pair) for pair in pairs]
     of_url: dict[str, list[tuple[str, str]]] = {}

@@ -9,6 +9,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.body import BrokenError, TooLargeError
 from pipeline.errors import DataError
 from pipeline.executor import Executor
@@ -202,6 +204,6 @@ class _Collector:
             "pages": Fate(self._pages, self._pages - sum(pages.values()), pages),
             "pairs": Fate(self._found, len(self._pairs), pairs),
         }
-        every = Dropped()
-        every.rows = [*self._fallen_records.rows, *self._fallen_pages.rows, *self._fallen_pairs.rows]
-        return Output({"kept": candidates(self._pairs), "dropped": every.table()}, fates)
+        fallen = (self._fallen_records, self._fallen_pages, self._fallen_pairs)
+        dropped = pa.concat_tables([each.table() for each in fallen])
+        return Output({"kept": candidates(self._pairs), "dropped": dropped}, fates)
