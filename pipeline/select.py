@@ -49,13 +49,13 @@ class SelectConfig(Settings):
 
 def select(
     config: SelectConfig,
-    candidates: PhaseResult,
+    candidates: Sequence[PhaseResult],
     folder: str,
     executor: Executor,
     progress: Progress = silent,
 ) -> PhaseResult:
-    """Filter, match and balance the crawl's pairs. Raises DataError when no pair is left."""
-    pool = Files(candidates.folder, candidates.kept)
+    """Filter, match and balance the pairs of all sources. Raises DataError when no pair is left."""
+    pool = Files.of(candidates)
     gathered = exchange(pool, "url", config.buckets, storage.join(folder, "gather"), executor, progress)
     filtered = run_items(
         storage.join(folder, "filter"),
@@ -162,7 +162,7 @@ def _digest(queries: Sequence[str]) -> str:
 def _result(
     config: SelectConfig,
     folder: str,
-    candidates: PhaseResult,
+    candidates: Sequence[PhaseResult],
     passes: Sequence[Sequence[Record]],
     queries: Sequence[str],
     before: np.ndarray,
@@ -180,7 +180,11 @@ def _result(
     for part in parts:
         for reason, count in part.fates["pairs"].reasons.items():
             reasons[reason] = reasons.get(reason, 0) + count
-    fate = Fate(candidates.fates["pairs"].kept, parts[-1].fates["pairs"].kept, dict(sorted(reasons.items())))
+    fate = Fate(
+        sum(each.fates["pairs"].kept for each in candidates),
+        parts[-1].fates["pairs"].kept,
+        dict(sorted(reasons.items())),
+    )
     return PhaseResult(
         "select",
         folder,
