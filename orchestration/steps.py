@@ -143,7 +143,7 @@ def _select(curate: CurateConfig, from_web: bool) -> Any:
         if from_web and config.queries.path is None:
             path = storage.join(context.records["web"].path, "queries.txt")
             config = config.model_copy(update={"queries": config.queries.model_copy(update={"path": path})})
-        return _phase(select(config, _load(context, "crawl"), folder, context.executor(), context.progress))
+        return _phase(select(config, [_load(context, "crawl")], folder, context.executor(), context.progress))
 
     return work
 
