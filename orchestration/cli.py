@@ -25,6 +25,7 @@ from orchestration.cli_options import (
     recipe_options,
     root_option,
 )
+from orchestration.cli_queries import queries
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -208,6 +209,7 @@ def deliver(run_folder: str, as_json: bool) -> None:
 
 cli.add_command(submit)
 cli.add_command(jobs)
+cli.add_command(queries)
 
 
 class _Terminated(SystemExit):

@@ -100,10 +100,19 @@ def judge(texts: pa.Array, config: TextConfig) -> Verdicts:
         specials = _special_shares(texts, data, offsets, characters)
         share(config.maximum_special_characters, "text_special_characters", "{:.2f} of its characters", specials)
     if config.languages:
-        foreign, best, probability = language.foreign(texts, config.languages, config.language_probability)
-        names = np.array(language.model(config.languages).languages, dtype=object)[best]
-        mark(foreign, "text_language", "{} {:.2f}", names, probability)
+        _mark_language(texts, config, verdicts)
     return verdicts
+
+
+def _mark_language(texts: pa.Array, config: TextConfig, verdicts: Verdicts) -> None:
+    left = np.flatnonzero(~verdicts.fallen)
+    foreign, best, probability = language.foreign(
+        texts.take(pa.array(left)), config.languages, config.language_probability
+    )
+    names = language.model(config.languages).languages
+    for place in np.flatnonzero(foreign).tolist():
+        verdicts.reasons[left[place]] = "text_language"
+        verdicts.evidence[left[place]] = f"{names[best[place]]} {probability[place]:.2f}"
 
 
 def _mark_boilerplate(texts: pa.Array, verdicts: Verdicts) -> None:
