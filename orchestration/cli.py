@@ -26,6 +26,7 @@ from orchestration.cli_options import (
     recipe_options,
     root_option,
 )
+from orchestration.cli_queries import queries
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -211,6 +212,7 @@ cli.add_command(submit)
 cli.add_command(jobs)
 for dataset_command in dataset_commands:
     cli.add_command(dataset_command)
+cli.add_command(queries)
 
 
 class _Terminated(SystemExit):

@@ -9,7 +9,7 @@ from pipeline.decontaminate import DecontaminateConfig
 from pipeline.deduplicate import DeduplicateConfig
 from pipeline.fetch import FetchConfig
 from pipeline.pack import PackConfig
-from pipeline.select import SelectConfig
+from pipeline.select_config import SelectConfig
 from pipeline.settings import Settings
 from pipeline.sources.config import RESERVED, Source
 from pipeline.web_config import NetworkConfig
