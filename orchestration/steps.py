@@ -191,13 +191,16 @@ def _select(curate: CurateConfig, from_web: bool) -> Any:
 
 def _fetch(curate: CurateConfig) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.fetch import fetch
+        from pipeline.fetch import fetch, store_name
         from pipeline.sources.harvest import roots
 
         selected, network = _load(context, "select"), _network(curate, context)
+        # Beside the step, so that another selection downloads only what is new to it.
+        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
-        more: dict[str, Any] = {"roots": found} if found else {}
-        return _phase(fetch(curate.fetch, network, selected, folder, context.executor(), context.progress, **more))
+        executor, progress = context.executor(), context.progress
+        return _phase(fetch(curate.fetch, network, selected, folder, executor, progress, store=store, roots=found))
 
     return work
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from pipeline.decontaminate import DecontaminateConfig
 from pipeline.deduplicate import DeduplicateConfig
-from pipeline.fetch import FetchConfig
+from pipeline.fetch_config import FetchConfig
 from pipeline.pack import PackConfig
 from pipeline.select_config import SelectConfig
 from pipeline.settings import Settings

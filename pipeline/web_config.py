@@ -16,6 +16,10 @@ _PACE = (
     "retry_wait_seconds",
     "max_retry_wait_seconds",
     "max_crawl_delay_seconds",
+    "per_host_requests_per_second",
+    "host_failures",
+    "host_rest_seconds",
+    "robots_hours",
 )
 
 
@@ -48,10 +52,22 @@ class NetworkConfig(Settings):
     """Longest wait before a retry, also where Retry-After asks for more."""
     max_crawl_delay_seconds: float = Field(10.0, ge=0)
     """Longest Crawl-delay of a robots.txt that is honoured."""
-    concurrency: int = Field(32, ge=1)
-    """Fetches at once in one process."""
+    concurrency: int = Field(64, ge=1)
+    """Fetches at once in one process; while pictures are fetched, one that takes over 2 seconds gives its place away."""
     per_host_concurrency: int = Field(8, ge=1)
     """Fetches at once to one host in one process."""
+    per_host_requests_per_second: float | None = Field(None, gt=0)
+    """Most requests a second to one host; a Crawl-delay that asks for fewer counts."""
+    host_failures: int = Field(5, ge=1)
+    """Fetches of pictures in a row that must fail to connect or time out for their host to be rested."""
+    host_rest_seconds: float = Field(10.0, ge=0)
+    """How long a host rests then; twice as long with each further time, and after `retries` times it is given up."""
+    robots_hours: float = Field(24.0, gt=0)
+    """How long a robots.txt counts before it is read again (RFC 9309 section 2.4: a day at most)."""
+    read_tdmrep: bool = True
+    """Also obey /.well-known/tdmrep.json, where "tdm-reservation" is among `opt_out_directives`."""
+    read_ai_txt: bool = False
+    """Also obey /ai.txt (Spawning's format: robots.txt rules for training data)."""
     allowed_ports: tuple[int, ...] = (80, 443)
     """Ports a URL may name."""
     opt_out_directives: tuple[str, ...] = (

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
+from pipeline.batch import Batch
 from pipeline.errors import ConfigError, DataError
 from pipeline.exclusion import Exclusions, exclude
-from pipeline.batch import Batch
 from pipeline.executor import InProcess
 from pipeline.expression import Condition
 from pipeline.manifest import Manifest
 from pipeline.pack import PackConfig
+from pipeline.packing import uid_numbers
 from pipeline.reshard import reshard
 from pipeline.shards import iterate, read_image, read_index
 from pipeline.subset import UID, as_uids, hex_of, load_uids, save_uids, select_uids
-from pipeline.packing import uid_numbers
 from pipeline.takedown import takedown
 from tests.pipeline.test_pack import index_of, packed, rows
 
@@ -306,4 +306,4 @@ def test_no_rule_and_no_file_are_told(tmp_path: Path) -> None:
 
 
 def test_uids_have_the_dtype_of_datacomp() -> None:
-    assert UID == np.dtype("u8,u8")
+    assert np.dtype("u8,u8") == UID
