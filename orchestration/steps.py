@@ -50,7 +50,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
     if recipe.evaluate:
         steps.append(_references(recipe))
         from_references = ("references",)
-    network, section = curate.network.identity(), shown["curate"]
+    network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
     steps += [
         Step("crawl", {**section["crawl"], "network": network}, "pipeline.crawl", from_web, _crawl(curate),
              "reads pages, keeps image-text pairs"),
@@ -71,6 +71,12 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
 def _query_file(curate: CurateConfig) -> dict[str, str]:
     path = curate.select.queries.path
     return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
+
+
+def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:
+    """What deduplication's result depends on: the id of the other dataset, not the folder it lies in."""
+    against = curate.deduplicate.against
+    return {**curate.deduplicate.identity(), "against": Manifest.load(against).id if against else None}
 
 
 def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:

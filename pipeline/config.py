@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipeline.decontaminate import DecontaminateConfig
-from pipeline.deduplicate import DeduplicateConfig
+from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.fetch import FetchConfig
 from pipeline.pack import PackConfig
 from pipeline.select import SelectConfig
