@@ -97,7 +97,7 @@ def _rows(pool: Pool, given: int | str, names: list[str]) -> pa.Table:
     for name in names:
         if name not in rows.column_names:
             rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.binary()))
-    return rows
+    return rows.select(["uid", *names, "position"])
 
 
 def _digests(pool: Pool, given: int | str) -> pa.Table:

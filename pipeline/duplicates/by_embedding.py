@@ -90,7 +90,7 @@ def _as_column(values_ND: np.ndarray) -> pa.Array:
 
 def _sample(pool: Pool, share: float, block: int) -> Output:
     rows = pool.read(block, ["uid", "embedding"])
-    order = np.array([xxhash.xxh64_intdigest(uid) for uid in rows.column("uid").to_pylist()], dtype=np.uint64)
+    order = np.array([xxhash.xxh64_intdigest(uid.encode()) for uid in rows.column("uid").to_pylist()], dtype=np.uint64)
     chosen = np.ones(len(order), bool) if share >= 1 else order < np.uint64(share * 2.0**64)
     found, usable = vectors(rows.append_column("order", pa.array(order)).filter(pa.array(chosen)))
     table = pa.table({"order": usable.column("order"), "embedding": _as_column(found)})

@@ -149,16 +149,26 @@ def test_an_item_that_is_done_twice_and_edges_told_twice_change_nothing(tmp_path
 def test_a_thousand_blanks_and_near_blanks_cost_no_square_of_edges(tmp_path: Path) -> None:
     """Equal pHashes by the thousand, with thumbnails that agree: one stays, and few edges are written."""
     random = np.random.default_rng(0)
-    rows = [row(n, phash=7, phash256=None, thumbnail8=bytes(random.integers(0, 3, 192, dtype=np.uint8))) for n in range(1500)]
+    rows = [
+        row(n, phash=7, phash256=None, thumbnail8=bytes(random.integers(0, 3, 192, dtype=np.uint8)))
+        for n in range(1500)
+    ]
     result = run(tmp_path, table(rows), 2)
     assert result.fates["pairs"].kept == 1
-    edges = [storage.read_table(str(path)).num_rows for path in (tmp_path / "out" / "pictures").rglob("*-edges.parquet")]
+    edges = [
+        storage.read_table(str(path)).num_rows for path in (tmp_path / "out" / "pictures").rglob("*-edges.parquet")
+    ]
     assert sum(edges) < 1500
 
 
 @pytest.mark.parametrize(
     ("keep", "best"),
-    [("resolution", "big"), ("text_length", "told"), ("score:score", "scored"), (["score:flat", "text_length"], "told")],
+    [
+        ("resolution", "big"),
+        ("text_length", "told"),
+        ("score:score", "scored"),
+        (["score:flat", "text_length"], "told"),
+    ],
 )
 def test_the_policy_says_which_pair_stays(tmp_path: Path, keep: Any, best: str) -> None:
     look = {name: row(0)[name] for name in ("phash", "phash256", "thumbnail8")}
@@ -191,7 +201,11 @@ def test_each_kind_can_be_switched_off(tmp_path: Path) -> None:
     rows = crowd(6)
     reasons = [
         dict(run(tmp_path / name, table(rows), 2, **off).fates["pairs"].reasons)
-        for name, off in (("b", {"bytes": False}), ("p", {"pictures": False}), ("n", {"bytes": False, "pictures": False}))
+        for name, off in (
+            ("b", {"bytes": False}),
+            ("p", {"pictures": False}),
+            ("n", {"bytes": False, "pictures": False}),
+        )
     ]
     assert [list(each) for each in reasons] == [["near_duplicate"], ["duplicate_bytes"], []]
 

@@ -6,7 +6,17 @@ import pytest
 from pipeline.descriptors import hamming
 from pipeline.duplicates.clusters import components
 from pipeline.duplicates.hamming import (
-    BANDS, COUNT, LIST, MARK, UNITE, Looks, flips, near_pairs, nearest, partitions, search,
+    BANDS,
+    COUNT,
+    LIST,
+    MARK,
+    UNITE,
+    Looks,
+    flips,
+    near_pairs,
+    nearest,
+    partitions,
+    search,
 )  # fmt: skip
 
 Pairs = set[tuple[int, int]]
