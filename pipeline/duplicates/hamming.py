@@ -96,14 +96,16 @@ def search(
     MARK   (N,) bool: rows that have a partner
     COUNT  (1,) int64: number of pairs
     LIST   (P, 2) int64: the pairs
-    UNITE  (E, 2) int64: at most N - 1 of the pairs that `looks` verifies, which connect what all of them connect
+    UNITE  (E, 2) int64: at most N - 1 of the pairs, which connect what all of them connect
+
+    Only pairs that `looks` verifies count, where they are given.
     """
     walk = _Walk.of(hashes, home, partition, high_bits, radius)
     if mode == MARK:
         marks = np.zeros(len(hashes), bool)
-        walk.run(MARK, marks=marks)
+        walk.run(MARK, looks=looks, marks=marks)
         return walk.back(marks)
-    count = walk.run(COUNT) if mode in (COUNT, LIST) else max(0, len(hashes) - 1)
+    count = walk.run(COUNT, looks=looks) if mode in (COUNT, LIST) else max(0, len(hashes) - 1)
     if mode == COUNT:
         return np.array([count])
     found = np.zeros((count, 2), np.int64)
@@ -198,9 +200,9 @@ class _Walk:
         )  # fmt: skip
 
 
-def near_pairs(hashes: np.ndarray, radius: int) -> np.ndarray:
+def near_pairs(hashes: np.ndarray, radius: int, looks: Looks | None = None) -> np.ndarray:
     """(P, 2) int64, each i < j, sorted: every pair of N hashes within the radius, each once. For what fits in memory."""
     home = np.ones(len(hashes), bool)
-    found = [search(hashes, home, band, 0, radius, LIST) for band in range(BANDS)]
+    found = [search(hashes, home, band, 0, radius, LIST, looks) for band in range(BANDS)]
     pairs = np.sort(np.concatenate(found), axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

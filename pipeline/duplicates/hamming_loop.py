@@ -14,6 +14,7 @@ def search_loop(
     thumbnails, has_thumbnail, longer, has_longer, limits,
 ):  # fmt: skip
     band, radius, residents, most = place
+    verify = len(has_thumbnail) > 0
     count = 0
     for i in range(len(hashes)):
         resident = i < residents
@@ -28,29 +29,27 @@ def search_loop(
                 bits = ones(different)
                 if bits > radius or _met_before(different, band, most):
                     continue
+                if mode == UNITE and root_of(parent, i) == root_of(parent, j):
+                    continue
+                if mode == NEAREST and ours[i] == ours[j]:
+                    continue
+                score = bits
+                if verify:
+                    score = _distance(i, j, bits, thumbnails, has_thumbnail, longer, has_longer, limits)
+                    if score < 0:
+                        continue
                 if mode == MARK:
                     marks[i] = True
                     marks[j] = True
-                elif mode == LIST:
+                elif mode == LIST or mode == UNITE:
                     found[count, 0] = i
                     found[count, 1] = j
-                elif mode == UNITE:
-                    if root_of(parent, i) == root_of(parent, j):
-                        continue
-                    if _distance(i, j, bits, thumbnails, has_thumbnail, longer, has_longer, limits) < 0:
-                        continue
-                    unite(parent, i, j)
-                    found[count, 0] = i
-                    found[count, 1] = j
+                    if mode == UNITE:
+                        unite(parent, i, j)
                 elif mode == NEAREST:
-                    if ours[i] == ours[j]:
-                        continue
-                    score = _distance(i, j, bits, thumbnails, has_thumbnail, longer, has_longer, limits)
                     mine, other = (i, j) if ours[i] else (j, i)
                     known = found[mine, 1]
-                    if score >= 0 and (
-                        known < 0 or score < known or (score == known and rank[other] < rank[found[mine, 0]])
-                    ):
+                    if known < 0 or score < known or (score == known and rank[other] < rank[found[mine, 0]]):
                         found[mine, 0] = other
                         found[mine, 1] = score
                 count += 1
