@@ -39,6 +39,9 @@ MEANING: dict[str, str] = {
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
+    "near_caption": "says nearly the same as a kept caption",
+    "near_embedding": "means nearly the same as a kept picture, by its embedding",
+    "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
 }
 

@@ -53,7 +53,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
     if recipe.evaluate:
         steps.append(_references(recipe))
         from_references = ("references",)
-    network, section = curate.network.identity(), shown["curate"]
+    network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
     section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
@@ -84,6 +84,12 @@ def _query_file(curate: CurateConfig) -> dict[str, str]:
             f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
         )
     return {"query_list_sha256": storage.sha256_file(path)} if path else {}
+
+
+def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:
+    """What deduplication's result depends on: the id of the other dataset, not the folder it lies in."""
+    against = curate.deduplicate.against
+    return {**curate.deduplicate.identity(), "against": Manifest.load(against).id if against else None}
 
 
 def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:

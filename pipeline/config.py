@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from pipeline.decontaminate import DecontaminateConfig
-from pipeline.deduplicate import DeduplicateConfig
+from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.fetch_config import FetchConfig
 from pipeline.pack import PackConfig
 from pipeline.select_config import SelectConfig

@@ -65,10 +65,25 @@ def exchange(
 
     `identity` names what `prepare` depends on besides the rows, so that a change of it redoes the work.
     """
+    items = source.items("cut", [key, buckets, identity])
+    return regroup(items, functools.partial(_prepared, prepare), key, buckets, folder, executor, progress, order)
+
+
+def regroup(
+    given: Sequence[WorkItem],
+    rows_of: Callable[[Any], pa.Table],
+    key: str,
+    buckets: int,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    order: Sequence[str] = (),
+) -> Files:
+    """Like `exchange`, of rows that `rows_of` makes from each item's arguments; without `order` they are not sorted."""
     cuts = run_items(
         storage.join(folder, "cut"),
-        functools.partial(_cut, key, buckets, prepare),
-        source.items("cut", [key, buckets, identity]),
+        functools.partial(_cut, key, buckets, rows_of),
+        given,
         executor,
         progress,
         f"cut by {key}",
@@ -94,8 +109,12 @@ def buckets_of(keys: pa.ChunkedArray, buckets: int) -> np.ndarray:
     return np.array(hashes, dtype=np.int64)
 
 
-def _cut(key: str, buckets: int, prepare: Prepare, path: str) -> Output:
-    rows = prepare(storage.read_table(path))
+def _prepared(prepare: Prepare, path: str) -> pa.Table:
+    return prepare(storage.read_table(path))
+
+
+def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: Any) -> Output:
+    rows = rows_of(arguments)
     numbers = buckets_of(rows.column(key), buckets)
     order = np.argsort(numbers, kind="stable")
     edges = np.searchsorted(numbers[order], np.arange(buckets + 1))
