@@ -8,10 +8,13 @@ The kinds of change are those CLIP trained its duplicate detector on (arXiv:2103
 
 import functools
 import io
+import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
+
+from pipeline.errors import ConfigError
 
 Picture = Image.Image
 
@@ -44,14 +47,16 @@ def bordered(picture: Picture, share: float, fill: int) -> Picture:
     return ImageOps.expand(picture.convert("RGB"), max(1, round(min(picture.size) * share)), (fill, fill, fill))
 
 
-def _windows() -> dict[str, Callable[[Picture], Picture]]:
-    places = {"nw": (0, 0), "ne": (1, 0), "sw": (0, 1), "se": (1, 1), "centre": (0.5, 0.5)}
-    sides = {"n": (0.5, 0), "s": (0.5, 1), "w": (0, 0.5), "e": (1, 0.5)}
-    return {
-        f"crop{cut}_{name}": functools.partial(window, cut=cut / 100, across=across, down=down)
-        for cut, where in ((10, places), (20, places | sides))
-        for name, (across, down) in where.items()
+def _windows() -> Mapping[str, Callable[[Picture], Picture]]:
+    """Windows of four sizes, each in a square grid of places: the larger the cut, the more places a crop can come from."""
+    grids = {5: (0.0, 1.0), 10: (0.0, 0.5, 1.0), 15: (0.0, 0.5, 1.0), 20: (0.0, 1 / 3, 2 / 3, 1.0)}
+    made = {
+        f"crop{cut}_{x}{y}": functools.partial(window, cut=cut / 100, across=across, down=down)
+        for cut, places in grids.items()
+        for x, across in enumerate(places)
+        for y, down in enumerate(places)
     }
+    return {**made, "crop5_centre": functools.partial(window, cut=0.05, across=0.5, down=0.5)}
 
 
 def _same(picture: Picture) -> Picture:
@@ -66,16 +71,32 @@ VARIANTS: Mapping[str, Callable[[Picture], Picture]] = {
     "rotate180": lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
     "rotate270": lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
     **_windows(),
-    **{
-        f"turn{degrees:+d}": functools.partial(turned, degrees=degrees, fill=128) for degrees in (-9, -6, -3, 3, 6, 9)
-    },
-    **{
-        f"straight{degrees:+d}": functools.partial(straightened, degrees=degrees) for degrees in (-9, -5, 5, 9)
-    },
+    **{f"turn{degrees:+d}": functools.partial(turned, degrees=degrees, fill=128) for degrees in (-9, -6, -3, 3, 6, 9)},
+    **{f"straight{degrees:+d}": functools.partial(straightened, degrees=degrees) for degrees in (-9, -5, 5, 9)},
     "border10_white": functools.partial(bordered, share=0.1, fill=255),
     "border10_black": functools.partial(bordered, share=0.1, fill=0),
 }
 """Name -> the form of an evaluation picture that is indexed beside it."""
+
+
+def chosen_variants(names: Sequence[str]) -> tuple[str, ...]:
+    """`all`, families ("crop", "turn") and single names ("crop10_00") as names of VARIANTS; `same` is always among them.
+
+    Raises ConfigError for a name that is none of these.
+    """
+    wanted = {"same"}
+    for name in names:
+        found = {each for each in VARIANTS if name in ("all", each, _family(each))}
+        if not found:
+            families = ", ".join(dict.fromkeys(map(_family, VARIANTS)))
+            raise ConfigError(f"curate.decontaminate.variants: {name!r} is unknown; take all, or some of {families}")
+        wanted |= found
+    return tuple(name for name in VARIANTS if name in wanted)
+
+
+def _family(name: str) -> str:
+    """ "crop" of "crop10_00"."""
+    return "".join(itertools.takewhile(str.isalpha, name))
 
 
 def recompressed(picture: Picture, quality: int) -> Picture:

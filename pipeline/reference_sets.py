@@ -129,7 +129,9 @@ def _image_column(schema: pa.Schema) -> str | None:
     for name in IMAGE_NAMES:
         if name in schema.names:
             kind = schema.field(name).type
-            inner = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+            inner = (
+                kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+            )
             if pa.types.is_binary(inner) or pa.types.is_large_binary(inner):
                 return name
     return None

@@ -12,7 +12,7 @@ _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F)
 _SUM = np.uint64(0x0101010101010101)
 
 
-@numba.njit(inline="always")  # type: ignore[misc]
+@numba.njit(inline="always")
 def bits_of(x: np.uint64) -> np.uint64:
     """How many bits are set: neighbours added in pairs, fours, bytes, then all bytes by one product."""
     x = x - ((x >> np.uint64(1)) & _PAIRS)
@@ -21,7 +21,7 @@ def bits_of(x: np.uint64) -> np.uint64:
     return (x * _SUM) >> np.uint64(56)
 
 
-@numba.njit(nogil=True)  # type: ignore[misc]
+@numba.njit(nogil=True)
 def scan(
     starts: NDArray[np.int64],
     entries: NDArray[np.int64],
