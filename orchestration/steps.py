@@ -255,7 +255,9 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         assert recipe.evaluate is not None
         record = context.records[source]
         checkpoint = storage.join(record.path, "checkpoint") if source == "train" else record.folder
-        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress)
+        data = (context.records.get("pack") or context.records.get("data")) if source == "train" else None
+        trained_on = data.folder if data else None
+        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress, trained_on)
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 
