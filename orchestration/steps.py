@@ -50,8 +50,8 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
-    if recipe.evaluate:
-        steps.append(_references(recipe))
+    if recipe.evaluate or curate.decontaminate.against:
+        steps.append(_references(recipe, curate))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
     names = tuple(sorted(curate.sources))
@@ -105,19 +105,27 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
-def _references(recipe: Recipe) -> Step:
-    assert recipe.evaluate is not None
-    tasks = list(recipe.evaluate.tasks)
+def _references(recipe: Recipe, curate: CurateConfig) -> Step:
+    from pipeline.changes import chosen_variants
+    from pipeline.reference_sets import given_sets
+
+    tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
+    config = curate.decontaminate
+    given = given_sets(config.against, tasks)
+    planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
-        from evaluation.catalog import reference_pictures
-        from pipeline.decontaminate import describe
+        from evaluation.catalog import reference_sets
+        from pipeline.references import Indexing, build_index
 
-        data = storage.table_bytes(describe(reference_pictures(tasks)))
-        storage.write_bytes(storage.join(folder, "references.parquet"), data)
-        return Made(storage.sha256(data), {"tasks": len(tasks)})
+        sets = [*reference_sets(tasks), *given]
+        indexing = Indexing(chosen_variants(config.variants), planted, config.seed)
+        made = build_index(sets, indexing, folder, context.executor(), context.progress)
+        return Made(made.id, {"tasks": len(sets), "pictures": sum(made.index.extra["pictures"].values())})
 
-    return Step("references", {"tasks": tasks}, "evaluation.catalog", (), work, "describes the evaluation pictures")
+    what = {"tasks": tasks, "against": [[one.name, one.identity] for one in given], "seed": config.seed}
+    what |= {"variants": list(config.variants), "planted": planted, "pictures": code_version("evaluation.catalog")}
+    return Step("references", what, "pipeline.references", (), work, "describes the evaluation pictures")
 
 
 def _phase(result: PhaseResult) -> Made:
@@ -225,7 +233,7 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.decontaminate import decontaminate
 
-        references = storage.join(context.records["references"].path, "references.parquet") if with_references else None
+        references = context.records["references"].path if with_references else None
         rows = _load(context, "deduplicate")
         return _phase(
             decontaminate(curate.decontaminate, rows, references, folder, context.executor(), context.progress)
@@ -237,9 +245,11 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
 def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
     def work(context: Context, folder: str) -> Made:
         from orchestration import data_card
+        from pipeline.overlap_lists import carry
         from pipeline.pack import pack
         from pipeline.sources.harvest import MODULES
 
+        carry(context.records["decontaminate"].path, folder)
         phases = [*_sources(curate, context).values(), *(_load(context, name) for name in PHASES)]
         modules = [MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
         modules += [f"pipeline.{name}" for name in (*PHASES, "pack")]
@@ -303,7 +313,9 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         assert recipe.evaluate is not None
         record = context.records[source]
         checkpoint = storage.join(record.path, "checkpoint") if source == "train" else record.folder
-        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress)
+        data = (context.records.get("pack") or context.records.get("data")) if source == "train" else None
+        trained_on = data.folder if data else None
+        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress, trained_on)
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 
