@@ -1,7 +1,7 @@
 """The chain: which steps a recipe has, what each reads, and the call that does it.
 
-    web -> crawl -> select -> fetch -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
-           references --------------------------------^
+    web -> crawl -> select -> fetch -> [score] -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
+           references -------------------------------------------^
 
 A recipe may stand in for the left part with `data` (a finished dataset) or `checkpoint` (a finished model).
 """
@@ -51,6 +51,13 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_references(recipe))
         from_references = ("references",)
     network, section = curate.network.identity(), shown["curate"]
+    phases, pictures, scoring = PHASES, "fetch", []
+    if curate.score:
+        from orchestration.scorers import score_step
+
+        pictures, scoring = "score", [score_step(curate, "fetch")]
+        phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
+        section = {**section, "score": scoring[0].config}
     steps += [
         Step("crawl", {**section["crawl"], "network": network}, "pipeline.crawl", from_web, _crawl(curate),
              "reads pages, keeps image-text pairs"),
@@ -58,11 +65,12 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch", ("select", *from_web), _fetch(curate),
              "downloads, checks and resizes pictures"),
-        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", ("fetch",), _deduplicate(curate),
+        *scoring,
+        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", (pictures,), _deduplicate(curate, pictures),
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}),
+        Step("pack", section["pack"], "pipeline.pack", phases, _pack(curate, {**section, "network": network}, phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
@@ -158,11 +166,11 @@ def _fetch(curate: CurateConfig) -> Any:
     return work
 
 
-def _deduplicate(curate: CurateConfig) -> Any:
+def _deduplicate(curate: CurateConfig, source: str) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.deduplicate import deduplicate
 
-        fetched = _load(context, "fetch")
+        fetched = _load(context, source)
         return _phase(deduplicate(curate.deduplicate, fetched, folder, context.executor(), context.progress))
 
     return work
@@ -181,12 +189,12 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     return work
 
 
-def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
+def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.pack import pack
 
-        phases = [_load(context, name) for name in PHASES]
-        version = storage.sha256("".join(code_version(f"pipeline.{name}") for name in (*PHASES, "pack")).encode())[:16]
+        phases = [_load(context, name) for name in names]
+        version = storage.sha256("".join(code_version(f"pipeline.{name}") for name in (*names, "pack")).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
         return Made(manifest.id, {"rows": manifest.rows, "bytes": manifest.bytes, "shards": len(manifest.shards)})
 

@@ -6,6 +6,7 @@ from pipeline.decontaminate import DecontaminateConfig
 from pipeline.deduplicate import DeduplicateConfig
 from pipeline.fetch import FetchConfig
 from pipeline.pack import PackConfig
+from pipeline.scorers import ScorerConfig
 from pipeline.select import SelectConfig
 from pipeline.settings import Settings
 from pipeline.web_config import CrawlConfig, NetworkConfig
@@ -22,6 +23,8 @@ class CurateConfig(Settings):
     """Text rules, query matching, balance."""
     fetch: FetchConfig = FetchConfig()
     """Which pictures are kept, and their stored form."""
+    score: tuple[ScorerConfig, ...] = ()
+    """Scorers that judge pairs by models, and the bounds beyond which pairs fall; none: there is no such step."""
     deduplicate: DeduplicateConfig = DeduplicateConfig()
     """When two pictures count as one."""
     decontaminate: DecontaminateConfig = DecontaminateConfig()

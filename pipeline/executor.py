@@ -16,6 +16,10 @@ class Executor(Protocol):
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]: ...
 
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "Executor":
+        """The same executor for items that need so much each, where it can set that aside."""
+        ...
+
 
 class InProcess:
     """One item after the other, in this process."""
@@ -23,3 +27,7 @@ class InProcess:
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         for position, item in enumerate(items):
             yield position, function(item)
+
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "InProcess":
+        """Itself: one process has what it has."""
+        return self

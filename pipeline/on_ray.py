@@ -15,10 +15,23 @@ from pipeline.executor import Item, Result
 class OnRay:
     """Executor on the Ray cluster this process is connected to; at most `in_flight` items are queued at once."""
 
-    def __init__(self, cpus_per_item: float = 1.0, in_flight: int | None = None, retries: int = 3) -> None:
+    def __init__(
+        self,
+        cpus_per_item: float = 1.0,
+        in_flight: int | None = None,
+        retries: int = 3,
+        gpus_per_item: float = 0.0,
+        memory_bytes_per_item: int = 0,
+    ) -> None:
         self.cpus_per_item = cpus_per_item
+        self.gpus_per_item = gpus_per_item
+        self.memory_bytes_per_item = memory_bytes_per_item
         self.in_flight = in_flight
         self.retries = retries
+
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "OnRay":
+        """The same executor for items that need so much each."""
+        return OnRay(cpus, self.in_flight, self.retries, gpus, memory_bytes)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         """Yields (position, result) in the order of completion.
@@ -26,13 +39,20 @@ class OnRay:
         Raises: whatever `function` raised (a UserError stays one); DataError when an item's worker died every time.
         """
         # max_retries covers dead workers and nodes only; an exception of ours is an answer and is not tried again.
-        task: Any = ray.remote(num_cpus=self.cpus_per_item, max_retries=self.retries)(_call)
+        needs: dict[str, Any] = {"num_cpus": self.cpus_per_item}
+        if self.gpus_per_item:
+            needs["num_gpus"] = self.gpus_per_item
+        if self.memory_bytes_per_item:
+            needs["memory"] = self.memory_bytes_per_item
+        task: Any = ray.remote(**needs, max_retries=self.retries)(_call)
         limit = self.in_flight or max(4, 2 * int(ray.cluster_resources().get("CPU", 1) / self.cpus_per_item))
         largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
         if self.cpus_per_item > largest:  # Ray would wait for ever, and say nothing
             raise ConfigError(
                 f"curate.cpus_per_item is {self.cpus_per_item:g} and no node has more than {largest:g} CPUs; lower it"
             )
+        self._require("GPU", self.gpus_per_item, "GPUs")
+        self._require("memory", self.memory_bytes_per_item, "bytes of memory")
         function_ref = ray.put(function)
         waiting = iter(enumerate(items))
         running: dict[ray.ObjectRef, int] = {}
@@ -59,6 +79,14 @@ class OnRay:
         finally:
             for reference in running:
                 ray.cancel(reference, force=False)
+
+    def _require(self, resource: str, wanted: float, unit: str) -> None:
+        largest = max((node["Resources"].get(resource, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+        if wanted > largest:
+            raise ConfigError(
+                f"curate.score: a work item wants {wanted:g} {unit} and no node has more than {largest:g}; "
+                "use a smaller model, fewer gpus or a larger node"
+            )
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
