@@ -51,7 +51,8 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_references(recipe))
         from_references = ("references",)
     network, section = curate.network.identity(), shown["curate"]
-    phases, pictures, scoring = PHASES, "fetch", []
+    phases: tuple[str, ...] = PHASES
+    pictures, scoring = "fetch", list[Step]()
     if curate.score:
         from orchestration.scorers import score_step
 
