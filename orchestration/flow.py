@@ -18,8 +18,10 @@ from typing import Any
 
 from orchestration.deliver import Courier, Delivery
 from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
+from orchestration.live import ended
 from orchestration.memory import PeakMemory
 from orchestration.narrator import Narrator
+from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord, why
 from orchestration.steps import build_steps
@@ -161,6 +163,7 @@ def _do(
                 record = step.finished(root, work.records) or _run(step, work, root, path)
         work.records[step.name] = record
         narrator.step_ended(step, record)
+        say(progress, ended(record))
         states.append(StepState(step.name, state, record.path, record.seconds if state == "done" else 0.0))
     progress(len(steps), len(steps), "steps")
     return tuple(states)

@@ -9,6 +9,7 @@ A recipe may stand in for the left part with `data` (a finished dataset) or `che
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration.advice import ENOUGH, advice_for
 from orchestration.recipe import Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
@@ -111,6 +112,13 @@ def _references(recipe: Recipe) -> Step:
 
 
 def _phase(result: PhaseResult) -> Made:
+    """The step's facts. Raises DataError where a phase has dropped every pair: nothing behind it could help."""
+    pairs = result.fates["pairs"]
+    if pairs.rows_in and not pairs.kept:
+        many = {reason: ENOUGH * count for reason, count in pairs.reasons.items()}  # few rows are enough where all fell
+        said = advice_for(result.name, ENOUGH * pairs.rows_in, many)
+        helps = said[0].partition("; ")[2] if said else f"widen curate.{result.name}"
+        raise DataError(f"{result.name}: not one of {pairs.rows_in:,} pairs is left ({dict(pairs.reasons)}); {helps}")
     counts = {
         f"{unit}_{what}": n for unit, f in result.fates.items() for what, n in (("in", f.rows_in), ("kept", f.kept))
     }
