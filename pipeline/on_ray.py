@@ -146,7 +146,7 @@ class _Actors:
     def __init__(self, function: Callable[[Any], Any], executor: OnRay, at_once: int, items: int) -> None:
         self._function = ray.put(function)
         self._options = {**executor.needs(), "max_concurrency": at_once, "max_restarts": 0}
-        self._most = min(executor.places(), items)
+        self._most = min(executor.places(), items, executor.in_flight or items)
         self._at_once = at_once
         self._actors: list[_Actor] = []
         self._holder: dict[ray.ObjectRef, _Actor] = {}
