@@ -36,9 +36,17 @@ MEANING: dict[str, str] = {
     "decoder_hung": "the decoder did not finish, and was ended",
     "image_too_small": "the shorter side is below the minimum",
     "aspect_too_extreme": "much longer than wide, or wider than long",
+    # score
+    "below_score": "a scorer's number is below the recipe's minimum",
+    "above_score": "a scorer's number is above the recipe's maximum",
+    "outside_top_fraction": "not among the best share that the recipe keeps",
+    "no_score": "a scorer could give it no number",
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
+    "near_caption": "says nearly the same as a kept caption",
+    "near_embedding": "means nearly the same as a kept picture, by its embedding",
+    "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
 }
 
@@ -48,6 +56,7 @@ ACTIVITY: dict[str, str] = {
     "crawl": "reads pages, finds pairs",
     "select": "filters texts, matches, balances",
     "fetch": "downloads and checks pictures",
+    "score": "judges pictures and texts",
     "deduplicate": "drops what was seen before",
     "decontaminate": "drops what tests contain",
     "pack": "writes WebDataset shards",

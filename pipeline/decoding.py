@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline import storage
+from pipeline.picture_row import facts_to_row
 from pipeline.sandbox import SandboxDied, shared
 
 TARGET = "pipeline.picture_batch:process_batch"
@@ -48,7 +49,7 @@ def _call(header: dict[str, Any], payloads: Sequence[bytes]) -> list[Facts]:
     reply, blobs = shared(TARGET).call(request, b"".join(payloads))
     found, start = [], 0
     for facts, count, payload in zip(reply["facts"], reply["blobs"], payloads, strict=True):
-        found.append(_columns(facts, blobs[start : start + count], payload))
+        found.append(facts_to_row(facts, blobs[start : start + count], payload))
         start += count
     return found
 
@@ -58,19 +59,6 @@ def _alone(header: dict[str, Any], payload: bytes) -> Facts:
         return _call(header, [payload])[0]
     except SandboxDied as death:
         return {"reason": death.reason, "evidence": f"{death.detail}, sha256 {storage.sha256(payload)}"}
-
-
-def _columns(facts: Facts, blobs: Sequence[bytes], payload: bytes) -> Facts:
-    if "reason" in facts:
-        return facts
-    image, small, thumbnail = blobs
-    return facts | {
-        "image": image,
-        "thumbnail8": small,
-        "thumbnail": thumbnail,
-        "phash": int(facts["phash"], 16),
-        "sha256": storage.sha256(payload),
-    }
 
 
 class Decoder:

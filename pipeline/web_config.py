@@ -1,14 +1,13 @@
-"""What a recipe says about the network and the crawl; light to import, so that `openwit plan` stays fast."""
+"""What a recipe says about the network; light to import, so that `openwit plan` stays fast."""
 
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from pipeline.settings import Settings
-from pipeline.urls import UnusableURLError, canonical
 
 # How politely and how fast we fetch; what we get does not depend on it, so no step's identity does.
 _PACE = (
@@ -117,44 +116,3 @@ def split_address(address: str) -> tuple[str, int]:
     if found is None or not 0 < int(found[3]) < 65536:
         raise ValueError(f"{address!r} is not ip:port; write it like 127.0.0.1:8417 or [::1]:8417")
     return str(ipaddress.ip_address(found[1] or found[2])), int(found[3])
-
-
-TextOrigin = Literal["alt", "figcaption", "title", "aria-label"]
-
-
-class CrawlConfig(Settings):
-    """Which pages are read and which words of a page belong to a picture."""
-
-    seeds: tuple[str, ...] = Field(min_length=1)
-    """URLs the crawl starts from."""
-    domains: tuple[str, ...] = ()
-    """Domains (with all below them) that may be crawled besides the seeds' hosts."""
-    max_pages: int = Field(100_000, ge=1)
-    """The crawl ends when this many URLs were tried as pages."""
-    max_depth: int = Field(20, ge=0)
-    """Links followed from a seed; 0 reads the seeds only."""
-    max_page_bytes: int = Field(10_000_000, gt=0)
-    """Largest page; a larger one is too_large."""
-    pages_per_item: int = Field(64, ge=1)
-    """Pages in one work item: what is done again after a kill."""
-    use_sitemap: bool = False
-    """Also start from the sitemaps of the seeds' hosts (robots.txt's Sitemap lines, else /sitemap.xml)."""
-    max_sitemaps: int = Field(1000, ge=1)
-    """Most sitemap files read."""
-    text_from: tuple[TextOrigin, ...] = ("alt", "figcaption", "title")
-    """Where a picture's text is looked for, in this order; the first that is not empty wins."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _usable(cls, seeds: tuple[str, ...]) -> tuple[str, ...]:
-        for seed in seeds:
-            try:
-                canonical(seed)
-            except UnusableURLError as error:
-                raise ValueError(f"{seed!r} cannot be crawled ({error}); write it like https://example.org/") from None
-        return seeds
-
-    @field_validator("domains")
-    @classmethod
-    def _lower(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(domain.strip(".").lower() for domain in domains)
