@@ -5,18 +5,17 @@ the world does to a row is a counted reason with its evidence; retries and redir
 """
 
 import functools
-from typing import Any
 
 from pydantic import Field
 
 from pipeline import storage
 from pipeline.batch import Batch
 from pipeline.errors import DataError
+from pipeline.engines import pictures
 from pipeline.executor import Executor
 from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.network import Fetched, NetworkConfig, fetch_all
+from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import IMAGE_COLUMNS, PictureConfig
-from pipeline.picture_row import picture_row
 
 
 class FetchConfig(PictureConfig):
@@ -61,12 +60,7 @@ def _fetch(config: FetchConfig, network: NetworkConfig, part: tuple[str, int, in
     rows = storage.read_table(path).sort_by([("url", "ascending"), ("uid", "ascending")]).slice(start, stop - start)
     urls = rows.column("url").to_pylist()
     answers = fetch_all(network, urls)
-    header = config.picture_header()
-    pictures: dict[str, dict[str, Any]] = {}
-    for url, answer in zip(urls, answers, strict=True):
-        if url not in pictures:
-            pictures[url] = _picture(header, answer)
-    facts = [pictures[url] for url in urls]
+    facts = pictures(config, answers, rows.column("text").to_pylist())
     batch = Batch.of(rows)
     for name, kind in IMAGE_COLUMNS:
         batch = batch.with_column(name, [fact.get(name) for fact in facts], kind)
@@ -77,9 +71,3 @@ def _fetch(config: FetchConfig, network: NetworkConfig, part: tuple[str, int, in
         "bytes_downloaded": sum(len(answer.body) for answer in dict(zip(urls, answers, strict=True)).values()),
     }
     return Output.of_batch(rows.num_rows, batch, telemetry=telemetry)
-
-
-def _picture(header: dict[str, Any], answer: Fetched) -> dict[str, Any]:
-    if answer.reason is not None:
-        return {"reason": answer.reason, "evidence": answer.evidence}
-    return picture_row(header, answer.body)
