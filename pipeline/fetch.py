@@ -10,8 +10,8 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.batch import Batch
-from pipeline.errors import DataError
 from pipeline.engines import pictures
+from pipeline.errors import DataError
 from pipeline.executor import Executor
 from pipeline.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.network import NetworkConfig, fetch_all

@@ -1,41 +1,70 @@
-"""The one door to img2dataset: runs its Downloader, Resizer and WebDataset writer on one shard, in a process of its own.
+"""The one door to img2dataset: runs its Downloader, Resizer and WebDataset writer on shards, in a process of its own.
 
-    python -m pipeline.img2dataset_child FOLDER        FOLDER holds job.json, shard.feather and the downloaded bytes
+    python -m pipeline.img2dataset_child      reads folders, a line each, and answers each with a line of JSON
 
-Only its `download_image_with_retry` is replaced: it would open sockets without any guard (file://, loopback and redirects to
-it, bodies and times without limit; measured on 1.47). What it gets is already here, fetched by pipeline/network.py, and an
-audit hook forbids this process every connection. All else is the package's own code, versions and oddities included.
+A folder holds job.json, shard.feather and the downloaded bytes. Only img2dataset's `download_image_with_retry` is replaced: it
+would open sockets without any guard (file://, loopback and redirects to it, bodies and times without limit; measured on 1.47).
+What it gets is already here, fetched by pipeline/network.py, and an audit hook forbids this process every connection. All else
+is the package's own code, oddities included.
 """
 
+import contextlib
 import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network for a newer version
 
 from PIL import Image
 
 from pipeline.sandbox_child import limit_memory
 
-READY = "ready"
-"""This file says that the package was imported: what fails from here on is the shard's fault."""
+MEMORY_BYTES = 3 << 30
 PIXEL_LIMIT = "pixel_limit"
+_UNUSED = ("torch", "ray")
+"""Optional imports of img2dataset and webdataset that no shard needs: seconds of start and 300 MB."""
 
 
-def main() -> int:
-    """Make FOLDER/output/00000.{tar,parquet} and 00000_stats.json; 3 when img2dataset itself gave the shard up."""
-    folder = Path(sys.argv[1])
-    job = json.loads((folder / "job.json").read_text("utf-8"))
+def serve(make: Callable[[Path], bool]) -> None:
+    """Answer each folder of stdin with {"done": whether `make` could, "said": its last printed line}."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+
+    def reply(value: dict[str, Any]) -> None:
+        replies.write(json.dumps(value) + "\n")
+        replies.flush()
+
+    try:
+        _load()
+    except Exception as error:
+        reply({"error": f"{type(error).__name__}: {error}"})
+        return
+    reply({})
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(io.StringIO()) as words:
+            done = make(Path(json.loads(line)))
+        reply({"done": done, "said": "".join(words.getvalue().strip().splitlines()[-1:])})
+
+
+def _load() -> None:
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network for a newer version
+    sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None: "not installed", which both provide for
+    import img2dataset.downloader  # noqa: F401 - what takes long is done before the limits and the first shard
+
+    limit_memory(MEMORY_BYTES)
+    sys.addaudithook(_no_network)
+
+
+def make_shard(folder: Path) -> bool:
+    """FOLDER/output/00000.tar, .parquet and 00000_stats.json from FOLDER's job; False when img2dataset gave it up."""
     from img2dataset import downloader
     from img2dataset.resizer import Resizer
     from img2dataset.writer import WebDatasetSampleWriter
 
-    limit_memory(job["memory_bytes"])
-    sys.addaudithook(_no_network)
-    (folder / READY).touch()
+    job = json.loads((folder / "job.json").read_text("utf-8"))
     downloader.download_image_with_retry = _from_disk(folder, job)
     settings = job["settings"]
     resizer = Resizer(
@@ -67,8 +96,7 @@ def main() -> int:
         user_agent_token=None,
         disallowed_header_directives=None,
     )
-    done, _ = shard((0, str(folder / "shard.feather")))
-    return 0 if done else 3
+    return bool(shard((0, str(folder / "shard.feather")))[0])
 
 
 def _from_disk(folder: Path, job: dict[str, Any]) -> Any:
@@ -102,4 +130,4 @@ def _no_network(event: str, _: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(make_shard)

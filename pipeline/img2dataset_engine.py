@@ -11,8 +11,7 @@ that breaks it stands alone and falls with a reason. Kept as the package does it
 """
 
 import json
-import subprocess
-import sys
+import os
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,28 +23,19 @@ import pyarrow.parquet as pq
 
 from pipeline.answer import Fetched
 from pipeline.errors import DataError
+from pipeline.img2dataset_worker import HungError, LostShardError, worker
 from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import PictureConfig
 from pipeline.picture_row import picture_row
-from pipeline.sandbox import child_environment
 
 CHILD = "pipeline.img2dataset_child"
-MEMORY_BYTES = 3 << 30
-SECONDS_TO_START, SECONDS_PER_ROW = 60.0, 1.0
+SECONDS_TO_START, SECONDS_PER_ROW = 30.0, 1.0
 _REASONS = {
     "image too small": "image_too_small",
     "image area too large": "pixel_limit",
     "aspect ratio too large": "aspect_too_extreme",
 }
 Facts = dict[str, Any]
-
-
-class LostShardError(Exception):
-    """img2dataset left no complete shard; the message says what is missing."""
-
-
-class _HungError(LostShardError):
-    """It did not end in time."""
 
 
 def download_with_img2dataset(config: PictureConfig, network: NetworkConfig, rows: pa.Table) -> list[Facts]:
@@ -59,29 +49,25 @@ def download_with_img2dataset(config: PictureConfig, network: NetworkConfig, row
 
 def img2dataset_pictures(config: PictureConfig, answers: Sequence[Fetched], texts: Sequence[str]) -> list[Facts]:
     """The same for what was fetched already (or read from wherever it lay)."""
+    everything = list(range(len(answers)))
     found: dict[int, Facts] = {}
-    waiting = [list(range(len(answers)))] if answers else []
-    while waiting:
+    # Once more as a whole: most losses are no row's fault. Then in halves.
+    waiting = [everything, everything] if answers else []
+    while waiting and len(found) < len(answers):
         part = waiting.pop()
         try:
-            made = _shard_with_one_more_try(config, [answers[i] for i in part], [texts[i] for i in part])
+            made = _shard(config, [answers[i] for i in part], [texts[i] for i in part])
         except LostShardError as loss:
-            if len(part) == 1:
-                reason = "decoder_hung" if isinstance(loss, _HungError) else "decoder_crashed"
-                made = [{"reason": reason, "evidence": f"img2dataset: {loss}"}]
-            else:
+            if waiting and waiting[-1] is everything:
+                continue
+            if len(part) > 1:
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
                 continue
+            reason = "decoder_hung" if isinstance(loss, HungError) else "decoder_crashed"
+            made = [{"reason": reason, "evidence": f"img2dataset: {loss}"}]
         found.update(zip(part, made, strict=True))
-    return [found[i] for i in range(len(answers))]
-
-
-def _shard_with_one_more_try(config: PictureConfig, answers: list[Fetched], texts: list[str]) -> list[Facts]:
-    try:
-        return _shard(config, answers, texts)
-    except LostShardError:
-        return _shard(config, answers, texts)
+    return [found[i] for i in everything]
 
 
 def _shard(config: PictureConfig, answers: list[Fetched], texts: list[str]) -> list[Facts]:
@@ -93,8 +79,7 @@ def _shard(config: PictureConfig, answers: list[Fetched], texts: list[str]) -> l
     header = config.picture_header()
     looks: dict[str, Facts] = {}
     return [
-        _facts(header, answer, row, pictures.get(row["key"]), looks)
-        for answer, row in zip(answers, table, strict=True)
+        _facts(header, answer, row, pictures.get(row["key"]), looks) for answer, row in zip(answers, table, strict=True)
     ]
 
 
@@ -108,7 +93,6 @@ def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts:
             (folder / "bodies" / numbers[answer.url]).write_bytes(answer.body)
     job = {
         "settings": config.picture_header(),
-        "memory_bytes": MEMORY_BYTES,
         "bodies": [numbers.get(answer.url) for answer in answers],
         "errors": [None if answer.reason is None else f"{answer.reason}: {answer.evidence}" for answer in answers],
     }
@@ -119,27 +103,11 @@ def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts:
 
 
 def _run(folder: Path, rows: int) -> None:
-    limit = SECONDS_TO_START + rows * SECONDS_PER_ROW
-    with open(folder / "words", "wb") as words:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", CHILD, str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env=child_environment(),
-                timeout=limit,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise _HungError(f"over {limit:g} s") from None
-    said = (folder / "words").read_text("utf-8", "replace").strip().splitlines()[-1:] or ["nothing"]
-    if not (folder / "ready").exists():
-        raise DataError(f"engine img2dataset cannot start: {said[0][:300]}; pip install img2dataset, or engine: openwit")
-    if "No space left on device" in said[0]:
+    answer = worker(CHILD, os.getpid()).ask(folder, SECONDS_TO_START + rows * SECONDS_PER_ROW)
+    if "No space left on device" in answer["said"]:
         raise DataError(f"engine img2dataset: no space left in {tempfile.gettempdir()}; set TMPDIR to a larger disk")
-    if done.returncode:
-        raise LostShardError(f"it ended with {done.returncode}")
+    if not answer["done"]:
+        raise LostShardError("it gave the shard up")
 
 
 def read_shard(output: Path, rows: int, format: str) -> tuple[list[Mapping[str, Any]], dict[str, bytes]]:

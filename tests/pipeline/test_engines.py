@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from pipeline import img2dataset_engine
 from pipeline.answer import Fetched
 from pipeline.engines import pictures
 from pipeline.errors import DataError
-from pipeline.img2dataset_engine import LostShardError, download_with_img2dataset, img2dataset_pictures, read_shard
+from pipeline.img2dataset_engine import download_with_img2dataset, img2dataset_pictures, read_shard
+from pipeline.img2dataset_worker import LostShardError, worker
 from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import IMAGE_COLUMNS, PictureConfig
 
@@ -165,7 +167,7 @@ def test_both_store_the_same_pixels(network: NetworkConfig, mode: str) -> None:
     for a, b, c in zip(ours, theirs, near, strict=True):
         exact, other, fast = (np.asarray(Image.open(io.BytesIO(each["image"]))).astype(int) for each in (a, b, c))
         assert np.array_equal(exact, other)
-        assert np.abs(fast - other).mean() < 2.0
+        assert np.abs(fast - other).mean() < 3.0  # of colours at their extremes; photographs: test_resize.py
         assert (a["phash"] ^ b["phash"]).bit_count() <= 2
         assert a["sha256"] == b["sha256"] == c["sha256"]
 
@@ -194,45 +196,59 @@ import os, signal, sys
 from pathlib import Path
 from pipeline import img2dataset_child
 
-folder, plan = Path(sys.argv[1]), Path(__file__).with_suffix(".plan")
-for body in (folder / "bodies").iterdir():
-    if body.read_bytes() == b"poison":
-        (folder / "ready").touch()
+plan = Path(__file__).with_suffix(".plan")
+
+def make(folder):
+    if any(body.read_bytes() == b"poison" for body in (folder / "bodies").iterdir()):
         os.kill(os.getpid(), signal.SIGSEGV)
-code = img2dataset_child.main()
-what = plan.read_text() if plan.exists() else ""
-plan.unlink(missing_ok=True)  # the first shard only
-output = folder / "output"
-if what == "partial_tar":
-    tar = output / "00000.tar"
-    os.truncate(tar, tar.stat().st_size // 3)
-if what == "no_stats":
-    (output / "00000_stats.json").unlink()
-if what == "no_table":
-    (output / "00000.parquet").write_bytes(b"PAR1")
-if what == "killed":
-    os.kill(os.getpid(), signal.SIGKILL)
-if what == "not_ready":
-    (folder / "ready").unlink()
-    print("ModuleNotFoundError: img2dataset")
-sys.exit(code)
+    done = img2dataset_child.make_shard(folder)
+    what = plan.read_text() if plan.exists() else ""
+    plan.unlink(missing_ok=True)  # the first shard only
+    output = folder / "output"
+    if what == "partial_tar":
+        tar = output / "00000.tar"
+        os.truncate(tar, tar.stat().st_size // 3)
+    if what == "no_stats":
+        (output / "00000_stats.json").unlink()
+    if what == "no_table":
+        (output / "00000.parquet").write_bytes(b"PAR1")
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "gave_up":
+        return False
+    if what == "disk_full":
+        print("shard 0 failed with error [Errno 28] No space left on device")
+    return done
+
+if plan.exists() and plan.read_text() == "not_installed":
+    sys.modules["img2dataset"] = None
+img2dataset_child.serve(make)
 """
 
 
+@pytest.fixture(scope="module")
+def sabotaged_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("sabotage")
+    (folder / "openwit_sabotage.py").write_text(SABOTAGE)
+    sys.path.insert(0, str(folder))
+    yield folder / "openwit_sabotage.plan"
+    sys.path.remove(str(folder))
+    worker("openwit_sabotage", os.getpid()).close()
+
+
 @pytest.fixture
-def sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """img2dataset's child with a plan for harm; the path is that of the plan."""
-    (tmp_path / "openwit_sabotage.py").write_text(SABOTAGE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def sabotage(sabotaged_module: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """img2dataset's child with a plan for harm, which is to be written to this path."""
     monkeypatch.setattr(img2dataset_engine, "CHILD", "openwit_sabotage")
-    return tmp_path / "openwit_sabotage.plan"
+    sabotaged_module.unlink(missing_ok=True)
+    return sabotaged_module
 
 
 def answers(*bodies: bytes) -> list[Fetched]:
     return [Fetched(f"http://a.test/{n}", f"http://a.test/{n}", 200, body=body) for n, body in enumerate(bodies)]
 
 
-@pytest.mark.parametrize("harm", ["partial_tar", "no_stats", "no_table", "killed"])
+@pytest.mark.parametrize("harm", ["partial_tar", "no_stats", "no_table", "killed", "gave_up"])
 def test_a_shard_that_img2dataset_loses_is_made_again(sabotage: Path, harm: str) -> None:
     given = answers(jpeg(300, 200), jpeg(280, 200, 1), b"no picture")
     expected = img2dataset_pictures(PictureConfig(), given, ["a", "b", "c"])
@@ -245,20 +261,34 @@ def test_a_row_that_kills_it_falls_alone(sabotage: Path) -> None:
     given = answers(jpeg(300, 200), b"poison", jpeg(280, 200, 1))
     found = img2dataset_pictures(PictureConfig(), given, ["a", "b", "c"])
     assert [fact.get("reason") for fact in found] == [None, "decoder_crashed", None]
-    assert found[1]["evidence"] == "img2dataset: it ended with -11"
+    assert found[1]["evidence"] == "img2dataset: it ended by SIGSEGV"
 
 
-def test_a_package_that_is_not_there_is_said_so(sabotage: Path) -> None:
-    sabotage.write_text("not_ready")
-    with pytest.raises(DataError, match="cannot start: ModuleNotFoundError: img2dataset; pip install"):
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [("not_installed", "cannot start: ModuleNotFoundError: .*img2dataset.*; pip install"), ("disk_full", "set TMPDIR")],
+)
+def test_what_the_world_lacks_is_said_and_no_fault_of_the_rows(sabotage: Path, harm: str, words: str) -> None:
+    worker("openwit_sabotage", os.getpid()).close()
+    sabotage.write_text(harm)
+    with pytest.raises(DataError, match=words):
         img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+
+
+def test_a_shard_that_does_not_end_is_given_up(sabotage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+    monkeypatch.setattr(img2dataset_engine, "SECONDS_TO_START", -1.0)  # and one for the row
+    found = img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+    assert found[0]["reason"] == "decoder_hung"
 
 
 def test_a_shard_counts_only_when_its_files_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own shard is read with captions and keys; every way to spoil it is seen."""
     whole = tmp_path / "whole"
     monkeypatch.setattr(
-        img2dataset_engine, "read_shard", lambda output, *rest: shutil.copytree(output, whole) and read_shard(output, *rest)
+        img2dataset_engine,
+        "read_shard",
+        lambda output, *rest: shutil.copytree(output, whole) and read_shard(output, *rest),
     )
     img2dataset_pictures(PictureConfig(), answers(jpeg(300, 200), b"", jpeg(99, 70)), ["first", "second", "third"])
     rows, found = read_shard(whole, 3, "jpg")
