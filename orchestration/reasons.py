@@ -33,6 +33,8 @@ MEANING: dict[str, str] = {
     "decoder_hung": "the decoder did not finish, and was ended",
     "image_too_small": "the shorter side is below the minimum",
     "aspect_too_extreme": "much longer than wide, or wider than long",
+    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
+    "image_blurred": "less sharp than the recipe asks for",
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
