@@ -1,7 +1,7 @@
 """Hostile bytes to plain pixels: header judged first, decoded once, repaired. Runs inside the sandbox.
 
-Repairs are what img2dataset 1.47 leaves out (measured): EXIF orientation is ignored and then lost, 16-bit pictures turn
-white, colour profiles are dropped, of an animation nothing comes out. Grey stays one channel, as with img2dataset.
+Repairs are what img2dataset 1.47 leaves out (infra/benchmarks/hostile.md): EXIF orientation is ignored and then lost, 16-bit
+pictures turn white, colour profiles are dropped, a bomb is decoded before it is measured. Grey stays one channel, as with it.
 
 A JPEG at least twice as large as wanted is decoded at 1/2, 1/4 or 1/8: its DCT blocks are inverted at fewer points (libjpeg's
 scale_denom). On 216 photographs the stored pixels then differ from those of a full decode and area averaging by 2.0 of 255

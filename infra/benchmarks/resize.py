@@ -89,7 +89,7 @@ def compare(other: Any, kind: str, paths: Sequence[Path], mode: str, rows: list[
         header = config.picture_header()
         ours = [process(header, body)[1][0] for body in bodies[:10]]
         levels = max(distance(a, b) for a, b in zip(ours, theirs, strict=True))
-        if downscale == "area" and ours != theirs or levels > FAST_LEVELS:
+        if (downscale == "area" and ours != theirs) or levels > FAST_LEVELS:
             raise SystemExit(f"{kind}, {mode}, {downscale}: pixels differ by {levels:.2f}; no speed is reported")
         seconds = paired(
             lambda h=header: cpu_seconds(lambda: [process(h, body) for body in bodies]),
@@ -109,7 +109,9 @@ def main() -> None:
         with peer("img2dataset_pictures", requirements(), job, folder) as other:
             for kind in KINDS:
                 paths = made(folder, kind)
-                for mode in ("keep_ratio_largest", "border") if kind.startswith("JPEG 650") else ("keep_ratio_largest",):
+                for mode in (
+                    ("keep_ratio_largest", "border") if kind.startswith("JPEG 650") else ("keep_ratio_largest",)
+                ):
                     compare(other, kind, paths, mode, rows)
     data = f"{PICTURES} generated pictures of each kind with the spectrum of photographs; JPEG quality 95 out"
     write("resize", data, rows, {name: metadata.version(name) for name in PACKAGES[:2]})

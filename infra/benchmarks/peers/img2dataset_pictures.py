@@ -11,13 +11,15 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
-MEMORY_BYTES = 4 << 30
 
 from img2dataset.downloader import download_image
 from img2dataset.resizer import Resizer
+
+MEMORY_BYTES = 4 << 30
 
 
 def peak_megabytes():
@@ -25,7 +27,7 @@ def peak_megabytes():
 
 
 def opened(resizer, body):
-    image, width, height, _, _, error = resizer(io.BytesIO(body))
+    image, *_, error = resizer(io.BytesIO(body))
     return {"image": None if image is None else base64.b64encode(image).decode(), "error": error}
 
 
@@ -41,12 +43,12 @@ def main():
         start, wall = time.process_time(), time.monotonic()
         if asked["do"] == "load":
             resizer = Resizer(**asked["resizer"])
-            bodies = [open(path, "rb").read() for path in asked["paths"]]
+            bodies = [Path(path).read_bytes() for path in asked["paths"]]
         elif asked["do"] == "resize":
             for body in bodies:
                 resizer(io.BytesIO(body))
         elif asked["do"] == "open":
-            answer = opened(resizer, open(asked["path"], "rb").read())
+            answer = opened(resizer, Path(asked["path"]).read_bytes())
         elif asked["do"] == "fetch":
             _, stream, error = download_image((0, asked["url"]), asked["timeout"], None, ["noai", "noimageai"])
             answer = {"bytes": None if stream is None else len(stream.getvalue()), "error": error}
