@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from pipeline.arenas import share_arenas
 from pipeline.decoding import Decoder
 from pipeline.dispatch import OPEN_PER_PLACE, Dispatcher
 from pipeline.fetch_config import FetchConfig
@@ -111,6 +112,7 @@ class _Process:
             self.calls.discard(future)
 
     def _begin(self, config: FetchConfig, network: NetworkConfig) -> None:
+        share_arenas()
         # The decoder's thread must not wait 5 ms for the interpreter each time that its child has answered.
         self.switch_seconds = sys.getswitchinterval()
         sys.setswitchinterval(0.0005)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from pipeline.arenas import share_arenas
 from pipeline.errors import DataError
 from pipeline.executor import IDLE_SECONDS, Idle, Item, Result
 
@@ -119,6 +120,7 @@ class Processes:
 def _work(pipe: Connection) -> None:
     """A worker's life: items in, results out, several at once in threads; it ends when the other end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    share_arenas()
     sending = threading.Lock()
     threads = ThreadPoolExecutor(64)
 
