@@ -28,7 +28,7 @@ from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import PictureConfig
 from pipeline.picture_row import picture_row
 
-CHILD = "pipeline.img2dataset_child"
+CHILD = "pipeline.img2dataset_child:make_shard"
 SECONDS_TO_START, SECONDS_PER_ROW = 30.0, 1.0
 _REASONS = {
     "image too small": "image_too_small",
@@ -103,7 +103,7 @@ def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts:
 
 
 def _run(folder: Path, rows: int) -> None:
-    answer = worker(CHILD, os.getpid()).ask(folder, SECONDS_TO_START + rows * SECONDS_PER_ROW)
+    answer = worker(CHILD.partition(":")[0], os.getpid()).ask(folder, SECONDS_TO_START + rows * SECONDS_PER_ROW)
     if "No space left on device" in answer["said"]:
         raise DataError(f"engine img2dataset: no space left in {tempfile.gettempdir()}; set TMPDIR to a larger disk")
     if not answer["done"]:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from pipeline import img2dataset_engine
 from pipeline.answer import Fetched
+from pipeline.code_version import imported_modules
 from pipeline.engines import pictures
 from pipeline.errors import DataError
 from pipeline.img2dataset_engine import download_with_img2dataset, img2dataset_pictures, read_shard
@@ -321,6 +322,14 @@ def test_a_shard_counts_only_when_its_files_agree(tmp_path: Path, monkeypatch: p
     for name, spoil in (("miscount", miscount), ("lost_row", lose_a_row), ("cut", cut)):
         with pytest.raises(LostShardError):
             read_shard(spoiled(name, spoil), 3, "jpg")
+
+
+def test_all_that_makes_pictures_is_in_the_code_version() -> None:
+    """Modules that only child processes import count too: their change makes new pictures."""
+    assert {"pipeline.picture", "pipeline.sandbox_child"} <= imported_modules("pipeline.picture_row") | imported_modules(
+        "pipeline.sandbox"
+    )
+    assert "pipeline.img2dataset_child" in imported_modules("pipeline.img2dataset_engine")
 
 
 def test_its_process_cannot_reach_the_network() -> None:
