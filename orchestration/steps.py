@@ -69,8 +69,9 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
 
 
 def _query_file(curate: CurateConfig) -> dict[str, str]:
-    path = curate.select.queries.path
-    return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
+    """Files that a recipe names count by their content."""
+    files = {"query_list_sha256": curate.select.queries.path, "exclude_sha256": curate.select.exclude}
+    return {name: storage.sha256_file(path) for name, path in files.items() if path and storage.exists(path)}
 
 
 def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:

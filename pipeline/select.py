@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.batch import Batch
 from pipeline.errors import DataError
 from pipeline.exchange import Files, exchange
+from pipeline.exclusion import Exclusions, exclude
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 from pipeline.queries import (
@@ -43,6 +44,8 @@ class SelectConfig(Settings):
     """The query list and the matching rule."""
     balance: BalanceConfig = BalanceConfig()
     """Pairs per query."""
+    exclude: str | None = None
+    """File of rules (url, domain, uid) whose pairs are left out: the tombstones.txt of a takedown, say."""
     buckets: int = Field(4, ge=1)
     """Work items of each pass; memory of one is about the pool divided by this."""
 
@@ -59,8 +62,8 @@ def select(
     gathered = exchange(pool, "url", config.buckets, storage.join(folder, "gather"), executor, progress)
     filtered = run_items(
         storage.join(folder, "filter"),
-        functools.partial(_filter, config.text),
-        gathered.items("filter"),
+        functools.partial(_filter, config.text, config.exclude),
+        gathered.items("filter", Exclusions.load(config.exclude).lines() if config.exclude else None),
         executor,
         progress,
         "text rules",
@@ -98,9 +101,11 @@ def _kept(folder: str, name: str, records: Sequence[Record]) -> Files:
     return Files(storage.join(folder, name), tuple(record.files["kept"] for record in records))
 
 
-def _filter(config: TextConfig, path: str) -> Output:
+def _filter(config: TextConfig, excluded: str | None, path: str) -> Output:
     rows = storage.read_table(path)
     batch = Batch.of(rows)
+    if excluded:
+        batch = exclude(batch, Exclusions.load(excluded))
     # Rows arrive sorted by uid; of equal pairs the first (smallest page URL) stays.
     uids = batch.column("uid")
     again = [i > 0 and uids[i] == uids[i - 1] for i in range(len(uids))]

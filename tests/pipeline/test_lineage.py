@@ -41,7 +41,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dropped = Batch.of(pages).drop(["not_html"], ["text/xml"]).dropped
     crawl = phase(folder, "crawl", Batch(table.select(EARLY), dropped), 13)
     first = Batch.of(table.select([*EARLY, "queries"])).drop(
-        ["balanced_out" if n == 4 else None for n in range(12)], [f"keep probability 0.1, coin 0.{n}" for n in range(12)]
+        ["balanced_out" if n == 4 else None for n in range(12)],
+        [f"keep probability 0.1, coin 0.{n}" for n in range(12)],
     )
     select = phase(folder, "select", first, 12, t=2)
     curve = {"query": ["cat", "dog", "red fox"], "before": [4, 1, 2], "after": [2, 1, 2]}

@@ -145,7 +145,7 @@ def test_our_loader_reads_img2datasets_shards(tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(loaded.picture(number)), np.asarray(plain.convert("RGB")))
     samples = list(iterate(str(folder), manifest))
     assert [s.uid for s in samples] == [pair_uid(row["url"], row["caption"]) for row in written]
-    with pytest.raises(ConfigError, match="has a manifest.json already"):
+    with pytest.raises(ConfigError, match=r"has a manifest\.json already"):
         adopt(str(folder), IN)
 
 
