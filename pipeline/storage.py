@@ -166,12 +166,16 @@ def write_table(path: str, table: pa.Table) -> None:
 
 
 def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet file as a table; object columns that would need unpickling do not exist in our files."""
-    return pq.read_table(io.BytesIO(read_bytes(path)), columns=columns)
+    """One Parquet file as a table, or some columns of it (the others are not even read: pictures weigh the most)."""
+    if columns is None:
+        return pq.read_table(io.BytesIO(read_bytes(path)))
+    filesystem, name = filesystem_of(path)
+    with filesystem.open(name, "rb") as file:
+        return pq.read_table(file, columns=columns)
 
 
 def read_schema(path: str) -> pa.Schema:
-    """The columns of a Parquet file, without its rows."""
+    """The columns of a Parquet file; only its foot is read."""
     filesystem, name = filesystem_of(path)
     with filesystem.open(name, "rb") as file:
         return pq.read_schema(file)

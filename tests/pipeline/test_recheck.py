@@ -12,8 +12,8 @@ from pipeline.executor import InProcess
 from pipeline.recheck import recheck
 from pipeline.shards import iterate, write_dataset
 from pipeline.takedown import takedown
-from tests.pipeline.test_crawl import Site, html
 from tests.pipeline.test_pack import picture
+from tests.pipeline.test_site import Site, html
 
 IN = InProcess()
 JPEG = {"Content-Type": "image/jpeg"}
