@@ -6,6 +6,15 @@ MEANING: dict[str, str] = {
     "header_opt_out": "an X-Robots-Tag header opts out of use for AI",
     "site_opt_out": "the site's tdmrep.json or ai.txt reserves it",
     "meta_opt_out": "the page's robots meta tag opts out of use for AI",
+    "taken_down": "a takedown list names it, its host, its page or its bytes",
+    # datasets from datasets, and from the shards of others
+    "not_in_subset": "the subset file does not name it",
+    "no_picture": "the sample in the tar has no jpg, png or webp",
+    "broken_tar": "the tar cannot be read on from some place, or has no end",
+    "link": "a link in a tar, never followed",
+    "device": "a device or pipe in a tar",
+    "directory": "a folder in a tar",
+    "bad_name": "a name in a tar that is absolute or leads out of its folder",
     # crawl
     "not_html": "the answer is no HTML page",
     # select

@@ -91,12 +91,17 @@ def _content(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _query_file(curate: CurateConfig) -> dict[str, str]:
-    path = curate.select.queries.path
-    if path and not storage.exists(path):
-        raise ConfigError(
-            f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
-        )
-    return {"query_list_sha256": storage.sha256_file(path)} if path else {}
+    """Files that a recipe names count by their content."""
+    found = {}
+    for key, path, what in (
+        ("queries.path", curate.select.queries.path, "a text file with one query per line"),
+        ("exclude", curate.select.exclude, "a text file with one rule per line"),
+    ):
+        if path and not storage.exists(path):
+            raise ConfigError(f"curate.select.{key}: {path!r} does not exist; give {what}")
+        if path:
+            found["query_list_sha256" if key == "queries.path" else "exclude_sha256"] = storage.sha256_file(path)
+    return found
 
 
 def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:

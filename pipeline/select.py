@@ -22,6 +22,7 @@ from pipeline.batch import add_counts
 from pipeline.domain_frequency import frequent_keys
 from pipeline.errors import DataError
 from pipeline.exchange import Files
+from pipeline.exclusion import Exclusions
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.matcher import Matcher
@@ -82,7 +83,9 @@ class _Passes:
         self.progress = progress
 
     def text(self, candidates: Sequence[PhaseResult], buckets: int) -> list[Record]:
-        identity = storage.sha256(self.config.text.model_dump_json().encode())
+        excluded = self.config.exclude
+        rules = Exclusions.load(excluded).lines() if excluded else []
+        identity = storage.sha256("\n".join([self.config.text.model_dump_json(), *rules]).encode())
         items = [
             WorkItem(
                 f"text-{rank:02d}-{number:05d}",
@@ -92,7 +95,8 @@ class _Passes:
             for rank, source in enumerate(candidates)
             for number, file in enumerate(source.kept)
         ]
-        return self._run("text", functools.partial(select_passes.text, self.config.text, buckets), items, "text rules")
+        work = functools.partial(select_passes.text, self.config.text, excluded, buckets)
+        return self._run("text", work, items, "text rules")
 
     def gather(self, cleaned: Sequence[Record], buckets: int) -> list[Record]:
         items = []
