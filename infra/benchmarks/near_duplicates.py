@@ -33,9 +33,10 @@ HASHES, PEER_HASHES, CAPTIONS, PICTURES, REPEATS = (
 IMAGEDEDUP, IMAGEDEDUP_VERSION = "imagededup_phash", "0.3.3.post2"
 # Without its own dependencies: it asks for torch and torchvision, which its hashes do not use.
 IMAGEDEDUP_NEEDS = [
-    "--no-deps", f"imagededup=={IMAGEDEDUP_VERSION}", "numpy==2.4.6", "pillow==12.3.0", "tqdm", "scikit-learn", "scipy", "joblib",
-    "threadpoolctl", "cloudpickle", "narwhals", "PyWavelets", "matplotlib", "contourpy", "cycler", "fonttools",
-    "kiwisolver", "packaging", "pyparsing", "python-dateutil", "six",
+    "--no-deps", f"imagededup=={IMAGEDEDUP_VERSION}", "cloudpickle==3.1.2", "contourpy==1.3.3", "cycler==0.12.1",
+    "fonttools==4.68.0", "joblib==1.6.0", "kiwisolver==1.5.1", "matplotlib==3.11.2", "narwhals==2.28.0", "numpy==2.4.6",
+    "packaging==26.3", "pillow==12.3.0", "pyparsing==3.3.3", "python-dateutil==4.0.0", "PyWavelets==1.9.0",
+    "scikit-learn==1.9.1", "scipy==1.17.1", "six==1.17.0", "threadpoolctl==3.8.0", "tqdm==4.70.1",
 ]  # fmt: skip
 DATASKETCH, DATASKETCH_VERSION = "datasketch_minhash", "2.0.0"
 SETTINGS = {
