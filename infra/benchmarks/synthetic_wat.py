@@ -11,7 +11,21 @@ import random
 from pathlib import Path
 from typing import Any
 
-_WORDS = "red old small bright wooden city river garden house table child dog street market winter evening".split()
+_WORDS = [
+    "red",
+    "old",
+    "small",
+    "bright",
+    "wooden",
+    "city",
+    "river",
+    "garden",
+    "house",
+    "table",
+    "child",
+    "street",
+    "market",
+]
 _HEAD = "WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2026-02-01T00:00:00Z\r\n"
 
 
