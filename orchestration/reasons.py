@@ -17,6 +17,16 @@ MEANING: dict[str, str] = {
     "bad_name": "a name in a tar that is absolute or leads out of its folder",
     # crawl
     "not_html": "the answer is no HTML page",
+    # sources
+    "damaged_record": "an archive's record that cannot be read; the file goes on after it",
+    "not_a_page": "an archive's record of another kind: a request, metadata, crawl information",
+    "damaged_row": "a table's row that cannot be read",
+    "damaged_line": "an index's line that cannot be read",
+    "damaged_file": "a file that cannot be read from here on",
+    "duplicate_record": "a record that the index names twice",
+    "no_picture": "a sample without a picture",
+    "url_unusable": "an address that is no http(s) URL",
+    "too_many_pictures": "beyond the first 10,000 pictures of one page",
     # select
     "duplicate_pair": "the same picture URL with the same text, seen before",
     "text_empty": "no text stands with the picture",
