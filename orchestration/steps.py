@@ -54,7 +54,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
     steps += [
         Step("crawl", {**section["crawl"], "network": network}, "pipeline.crawl", from_web, _crawl(curate),
              "reads pages, keeps image-text pairs"),
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", ("crawl", *from_web),
+        Step("select", {**section["select"], **_query_files(curate)}, "pipeline.select", ("crawl", *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch", ("select", *from_web), _fetch(curate),
              "downloads, checks and resizes pictures"),
@@ -68,9 +68,12 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
     return steps
 
 
-def _query_file(curate: CurateConfig) -> dict[str, str]:
-    path = curate.select.queries.path
-    return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
+def _query_files(curate: CurateConfig) -> dict[str, str]:
+    """Checksums of the files that the selection reads, so that a changed file is other work."""
+    files = {"query_list": curate.select.queries.path, "balance_counts": curate.select.balance.counts}
+    return {
+        f"{name}_sha256": storage.sha256_file(path) for name, path in files.items() if path and storage.exists(path)
+    }
 
 
 def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
