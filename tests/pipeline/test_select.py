@@ -8,7 +8,7 @@ import pytest
 from phases import phase_of, split
 
 from pipeline.balance import hash01
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.executor import InProcess
 from pipeline.queries import QueriesConfig
 from pipeline.sample import CANDIDATE, pair_uid
@@ -190,3 +190,18 @@ def test_more_rows_make_more_buckets_and_the_curve_sums_up_what_happened(tmp_pat
     assert curve.column("keep_probability").to_pylist() == (30 / np.maximum(counts, 30)).tolist()
     assert result.extra["matches_before"] == counts.sum()
     assert result.extra["queries_without_a_pair"] == (counts == 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"queries": QueriesConfig(path="none.txt")}, "curate.select.queries.path"),
+        ({"text": TextConfig(languages=("xx",))}, "curate.select.text.languages"),
+        ({"balance": BalanceConfig(counts="none.parquet")}, "curate.select.balance.counts"),
+    ],
+)
+def test_what_cannot_work_is_told_before_any_work(tmp_path: Path, change: dict[str, object], word: str) -> None:
+    source = phase_of(str(tmp_path / "in"), [candidates()])
+    with pytest.raises(ConfigError, match=word):
+        select(config(tmp_path).model_copy(update=change), [source], str(tmp_path / "out"), InProcess())
+    assert not (tmp_path / "out").exists()
