@@ -1,15 +1,17 @@
 """The compiled measures of captions, each beside its slow twin; the language model beside its package."""
 
 import random
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline import language, text_kernels
 from pipeline.compiled import text_buffers
 from pipeline.errors import ConfigError
-from pipeline.text import special_characters
+from pipeline.text import special_shares
 
 LETTERS = "aab  éßу東😀.!"
 
@@ -35,11 +37,15 @@ def test_repetition_is_the_share_of_windows_that_stood_before(size: int) -> None
     assert text_kernels.repetition(*buffers, size, True).tolist() == pytest.approx(words)
 
 
-def test_special_characters_of_ascii_texts_are_counted_as_python_would() -> None:
-    texts = ["", "abc", "a-b!", "\t x\r\n", "".join(map(chr, range(128)))]
-    counts = text_kernels.ascii_specials(*text_buffers(pa.array(texts))).tolist()
-    assert counts == pytest.approx([special_characters(text) * len(text) for text in texts], abs=4.001)
-    assert counts[:4] == [0, 0, 2, 0]
+def test_special_characters_are_what_unicode_calls_neither_letter_nor_number_nor_mark() -> None:
+    texts = ["", "abc", "a-b!", "".join(map(chr, range(33, 127))), "नमस्ते ⭐ é×", "东京！", *texts_of(9)]
+    column = pa.array(texts)
+    data, offsets = text_buffers(column)
+    shares = special_shares(column, data, offsets, np.array([len(text) for text in texts]))
+    slow = [sum(unicodedata.category(each)[0] not in "LNM" and not each.isspace() for each in text) for text in texts]
+    assert shares.tolist() == pytest.approx(
+        [count / max(1, len(text)) for count, text in zip(slow, texts, strict=True)]
+    )
 
 
 def test_plain_is_what_repair_would_not_change() -> None:
