@@ -128,9 +128,11 @@ def _ranks(count: int) -> np.ndarray:
     return np.unique(np.round(np.geomspace(1, count, RANKS_SHOWN)).astype(int))
 
 
-def size_histogram(sizes: Mapping[str, int]) -> Plot:
-    """Pictures per size class of the finished dataset."""
-    alt = "Pictures by original size: " + ", ".join(f"{label}: {count:,}" for label, count in sizes.items())
+def size_histogram(
+    sizes: Mapping[str, int], name: str = "sizes", what: str = "pictures", by: str = "original size"
+) -> Plot:
+    """Pictures per size class of the finished dataset; or `what` per class of anything else."""
+    alt = f"{what.capitalize()} by {by}: " + ", ".join(f"{label}: {count:,}" for label, count in sizes.items())
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -140,8 +142,8 @@ def size_histogram(sizes: Mapping[str, int]) -> Plot:
         axes.set_xticks(
             range(len(sizes)), list(sizes), rotation=30 if turned else 0, ha="right" if turned else "center"
         )
-        axes.set_ylabel("pictures")
+        axes.set_ylabel(what)
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.12)
 
-    return Plot("sizes", alt, WIDTH_INCHES, 2.9, draw)
+    return Plot(name, alt, WIDTH_INCHES, 2.9, draw)
