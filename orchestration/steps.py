@@ -70,7 +70,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
         section = {**section, "score": scoring[0].config}
     steps += [
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", (*names, *from_web),
+        Step("select", {**section["select"], **_query_files(curate)}, "pipeline.select", (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
@@ -90,17 +90,18 @@ def _content(section: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
 
 
-def _query_file(curate: CurateConfig) -> dict[str, str]:
-    """Files that a recipe names count by their content."""
+def _query_files(curate: CurateConfig) -> dict[str, str]:
+    """Checksums of the files that the selection reads, so that a changed file is other work."""
     found = {}
     for key, path, what in (
         ("queries.path", curate.select.queries.path, "a text file with one query per line"),
+        ("balance.counts", curate.select.balance.counts, "the queries.parquet of an earlier selection"),
         ("exclude", curate.select.exclude, "a text file with one rule per line"),
     ):
         if path and not storage.exists(path):
             raise ConfigError(f"curate.select.{key}: {path!r} does not exist; give {what}")
         if path:
-            found["query_list_sha256" if key == "queries.path" else "exclude_sha256"] = storage.sha256_file(path)
+            found[f"{key}_sha256"] = storage.sha256_file(path)
     return found
 
 
