@@ -20,6 +20,7 @@ from orchestration.forecast import Forecast, Range, Seen, forecast_stages, total
 from orchestration.journal import local_root
 from orchestration.pilot_sample import Sample, draw, weighed
 from orchestration.pilot_sources import part_of, scaled_balance
+from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.steps import build_steps
@@ -191,9 +192,9 @@ class _Pilot:
         return step.finished(self.real, records) if ready else None
 
     def _do(self, step: Step) -> StepRecord:
-        self.progress(0, 0, f"pilot: {step.name}, {step.about}")
         record = step.finished(self.below, self.records)
         if record is None:
+            say(self.progress, f"pilot: {step.name}, {step.about}")
             with only_one(self.below, step.path(self.below, self.records)):
                 record = step.run(self.work, self.below)
         return record
