@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from orchestration.cli_dataset import dataset_commands
 from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
 from orchestration.cli_options import (
@@ -25,6 +26,7 @@ from orchestration.cli_options import (
     recipe_options,
     root_option,
 )
+from orchestration.cli_queries import queries
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -241,6 +243,9 @@ def deliver(run_folder: str, as_json: bool) -> None:
 
 cli.add_command(submit)
 cli.add_command(jobs)
+for dataset_command in dataset_commands:
+    cli.add_command(dataset_command)
+cli.add_command(queries)
 
 
 class _Terminated(SystemExit):

@@ -233,7 +233,7 @@ class Work:
         if not self._connected:
             from orchestration.cluster import connected
 
-            self._stack.enter_context(connected())
+            self._stack.enter_context(connected(self._recipe.curate.workers if self._recipe.curate else None))
             self._connected = True
 
     def executor(self) -> Executor:
@@ -243,7 +243,7 @@ class Work:
 
         self.connect()
         assert self._recipe.curate is not None
-        return OnRay(self._recipe.curate.cpus_per_item)
+        return OnRay(self._recipe.curate.cpus_per_item, self._recipe.curate.workers)
 
     def hosts(self) -> Mapping[str, str]:
         """The demo web's host names and where they are served; {} without a demo web."""

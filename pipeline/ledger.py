@@ -81,8 +81,9 @@ class Output:
     fates: Mapping[str, Fate]
     files: Mapping[str, bytes] = field(default_factory=dict)
     telemetry: Mapping[str, int] = field(default_factory=dict)
-    final: Mapping[str, bytes] = field(default_factory=dict)
-    """Files written under exactly these names in the phase's folder, because others will look for them there."""
+    final: Mapping[str, bytes | storage.Written] = field(default_factory=dict)
+    """Files under exactly these names in the phase's folder, because others will look for them there: to be written, or
+    written already (storage.stream) where one is too large for memory."""
 
     @staticmethod
     def of_batch(
@@ -184,9 +185,9 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)
-    for name, data in output.final.items():
-        storage.write_bytes(storage.join(folder, name), data)
-        files[name] = File(name, 0, len(data), storage.sha256(data))
+    for name, made in output.final.items():
+        written = storage.settled(storage.join(folder, name), made)
+        files[name] = File(name, 0, written.bytes, written.sha256)
     record = Record(
         item.name,
         item.identity,
