@@ -177,7 +177,8 @@ def test_nothing_kept_has_an_upper_end_and_no_lower() -> None:
 
 
 def rows_of(name: str, count: int) -> pa.Table:
-    return pa.table({"uid": [pair_uid(f"{name}{i}", "") for i in range(count)]})
+    urls = [f"http://{name}.example/{i}" for i in range(count)]
+    return pa.table({"uid": [pair_uid(url, "") for url in urls], "url": urls})
 
 
 def test_the_sample_is_the_same_for_any_order_of_files_and_weighs_its_sources(tmp_path: Path) -> None:
