@@ -10,6 +10,7 @@ same code, limits and politeness. Forecasts are made of the counts in orchestrat
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,10 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.ledger import PhaseResult, Progress, silent
 from pipeline.manifest import Manifest
+from pipeline.urls import host_of
 
 FOLDER = "pilot"
+MOSTLY = 0.5
 Records = dict[str, StepRecord]
 
 
@@ -56,11 +59,13 @@ class _Pilot:
         sources, at_least = self._read_sources()
         scale = _overall_scale(sources)
         selected, exact = self._select(scale)
+        select_seconds = self._seconds("select")
         sampled = self._sample(selected, list(sources))
         seen, notes = self._rest(sampled.weights)
         fraction = len(sampled.weights) / max(1, selected.fates["pairs"].kept) / scale
         candidates = sum(facts["expected"] for facts in sources.values())
-        first = Seen("select", "pairs", selected.fates["pairs"], _bytes(selected), self._seconds("select"), exact)
+        notes += one_host(sampled.phase)
+        first = Seen("select", "pairs", selected.fates["pairs"], _bytes(selected), select_seconds, exact)
         rows = Range(candidates, candidates, candidates)
         stages, leaving = forecast_stages([first, *seen], rows, {"deduplicate": min(1.0, fraction)}, workers)
         stored = [stage.bytes for stage in stages]
@@ -200,8 +205,9 @@ class _Pilot:
         return record
 
     def _seconds(self, name: str) -> float:
-        """Of all the step's work items together, whichever worker did them."""
-        return worker_seconds(self.records[name].path)
+        """Of one worker: the pilot's own steps had one, the real run's items tell how long each took."""
+        record = self.records[name]
+        return record.seconds if record.path.startswith(self.below) else worker_seconds(record.path)
 
 
 def _needed(steps: Mapping[str, Step], step: Step) -> list[str]:
@@ -220,6 +226,18 @@ def _overall_scale(sources: Mapping[str, Mapping[str, Any]]) -> float:
     """Rows of the whole run for each one that was read."""
     read = sum(facts["read"] for facts in sources.values())
     return sum(facts["expected"] for facts in sources.values()) / read if read else 1.0
+
+
+def one_host(sampled: PhaseResult) -> list[str]:
+    """A line where one host has most of the pictures: what it allows is the pace then."""
+    urls = sampled.read_kept(["url"]).column("url").to_pylist()
+    hosts = Counter(host_of(url) for url in urls)
+    if not hosts:
+        return []
+    host, n = min(hosts.items(), key=lambda item: (-item[1], item[0]))
+    if n < MOSTLY * len(urls):
+        return []
+    return [f"{n / len(urls):.0%} of the pictures lie on {host}: the pace it allows bounds the fetch, not the workers"]
 
 
 def _bytes(result: PhaseResult) -> int:
