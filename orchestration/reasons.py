@@ -48,6 +48,7 @@ MEANING: dict[str, str] = {
     "near_embedding": "means nearly the same as a kept picture, by its embedding",
     "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
+    "featureless": "an evaluation picture of one plain colour: every plain picture would look like it",
 }
 
 ACTIVITY: dict[str, str] = {
