@@ -59,6 +59,8 @@ MEANING: dict[str, str] = {
     "decoder_hung": "the decoder did not finish, and was ended",
     "image_too_small": "the shorter side is below the minimum",
     "aspect_too_extreme": "much longer than wide, or wider than long",
+    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
+    "image_blurred": "less sharp than the recipe asks for",
     # score
     "below_score": "a scorer's number is below the recipe's minimum",
     "above_score": "a scorer's number is above the recipe's maximum",

@@ -239,7 +239,8 @@ def _fetch(curate: CurateConfig) -> Any:
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
-        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        maker = "img2dataset_engine" if curate.fetch.engine == "img2dataset" else "picture_batch"
+        name = store_name(curate.fetch, network, code_version(f"pipeline.{maker}"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress

@@ -4,6 +4,7 @@ Equal addresses get equal strings: host in lower case and IDNA, default port dro
 outside ASCII percent-encoded, no fragment. What browsers repair is repaired (blanks, backslashes, a stray %).
 """
 
+import functools
 import ipaddress
 import re
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -120,6 +121,7 @@ def _host_and_port(place: str, scheme: str) -> tuple[str, str]:
     return _host(found[1]), "" if number == _DEFAULT_PORTS[scheme] else f":{number}"
 
 
+@functools.lru_cache(maxsize=20_000)
 def _host(raw: str) -> str:
     if raw.startswith("["):
         try:

@@ -326,9 +326,9 @@ def test_a_shard_counts_only_when_its_files_agree(tmp_path: Path, monkeypatch: p
 
 def test_all_that_makes_pictures_is_in_the_code_version() -> None:
     """Modules that only child processes import count too: their change makes new pictures."""
-    assert {"pipeline.picture", "pipeline.sandbox_child"} <= imported_modules("pipeline.picture_row") | imported_modules(
-        "pipeline.sandbox"
-    )
+    assert {"pipeline.picture", "pipeline.sandbox_child"} <= imported_modules(
+        "pipeline.picture_row"
+    ) | imported_modules("pipeline.sandbox")
     assert "pipeline.img2dataset_child" in imported_modules("pipeline.img2dataset_engine")
 
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,36 @@ def test_resources_that_no_node_has_are_one_line_and_not_an_endless_wait(
 ) -> None:
     with pytest.raises(ConfigError, match="no node has more than"):
         run_items(str(tmp_path), rows_of, ITEMS, OnRay().with_resources(1, gpus, memory))
+
+
+def where_and_how_many(flag: str, number: int) -> tuple[int, int, int]:
+    """(number, process, items this process holds now); the process dies once, when it sees 5."""
+    held.append(number)
+    time.sleep(0.2)
+    if number == 5 and not os.path.exists(flag):
+        Path(flag).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    found = number, os.getpid(), len(held)
+    held.remove(number)
+    return found
+
+
+held: list[int] = []
+
+
+def test_workers_that_stay_hold_several_items_and_are_replaced_when_they_die(tmp_path: Path) -> None:
+    idle: list[int] = []
+    work = functools.partial(where_and_how_many, str(tmp_path / "flag"))
+    found = dict(OnRay().map(work, range(12), at_once=3, idle=lambda: idle.append(1)))
+    assert [found[number][0] for number in range(12)] == list(range(12))
+    assert (tmp_path / "flag").exists()
+    assert len({process for _, process, _ in found.values()}) <= 3  # two places, one of them used twice
+    assert max(most for *_, most in found.values()) == 3
+    assert os.getpid() not in {process for _, process, _ in found.values()}
+
+
+def test_an_item_that_kills_every_worker_ends_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its Ray worker died 2 times"):
+        list(OnRay(retries=1).map(always_dies, [1], at_once=2))
+    with pytest.raises(DataError, match="cannot be used"):
+        list(OnRay().map(mistaken, [1, 2], at_once=2))
