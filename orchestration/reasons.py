@@ -24,7 +24,6 @@ MEANING: dict[str, str] = {
     "damaged_line": "an index's line that cannot be read",
     "damaged_file": "a file that cannot be read from here on",
     "duplicate_record": "a record that the index names twice",
-    "no_picture": "a sample without a picture",
     "url_unusable": "an address that is no http(s) URL",
     "too_many_pictures": "beyond the first 10,000 pictures of one page",
     # select
@@ -66,8 +65,6 @@ MEANING: dict[str, str] = {
     "above_score": "a scorer's number is above the recipe's maximum",
     "outside_top_fraction": "not among the best share that the recipe keeps",
     "no_score": "a scorer could give it no number",
-    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
-    "image_blurred": "less sharp than the recipe asks for",
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
