@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pipeline import storage
 from pipeline.sandbox import SandboxDied, shared
 
-
 _TARGETS = {"process": "pipeline.picture:process", "look": "pipeline.picture:look"}
 
 

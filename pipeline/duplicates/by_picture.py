@@ -1,0 +1,156 @@
+"""Pictures that look the same: 64-bit pHashes within `radius`, then every finer descriptor must agree.
+
+    cut      16 bytes of each row (hash, position) go to one partition per band, and to a neighbour's where a flip leads
+    search   per partition: rows that have any partner are marked; the descriptors of these alone are fetched, block by
+             block; the pairs are verified and united on the spot, so at most rows - 1 edges leave, however many pairs
+             there are (a site's thousand shades of one logo are half a million)
+
+A pHash sees neither colour nor contrast: the 8 x 8 colour thumbnail and the 256-bit pHash judge the pairs that it finds.
+Memory of an item: 17 bytes per row of its partition, about 250 more per row with a partner.
+"""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.descriptors import THUMBNAIL_BYTES, thumbnail_distance, thumbnails
+from pipeline.duplicates.clusters import chain, edge_output, files_of
+from pipeline.duplicates.config import DeduplicateConfig
+from pipeline.duplicates.hamming import BANDS, BITS, MARK, UNITE, Looks, partitions, search
+from pipeline.duplicates.pool import Pool
+from pipeline.exchange import Files
+from pipeline.executor import Executor
+from pipeline.ledger import Output, Progress, WorkItem, run_items
+
+LOOKS = ("phash", "thumbnail8", "phash256")
+BARE_RADIUS = 3
+"""Bits by which pictures may differ that have nothing but a 64-bit pHash in common: one in 10^12 chance pairs is this near."""
+
+
+def said(pool: Pool) -> list[str]:
+    """The columns that show a look; tables from before the 256-bit pHash do without it."""
+    if not pool.facts.parts:
+        return list(LOOKS)
+    there = storage.read_schema(pool.facts.path(pool.facts.parts[0])).names
+    return [name for name in LOOKS if name in there]
+
+
+def high_bits_for(buckets: int) -> int:
+    """Bits by which each band is cut, so that there are about as many partitions as `buckets`."""
+    return min(BITS - 4, max(0, (max(1, buckets // BANDS) - 1).bit_length()))
+
+
+def edges(
+    config: DeduplicateConfig, pool: Pool, buckets: int, folder: str, executor: Executor, progress: Progress
+) -> Files:
+    """Edges that connect all rows whose pictures look the same."""
+    high = high_bits_for(buckets)
+    met = pool.regroup(
+        functools.partial(_sent, pool, config.radius, high), BANDS << high, storage.join(folder, "met"), executor,
+        progress, [config.radius, high],
+    )  # fmt: skip
+    rule = [config.radius, config.thumbnail_distance, config.longer_radius, pool.whole_identity()]
+    records = run_items(
+        storage.join(folder, "near"),
+        functools.partial(_near, config, pool, high),
+        [WorkItem(f"near-{i:05d}", [part.sha256, rule], met.path(part)) for i, part in enumerate(met.parts)],
+        executor,
+        progress,
+        "near pictures",
+    )
+    return files_of(storage.join(folder, "near"), records)
+
+
+def _sent(pool: Pool, radius: int, high: int, block: int) -> pa.Table:
+    return by_partition(pool.read(block, ["phash"]), radius, high)
+
+
+def by_partition(rows: pa.Table, radius: int, high: int) -> pa.Table:
+    """(key, hash, home, and what else the rows have): each row once per band, and as a visitor elsewhere; rows without a
+    hash are left out."""
+    rows = rows.filter(rows.column("phash").is_valid())
+    hashes = rows.column("phash").to_numpy().astype(np.uint64)
+    place, key, home = partitions(hashes, radius, high)
+    sent = rows.drop_columns(["phash"]).take(pa.array(place))
+    for name, values in (("key", key), ("hash", hashes[place]), ("home", home)):
+        sent = sent.append_column(name, pa.array(values))
+    return sent
+
+
+def _near(config: DeduplicateConfig, pool: Pool, high: int, path: str) -> Output:
+    rows = storage.read_table(path)
+    partition = rows.column("key")[0].as_py()
+    hashes, home = rows.column("hash").to_numpy(), rows.column("home").to_numpy(zero_copy_only=False)
+    rows_at = rows.column("position").to_numpy()
+    # Equal hashes are looked at once: blank pictures share one by the thousand.
+    different, first, copies = np.unique(hashes, return_index=True, return_counts=True)
+    marked = search(different, home[first], partition, high, config.radius, MARK) | (copies > 1)
+    kept = np.flatnonzero(marked[np.searchsorted(different, hashes)])
+    if not len(kept):
+        return edge_output(rows.num_rows, np.zeros((0, 2), np.int64))
+    hashes, home, positions = hashes[kept], home[kept], rows_at[kept]
+    facts = pool.look_up(positions, said(pool))
+    looks = looks_of(config, facts)
+    same = chain(_as_numbers(hashes, looks))
+    alone = np.ones(len(hashes), bool)
+    alone[same[:, 1]] = False  # of rows that look exactly alike, the first stands for all
+    alone = np.flatnonzero(alone)
+    found = search(hashes[alone], home[alone], partition, high, config.radius, UNITE, looks.take(alone))
+    return edge_output(rows.num_rows, np.concatenate([positions[same], positions[alone][found]]).reshape(-1, 2))
+
+
+def looks_of(config: DeduplicateConfig, facts: pa.Table) -> Looks:
+    """The verifying descriptors of some rows."""
+    count = facts.num_rows
+
+    def table(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+        if name not in facts.column_names:
+            return np.zeros((count, size), np.uint8), np.zeros(count, bool)
+        values = facts.column(name).to_pylist()
+        there = np.array([value is not None and len(value) == size for value in values], dtype=bool)
+        whole = b"".join(value if ok else bytes(size) for value, ok in zip(values, there, strict=True))
+        return np.frombuffer(whole, np.uint8).reshape(count, size), there
+
+    small, has_small = table("thumbnail8", THUMBNAIL_BYTES)
+    longer, has_longer = table("phash256", 32)
+    return Looks(
+        small,
+        has_small,
+        longer.reshape(count, 4, 8).view(np.uint64)[:, :, 0],
+        has_longer,
+        config.thumbnail_distance**2 * THUMBNAIL_BYTES,
+        config.longer_radius,
+        min(BARE_RADIUS, config.radius),
+    )
+
+
+def _as_numbers(hashes: np.ndarray, looks: Looks) -> list[np.ndarray]:
+    """The rows' looks as columns of numbers, for sorting."""
+    small = np.ascontiguousarray(looks.thumbnails).reshape(len(hashes), -1, 8).view(np.uint64)[:, :, 0]
+    return [*small.T, *looks.longer.T, looks.has_thumbnail, looks.has_longer, hashes]
+
+
+def say(worse: pa.Table, better: pa.Table) -> list[str]:
+    """The distances of each pair that falls from the one that stays; they may be linked through others, so be larger."""
+    columns = ["phash", *(name for name in LOOKS[1:] if name in worse.column_names)]
+    pairs = [zip(worse.column(name).to_pylist(), better.column(name).to_pylist(), strict=True) for name in columns]
+    return [seen(dict(zip(columns, values, strict=True))) for values in zip(*pairs, strict=True)]
+
+
+def seen(pair: dict[str, tuple[object, object]]) -> str:
+    """Evidence in words from descriptor -> (of the one, of the other)."""
+    words = []
+    for name, (left, right) in pair.items():
+        if left is None or right is None:
+            continue
+        if isinstance(left, bytes) and isinstance(right, bytes) and name == "thumbnail8":
+            distance = thumbnail_distance(*thumbnails([left, right]))
+            words.append(f"thumbnail distance {float(distance):.2f}")
+        elif isinstance(left, bytes) and isinstance(right, bytes):
+            bits = (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
+            words.append(f"{bits} of 256")
+        elif isinstance(left, int) and isinstance(right, int):
+            words.append(f"{(left ^ right).bit_count()} of 64 hash bits")
+    return ", ".join(words)
