@@ -239,8 +239,7 @@ def _fetch(curate: CurateConfig) -> Any:
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
-        maker = "img2dataset_engine" if curate.fetch.engine == "img2dataset" else "picture_batch"
-        name = store_name(curate.fetch, network, code_version(f"pipeline.{maker}"))
+        name = store_name(curate.fetch, network, code_version("pipeline.decoding"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress

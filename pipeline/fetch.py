@@ -80,7 +80,7 @@ def fetch(
 
 
 def store_name(config: FetchConfig, network: NetworkConfig, code: str) -> str:
-    """`pictures-<hash>` of all that a fetched picture depends on; `code` is the version of what decodes."""
+    """`pictures-<hash>` of all that a fetched picture depends on; `code` is the version of pipeline.decoding."""
     identity = [config.picture_header(), network.identity(), code]
     return f"pictures-{storage.sha256(storage.canonical_json(identity))[:12]}"
 
@@ -234,7 +234,7 @@ def _from_storage(
     found: list[dict[str, Any]] = []
     for start in range(0, len(places), 16):
         read = [read_located(roots, place, network.max_bytes) for place in places[start : start + 16]]
-        decoded = iter(decode(config, [data for data in read if isinstance(data, bytes)]))
+        decoded = iter(decode(config.picture_header(), [data for data in read if isinstance(data, bytes)]))
         found += [
             next(decoded) if isinstance(data, bytes) else {"reason": data[0], "evidence": data[1]} for data in read
         ]
