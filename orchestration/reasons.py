@@ -45,6 +45,8 @@ MEANING: dict[str, str] = {
     "above_score": "a scorer's number is above the recipe's maximum",
     "outside_top_fraction": "not among the best share that the recipe keeps",
     "no_score": "a scorer could give it no number",
+    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
+    "image_blurred": "less sharp than the recipe asks for",
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
@@ -52,6 +54,7 @@ MEANING: dict[str, str] = {
     "near_embedding": "means nearly the same as a kept picture, by its embedding",
     "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
+    "featureless": "an evaluation picture of one plain colour: every plain picture would look like it",
 }
 
 ACTIVITY: dict[str, str] = {

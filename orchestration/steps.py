@@ -51,10 +51,13 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
-    if recipe.evaluate or curate.decontaminate.against:
-        steps.append(_references(recipe, curate))
+    given = _given_sets(recipe, curate)
+    if recipe.evaluate or given:
+        steps.append(_references(recipe, curate, given))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
+    # The sets' content, not the folders they lie in.
+    section["decontaminate"] = {**section["decontaminate"], "against": [[one.name, one.identity] for one in given]}
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
     section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
@@ -119,17 +122,20 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
-def _references(recipe: Recipe, curate: CurateConfig) -> Step:
-    from pipeline.changes import chosen_variants
+def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
     from pipeline.reference_sets import given_sets
 
+    return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
+
+
+def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
     config = curate.decontaminate
-    given = given_sets(config.against, tasks)
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
         from evaluation.catalog import reference_sets
+        from pipeline.changes import chosen_variants
         from pipeline.references import Indexing, build_index
 
         sets = [*reference_sets(tasks), *given]

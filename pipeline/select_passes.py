@@ -41,7 +41,12 @@ def text(config: TextConfig, buckets: int, source: tuple[int, str]) -> Output:
         for bucket in range(buckets)
         if edges[bucket] < edges[bucket + 1]
     }
-    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)})
+    masked = {
+        f"masked_{what}s": int(pc.sum(pc.count_substring(kept.column("text"), f"<{what}>")).as_py() or 0)
+        for what in ("email", "phone")
+        if config.mask_personal_data
+    }
+    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)}, telemetry=masked)
 
 
 def gather(paths: list[str]) -> Output:
