@@ -43,7 +43,12 @@ def text(config: TextConfig, excluded: str | None, buckets: int, source: tuple[i
         for bucket in range(buckets)
         if edges[bucket] < edges[bucket + 1]
     }
-    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)})
+    masked = {
+        f"masked_{what}s": int(pc.sum(pc.count_substring(kept.column("text"), f"<{what}>")).as_py() or 0)
+        for what in ("email", "phone")
+        if config.mask_personal_data
+    }
+    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)}, telemetry=masked)
 
 
 def gather(paths: list[str]) -> Output:

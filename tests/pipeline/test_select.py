@@ -205,3 +205,15 @@ def test_what_cannot_work_is_told_before_any_work(tmp_path: Path, change: dict[s
     with pytest.raises(ConfigError, match=word):
         select(config(tmp_path).model_copy(update=change), [source], str(tmp_path / "out"), InProcess())
     assert not (tmp_path / "out").exists()
+
+
+def test_masked_addresses_are_counted_and_reach_no_output(tmp_path: Path) -> None:
+    texts = ["a dog of me@a.example", "a cat, call 555-867-5309", "a zebra"]
+    rows = [{"uid": pair_uid(f"u{i}", text), "url": f"u{i}", "text": text} for i, text in enumerate(texts)]
+    source = phase_of(str(tmp_path / "in"), [pa.Table.from_pylist(rows, CANDIDATE)])
+    masking = config(tmp_path).model_copy(update={"text": TextConfig(mask_personal_data=True)})
+    result = select(masking, [source], str(tmp_path / "out"), InProcess())
+    assert dict(result.telemetry) == {"masked_emails": 1, "masked_phones": 1}
+    kept = {row["text"]: row["uid"] for row in result.read_kept().to_pylist()}
+    assert set(kept) == {"a dog of <email>", "a cat, call <phone>", "a zebra"}
+    assert kept["a dog of <email>"] == pair_uid("u0", "a dog of <email>")

@@ -98,7 +98,7 @@ def test_presets_carry_the_published_numbers_and_given_keys_stand_over_them() ->
 
 
 def pair(text: str, others: list[tuple[str, str]] = (), **more: str) -> dict[str, object]:  # type: ignore[assignment]
-    texts = [{"text": text, "origin": "alt"}, *({"text": other, "origin": origin} for other, origin in others)]
+    texts = [(text, "alt"), *others]
     row = {"url": f"http://a.example/{text}", "text": text, "text_origin": "alt", "page_url": "http://a.example/"}
     return {**row, "texts": texts, **more}
 
