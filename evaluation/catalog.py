@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.reference_sets import PICTURES, ReferenceSet
 
 Kind = Literal["classification", "retrieval"]
 
@@ -142,27 +143,38 @@ def task_table() -> list[dict[str, Any]]:
     return rows
 
 
-REFERENCE = pa.schema([("task", pa.string()), ("index", pa.int32()), ("image", pa.binary())])
+def list_names(task_name: str) -> list[str]:
+    """The tasks that look at the same pictures as this one, itself included: an overlap list under any of their names
+    is a list of its pictures."""
+    task = find(task_name)
+    return [other.name for other in TASKS if (other.loader, other.split) == (task.loader, task.split)]
 
 
-def reference_pictures(task_names: Sequence[str]) -> pa.Table:
-    """All test pictures of these tasks as PNG, columns task, index, image: what training data must not contain.
+def reference_sets(task_names: Sequence[str]) -> list[ReferenceSet]:
+    """The test pictures of these tasks: what training data must not contain.
 
     Tasks that look at the same pictures contribute them once, under the first task's name.
     """
     from evaluation.pictures import load
 
-    rows: dict[str, list[Any]] = {"task": [], "index": [], "image": []}
-    seen: set[tuple[str, str]] = set()
+    sets: dict[tuple[str, str], ReferenceSet] = {}
     for task in map(find, task_names):
-        if (task.loader, task.split) in seen:
-            continue
-        seen.add((task.loader, task.split))
-        pictures = load(task.loader, task.split, task.pictures)
-        for index in range(pictures.count):
-            stored = io.BytesIO()
-            pictures.read(index).save(stored, "PNG")
-            rows["task"].append(task.name)
-            rows["index"].append(index)
-            rows["image"].append(stored.getvalue())
-    return pa.table(rows, schema=REFERENCE)
+        if (task.loader, task.split) not in sets:
+            identity = load(task.loader, task.split, task.pictures).identity
+            read = functools.partial(reference_pictures, task.name)
+            sets[task.loader, task.split] = ReferenceSet(task.name, task.pictures, identity, read)
+    return list(sets.values())
+
+
+def reference_pictures(task_name: str, start: int, stop: int) -> pa.Table:
+    """Test pictures `start` to `stop` of the task as PNG, schema PICTURES of pipeline/reference_sets.py."""
+    from evaluation.pictures import load
+
+    task = find(task_name)
+    pictures = load(task.loader, task.split, task.pictures)
+    images = []
+    for index in range(start, stop):
+        stored = io.BytesIO()
+        pictures.read(index).save(stored, "PNG")
+        images.append(stored.getvalue())
+    return pa.table([range(start, stop), [str(index) for index in range(start, stop)], images], schema=PICTURES)

@@ -25,9 +25,9 @@ Corruption = Literal[
 class EvaluateConfig(Settings):
     """What to measure a checkpoint on, and how."""
 
-    tasks: tuple[str, ...] = tuple(task.name for task in catalog.TASKS)
+    tasks: tuple[str, ...] = Field(tuple(task.name for task in catalog.TASKS), min_length=1)
     """Benchmarks, by the names that `openwit tasks` lists."""
-    protocols: tuple[Protocol, ...] = get_args(Protocol)
+    protocols: tuple[Protocol, ...] = Field(get_args(Protocol), min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""
     batch_size: int = Field(128, ge=1)
     """Pictures or prompts per forward pass; changes speed and memory only."""

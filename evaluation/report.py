@@ -64,6 +64,7 @@ class Report:
     templates   rows {task, template, value}: zero-shot accuracy of each template alone
     probes      task -> {"search": [{penalty, validation, iterations}], "penalty", "iterations", "gradient_norm"}
     curves      task -> {"clean": accuracy, corruption: [accuracy at severity 1..5]}
+    overlaps    rows of evaluation/overlap.py: what overlap with the training data does to each classification task
     telemetry   seconds and pictures decoded; part of no id
     """
 
@@ -76,6 +77,7 @@ class Report:
     templates: tuple[Mapping[str, Any], ...] = ()
     probes: Mapping[str, Any] = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
+    overlaps: tuple[Mapping[str, Any], ...] = ()
     telemetry: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -90,6 +92,7 @@ class Report:
         return fields | {
             "scores": [asdict(score) for score in self.scores],
             "templates": list(self.templates),
+            "overlaps": list(self.overlaps),
             "outcomes": storage.sha256(storage.canonical_json(self.outcomes.to_pydict())),
         }
 
@@ -126,6 +129,7 @@ class Report:
             templates=tuple(value["templates"]),
             probes=value["probes"],
             curves=value["curves"],
+            overlaps=tuple(value["overlaps"]),
             telemetry=value["telemetry"],
         )
         if report.id != value["id"]:

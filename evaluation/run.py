@@ -20,6 +20,7 @@ from evaluation.encoder import PENULTIMATE, Checkpoint, Encoder, torch_threads
 from evaluation.features import FeatureStore, Wanted
 from evaluation.linear_probe import SOLVER, probe
 from evaluation.metrics import METRICS, Answers, confusion
+from evaluation.overlap import effects_of
 from evaluation.pictures import Pictures, load
 from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics import Interval, wilson
@@ -28,19 +29,31 @@ from pipeline.errors import DataError
 from pipeline.ledger import Progress, silent
 
 
-def evaluate(config: EvaluateConfig, checkpoint_folder: str, folder: str, progress: Progress = silent) -> Report:
+def evaluate(
+    config: EvaluateConfig,
+    checkpoint_folder: str,
+    folder: str,
+    progress: Progress = silent,
+    dataset: str | None = None,
+) -> Report:
     """Measure the checkpoint in `checkpoint_folder`; features are kept below `folder`, which runs may share.
+
+    `dataset` is the folder of the data it was trained on: the overlap lists there become the report's `overlaps`.
 
     The same checkpoint and config give the same report id. Raises ConfigError for an unknown task and DataError for a
     checkpoint that cannot be read or a dataset that is not the one its benchmark names.
     """
     from training.checkpoint import Checkpoint as SavedCheckpoint
 
-    return evaluate_checkpoint(config, SavedCheckpoint.load(checkpoint_folder), folder, progress)
+    return evaluate_checkpoint(config, SavedCheckpoint.load(checkpoint_folder), folder, progress, dataset)
 
 
 def evaluate_checkpoint(
-    config: EvaluateConfig, checkpoint: Checkpoint, folder: str, progress: Progress = silent
+    config: EvaluateConfig,
+    checkpoint: Checkpoint,
+    folder: str,
+    progress: Progress = silent,
+    dataset: str | None = None,
 ) -> Report:
     """As `evaluate`, for a checkpoint that is loaded already."""
     started = time.monotonic()
@@ -49,7 +62,7 @@ def evaluate_checkpoint(
         for task in work.tasks:
             work.measure(task)
         progress(len(work.tasks), len(work.tasks), "done")
-    return work.report(time.monotonic() - started)
+    return work.report(time.monotonic() - started, dataset)
 
 
 class _Evaluation:
@@ -203,7 +216,8 @@ class _Evaluation:
         value, low, high = (_significant(end) for end in interval)
         self._scores.append(Score(task.name, protocol, metric, variant, value, low, high, count))
 
-    def report(self, seconds: float) -> Report:
+    def report(self, seconds: float, dataset: str | None) -> Report:
+        outcomes = pa.concat_tables([OUTCOMES.empty_table(), *self._outcomes])
         config = self.config.model_dump(mode="json", exclude={"batch_size", "threads"})
         config["metrics"] = {task.name: task.metric for task in self.tasks}
         return Report(
@@ -216,11 +230,12 @@ class _Evaluation:
                 "intervals": "95 %: Wilson for proportions, percentile bootstrap over pictures for means",
             },
             scores=tuple(self._scores),
-            outcomes=pa.concat_tables([OUTCOMES.empty_table(), *self._outcomes]),
+            outcomes=outcomes,
             confusions=self._confusions,
             templates=tuple(self._templates),
             probes=self._probes,
             curves=self._curves,
+            overlaps=tuple(effects_of(outcomes, dataset)) if dataset else (),
             telemetry={
                 "seconds": round(seconds, 2),
                 "pictures_decoded": self._store.decoded,

@@ -40,12 +40,19 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def _named(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("is empty; name a folder, or leave the option out")
+    return value
+
+
 def root_option(command: Command) -> Command:
     return click.option(
         "--root",
         default="runs",
         show_default=True,
         metavar="FOLDER",
+        callback=_named,
         help="Folder that holds every step's output.",
     )(command)
 
@@ -63,12 +70,19 @@ def recipe_options(command: Command) -> Command:
     return argument(set_option(root_option(json_option(debug_option(command)))))
 
 
+def _web_address(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{value!r} is no web address; write it like http://head:8265")
+    return value
+
+
 def address_option(command: Command) -> Command:
     return click.option(
         "--address",
         envvar="RAY_API_SERVER_ADDRESS",
         required=True,
         metavar="URL",
+        callback=_web_address,
         show_envvar=True,
         help="The cluster's dashboard, such as http://head:8265.",
     )(command)

@@ -62,6 +62,7 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
         recovered=recovered_of(dataset.folder, manifest, planted) if dataset and manifest else {},
         balance=_balance(records.get("select")),
         dataset=_dataset(dataset.folder, manifest) if dataset and manifest else None,
+        data_card=_data_card(dataset),
         kept=_kept(dataset.folder, manifest) if dataset and manifest else (),
         dropped=_dropped(phases),
         training=_training(records.get("train")),
@@ -106,7 +107,8 @@ def _dataset(folder: str, manifest: Manifest) -> DatasetFacts:
     sides: list[int] = []
     for shard in spread(manifest.shards, FILES_FOR_SAMPLES):
         table = read_index(folder, shard, ["original_width", "original_height"])
-        sides += np.minimum(table.column(0).to_numpy(), table.column(1).to_numpy()).tolist()
+        both = np.minimum(table.column(0).fill_null(0).to_numpy(), table.column(1).fill_null(0).to_numpy())
+        sides += both[both > 0].tolist()
     edges = [0, *SIDES, 1 << 31]
     labels = [
         f"under {SIDES[0]} px",
@@ -117,6 +119,12 @@ def _dataset(folder: str, manifest: Manifest) -> DatasetFacts:
     return DatasetFacts(
         manifest.id, manifest.rows, manifest.bytes, len(manifest.shards), dict(zip(labels, counts, strict=True))
     )
+
+
+def _data_card(dataset: StepRecord | None) -> str:
+    if dataset is None or not storage.exists(storage.join(dataset.folder, "data_card.html")):
+        return ""
+    return f"{dataset.folder.rstrip('/').rpartition('/')[2]}/data_card.html"
 
 
 def _kept(folder: str, manifest: Manifest) -> list[KeptSample]:

@@ -25,7 +25,7 @@ from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
 from pipeline.shards import read_image, read_index
 
-ORDER = ("web", "references", "crawl", "select", "fetch", "deduplicate", "decontaminate", "pack", "data", "train",
+ORDER = ("web", "references", "crawl", "select", "fetch", "score", "deduplicate", "decontaminate", "pack", "data", "train",
          "checkpoint", "evaluate", "report")  # fmt: skip
 """In which a root's steps are told."""
 
@@ -111,6 +111,7 @@ def _by_files(path: str, names: Sequence[str], sheet: str | None, pictures: bool
 
 def _dataset(path: str, sheet: str | None, pictures: bool) -> Inspection:
     manifest = Manifest.load(path)
+    manifest.require_files(path)
     facts: dict[str, Any] = {
         "id": manifest.id,
         "rows": manifest.rows,
@@ -123,8 +124,10 @@ def _dataset(path: str, sheet: str | None, pictures: bool) -> Inspection:
     counts = {name: manifest.counts[name] for name in sorted(manifest.counts, key=place_in_chain)}
     recovered: Mapping[str, int] = {}
     target = None
+    if storage.exists(storage.join(path, "data_card.html")):
+        facts["data_card"] = storage.join(path, "data_card.html")
     if pictures and manifest.rows:
-        measured = spread(manifest.shards, MEASURED_SHARDS)
+        measured = spread([shard for shard in manifest.shards if shard.rows], MEASURED_SHARDS)
         columns = ["caption", "original_width", "original_height", "repairs", "image_offset", "image_bytes"]
         tables = [read_index(path, shard, columns) for shard in measured]
         facts |= _sizes(pa.concat_tables(tables))
@@ -145,10 +148,14 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
 
 
 def _sizes(index: pa.Table) -> dict[str, Any]:
-    shorter = np.minimum(index.column("original_width").to_numpy(), index.column("original_height").to_numpy())
-    characters = np.array([len(text) for text in index.column("caption").to_pylist()])
+    # Shards of others need not say how large their pictures are.
+    sides = [index.column(name).fill_null(0).to_numpy() for name in ("original_width", "original_height")]
+    shorter = np.minimum(*sides)[np.minimum(*sides) > 0]
+    characters = np.array([len(text or "") for text in index.column("caption").to_pylist()])
     measured = {"measured_rows": index.num_rows}
     for name, values in (("shorter_side_pixels", shorter), ("text_characters", characters)):
+        if not len(values):
+            continue
         low, middle, high = (int(value) for value in np.percentile(values, (5, 50, 95)))
         measured |= {f"{name}_p5": low, f"{name}_median": middle, f"{name}_p95": high}
     return measured

@@ -115,9 +115,11 @@ def balance_curve(balance: Balance) -> Plot:
     return Plot("balance", alt, WIDTH_INCHES, 2.9, draw)
 
 
-def size_histogram(sizes: Mapping[str, int]) -> Plot:
-    """Pictures per size class of the finished dataset."""
-    alt = "Pictures by original size: " + ", ".join(f"{label}: {count:,}" for label, count in sizes.items())
+def size_histogram(
+    sizes: Mapping[str, int], name: str = "sizes", what: str = "pictures", by: str = "original size"
+) -> Plot:
+    """Pictures per size class of the finished dataset; or `what` per class of anything else."""
+    alt = f"{what.capitalize()} by {by}: " + ", ".join(f"{label}: {count:,}" for label, count in sizes.items())
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -127,8 +129,8 @@ def size_histogram(sizes: Mapping[str, int]) -> Plot:
         axes.set_xticks(
             range(len(sizes)), list(sizes), rotation=30 if turned else 0, ha="right" if turned else "center"
         )
-        axes.set_ylabel("pictures")
+        axes.set_ylabel(what)
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.12)
 
-    return Plot("sizes", alt, WIDTH_INCHES, 2.9, draw)
+    return Plot(name, alt, WIDTH_INCHES, 2.9, draw)

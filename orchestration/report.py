@@ -114,4 +114,5 @@ def _plain_evaluation(report: Report) -> dict[str, Any]:
         "confusions": dict(report.confusions),
         "templates": [dict(row) for row in report.templates],
         "curves": dict(report.curves),
+        "overlaps": [dict(row) for row in report.overlaps],
     }

@@ -87,6 +87,8 @@ class ReportData:
     """How often it did."""
     balance: Balance | None = None
     dataset: DatasetFacts | None = None
+    data_card: str = ""
+    """Where the dataset's data card lies below the root."""
     kept: Sequence[KeptSample] = ()
     dropped: Mapping[str, Sequence[DroppedSample]] = field(default_factory=dict)
     """Drop reason -> some pairs that fell for it."""

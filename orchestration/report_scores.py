@@ -94,5 +94,29 @@ def templates(report: Report) -> dict[str, dict[str, float]]:
     return found
 
 
+def overlap_rows(report: Report) -> list[tuple[str, ...]]:
+    """The cells of the overlap table, one row per task and protocol: numbers in per cent, p as it is."""
+
+    def percent(value: float | None, signed: bool = False) -> str:
+        return "-" if value is None else f"{100 * value:{'+' if signed else ''}.2f}"
+
+    found: list[tuple[str, ...]] = []
+    for row in report.overlaps:
+        interval = f" ({percent(row['low'], True)} to {percent(row['high'], True)})" if row["low"] is not None else ""
+        p = "-" if row["p_value"] is None else f"{row['p_value']:.3g}{' *' if row['significant'] else ''}"
+        found.append(
+            (
+                f"{row['task']} · {spoken(row['protocol'])}",
+                f"{row['overlapping']:,} of {row['pictures']:,}" + (", removed" if row["removed"] else ""),
+                percent(row["all"]),
+                percent(row["clean"]),
+                percent(row["overlap"]),
+                percent(row["all_minus_clean"], True) + interval,
+                p,
+            )
+        )
+    return found
+
+
 def _protocol_place(score: Score) -> int:
     return PROTOCOLS.index(score.protocol) if score.protocol in PROTOCOLS else len(PROTOCOLS)

@@ -15,6 +15,7 @@ from orchestration.report_scores import (
     confusions,
     is_fraction,
     main_scores,
+    overlap_rows,
     robustness,
     templates,
 )
@@ -86,6 +87,7 @@ def view(data: ReportData) -> dict[str, Any]:
         "cards": card_scores(evaluation) if evaluation else [],
         "main_scores": main,
         "other_scores": [score for score in evaluation.scores if score not in main] if evaluation else [],
+        "overlaps": overlap_rows(evaluation) if evaluation else [],
         "versions": flattened(evaluation.versions) if evaluation else [],
         "chain": [(step, step.about or ACTIVITY.get(step.name, "")) for step in data.steps],
         "phases": _phases(data.fates, comparison),

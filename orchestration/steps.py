@@ -1,7 +1,9 @@
 """The chain: which steps a recipe has, what each reads, and the call that does it.
 
-    web -> crawl -> select -> fetch -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
-           references --------------------------------^
+    web -> sources -> select -> fetch -> [score] -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
+             references -------------------------------------------^
+
+There is one step per source, called by its name ("crawl" in the shipped recipes).
 
 A recipe may stand in for the left part with `data` (a finished dataset) or `checkpoint` (a finished model).
 """
@@ -9,6 +11,7 @@ A recipe may stand in for the left part with `data` (a finished dataset) or `che
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration.advice import ENOUGH, advice_for
 from orchestration.recipe import Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
@@ -18,7 +21,8 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
 
-PHASES = ("crawl", "select", "fetch", "deduplicate", "decontaminate")
+PHASES = ("select", "fetch", "deduplicate", "decontaminate")
+"""What follows the sources."""
 
 
 def build_steps(recipe: Recipe) -> list[Step]:
@@ -47,30 +51,52 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
-    if recipe.evaluate:
-        steps.append(_references(recipe))
+    given = _given_sets(recipe, curate)
+    if recipe.evaluate or given:
+        steps.append(_references(recipe, curate, given))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
+    # The sets' content, not the folders they lie in.
+    section["decontaminate"] = {**section["decontaminate"], "against": [[one.name, one.identity] for one in given]}
+    names = tuple(sorted(curate.sources))
+    steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
+    section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
+    phases: tuple[str, ...] = PHASES
+    pictures, scoring = "fetch", list[Step]()
+    if curate.score:
+        from orchestration.scorers import score_step
+
+        pictures, scoring = "score", [score_step(curate, "fetch")]
+        phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
+        section = {**section, "score": scoring[0].config}
     steps += [
-        Step("crawl", {**section["crawl"], "network": network}, "pipeline.crawl", from_web, _crawl(curate),
-             "reads pages, keeps image-text pairs"),
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", ("crawl", *from_web),
+        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
-        Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch", ("select", *from_web), _fetch(curate),
-             "downloads, checks and resizes pictures"),
-        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", ("fetch",), _deduplicate(curate),
+        Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
+             ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
+        *scoring,
+        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", (pictures,), _deduplicate(curate, pictures),
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", PHASES, _pack(curate, {**section, "network": network}),
+        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section), phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 
 
+def _content(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataset's content depends on, for its manifest: how fast it was made is none of it."""
+    return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
+
+
 def _query_file(curate: CurateConfig) -> dict[str, str]:
     path = curate.select.queries.path
-    return {"query_list_sha256": storage.sha256_file(path)} if path and storage.exists(path) else {}
+    if path and not storage.exists(path):
+        raise ConfigError(
+            f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
+        )
+    return {"query_list_sha256": storage.sha256_file(path)} if path else {}
 
 
 def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:
@@ -92,22 +118,40 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
-def _references(recipe: Recipe) -> Step:
-    assert recipe.evaluate is not None
-    tasks = list(recipe.evaluate.tasks)
+def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
+    from pipeline.reference_sets import given_sets
+
+    return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
+
+
+def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
+    tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
+    config = curate.decontaminate
+    planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
-        from evaluation.catalog import reference_pictures
-        from pipeline.decontaminate import describe
+        from evaluation.catalog import reference_sets
+        from pipeline.changes import chosen_variants
+        from pipeline.references import Indexing, build_index
 
-        data = storage.table_bytes(describe(reference_pictures(tasks)))
-        storage.write_bytes(storage.join(folder, "references.parquet"), data)
-        return Made(storage.sha256(data), {"tasks": len(tasks)})
+        sets = [*reference_sets(tasks), *given]
+        indexing = Indexing(chosen_variants(config.variants), planted, config.seed)
+        made = build_index(sets, indexing, folder, context.executor(), context.progress)
+        return Made(made.id, {"tasks": len(sets), "pictures": sum(made.index.extra["pictures"].values())})
 
-    return Step("references", {"tasks": tasks}, "evaluation.catalog", (), work, "describes the evaluation pictures")
+    what = {"tasks": tasks, "against": [[one.name, one.identity] for one in given], "seed": config.seed}
+    what |= {"variants": list(config.variants), "planted": planted, "pictures": code_version("evaluation.catalog")}
+    return Step("references", what, "pipeline.references", (), work, "describes the evaluation pictures")
 
 
 def _phase(result: PhaseResult) -> Made:
+    """The step's facts. Raises DataError where a phase has dropped every pair: nothing behind it could help."""
+    pairs = result.fates["pairs"]
+    if pairs.rows_in and not pairs.kept:
+        many = {reason: ENOUGH * count for reason, count in pairs.reasons.items()}  # few rows are enough where all fell
+        said = advice_for(result.name, ENOUGH * pairs.rows_in, many)
+        helps = said[0].partition("; ")[2] if said else f"widen curate.{result.name}"
+        raise DataError(f"{result.name}: not one of {pairs.rows_in:,} pairs is left ({dict(pairs.reasons)}); {helps}")
     counts = {
         f"{unit}_{what}": n for unit, f in result.fates.items() for what, n in (("in", f.rows_in), ("kept", f.kept))
     }
@@ -123,22 +167,49 @@ def _load(context: Context, name: str) -> PhaseResult:
     return PhaseResult.load(context.records[name].path)
 
 
-def _crawl(curate: CurateConfig) -> Any:
-    def work(context: Context, folder: str) -> Made:
-        from pipeline.crawl import crawl
+def _source(
+    curate: CurateConfig, name: str, shown: Mapping[str, Any], network: Mapping[str, Any], from_web: tuple[str, ...]
+) -> Step:
+    from pipeline.sources.harvest import MODULES, seen_now
 
-        network = _network(curate, context)
-        result = crawl(curate.crawl, network, folder, context.executor(), context.progress)
+    source = curate.sources[name]
+    is_site = source.kind == "site"
+    reads = {"network": network} if source.kind in ("site", "wat", "warc") else {}
+
+    def work(context: Context, folder: str) -> Made:
+        from pipeline.sources.harvest import harvest
+
+        guarded = _network(curate, context) if is_site else curate.network
+        result = harvest(name, source, guarded, folder, context.executor(), context.progress)
         if not result.fates["pairs"].kept:
             storage.remove_tree(folder)  # so that pages that are mended are read again
-            pages = result.fates["pages"]
-            raise DataError(
-                f"no picture on the {pages.kept:,} pages that could be read (others: {dict(pages.reasons)});"
-                " correct curate.crawl.seeds or wait for the site, and run again"
+            told = {unit: dict(fate.reasons) for unit, fate in result.fates.items() if fate.reasons}
+            what = (
+                f"no picture on the {result.fates['pages'].kept:,} pages that could be read" if is_site else "no pair"
             )
+            raise DataError(f"{what} (dropped: {told}); correct curate.sources.{name}, or its input, and run again")
         return _phase(result)
 
-    return work
+    config = {**shown, **reads, **seen_now(name, source)}
+    about = "reads pages, keeps image-text pairs" if is_site else f"reads image-text pairs ({source.kind})"
+    return Step(name, config, MODULES[source.kind], from_web if is_site else (), work, about)
+
+
+def _without_places(curate: CurateConfig, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The sources as a manifest tells of them: what was asked, not where the input lay."""
+    return {
+        name: {key: value for key, value in shown[name].items() if key not in source.PLACES}
+        for name, source in sorted(curate.sources.items())
+    }
+
+
+def _lying(curate: CurateConfig) -> tuple[str, ...]:
+    """Sources whose pictures are on storage: a fetch reads them there."""
+    return tuple(name for name, source in sorted(curate.sources.items()) if source.kind in ("folder", "shards"))
+
+
+def _sources(curate: CurateConfig, context: Context) -> dict[str, PhaseResult]:
+    return {name: _load(context, name) for name in sorted(curate.sources)}
 
 
 def _select(curate: CurateConfig, from_web: bool) -> Any:
@@ -149,26 +220,33 @@ def _select(curate: CurateConfig, from_web: bool) -> Any:
         if from_web and config.queries.path is None:
             path = storage.join(context.records["web"].path, "queries.txt")
             config = config.model_copy(update={"queries": config.queries.model_copy(update={"path": path})})
-        return _phase(select(config, _load(context, "crawl"), folder, context.executor(), context.progress))
+        candidates = list(_sources(curate, context).values())
+        return _phase(select(config, candidates, folder, context.executor(), context.progress))
 
     return work
 
 
 def _fetch(curate: CurateConfig) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.fetch import fetch
+        from pipeline.fetch import fetch, store_name
+        from pipeline.sources.harvest import roots
 
         selected, network = _load(context, "select"), _network(curate, context)
-        return _phase(fetch(curate.fetch, network, selected, folder, context.executor(), context.progress))
+        # Beside the step, so that another selection downloads only what is new to it.
+        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
+        found = roots(curate.sources, _sources(curate, context))
+        executor, progress = context.executor(), context.progress
+        return _phase(fetch(curate.fetch, network, selected, folder, executor, progress, store=store, roots=found))
 
     return work
 
 
-def _deduplicate(curate: CurateConfig) -> Any:
+def _deduplicate(curate: CurateConfig, source: str) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.deduplicate import deduplicate
 
-        fetched = _load(context, "fetch")
+        fetched = _load(context, source)
         return _phase(deduplicate(curate.deduplicate, fetched, folder, context.executor(), context.progress))
 
     return work
@@ -178,7 +256,7 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.decontaminate import decontaminate
 
-        references = storage.join(context.records["references"].path, "references.parquet") if with_references else None
+        references = context.records["references"].path if with_references else None
         rows = _load(context, "deduplicate")
         return _phase(
             decontaminate(curate.decontaminate, rows, references, folder, context.executor(), context.progress)
@@ -187,13 +265,20 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     return work
 
 
-def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
+def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     def work(context: Context, folder: str) -> Made:
+        from orchestration import data_card
+        from pipeline.overlap_lists import carry
         from pipeline.pack import pack
+        from pipeline.sources.harvest import MODULES
 
-        phases = [_load(context, name) for name in PHASES]
-        version = storage.sha256("".join(code_version(f"pipeline.{name}") for name in (*PHASES, "pack")).encode())[:16]
+        carry(context.records["decontaminate"].path, folder)
+        phases = [*_sources(curate, context).values(), *(_load(context, name) for name in names)]
+        modules = [MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
+        modules += [f"pipeline.{name}" for name in (*names, "pack")]
+        version = storage.sha256("".join(map(code_version, modules)).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
+        data_card.write(folder)
         return Made(manifest.id, {"rows": manifest.rows, "bytes": manifest.bytes, "shards": len(manifest.shards)})
 
     return work
@@ -251,7 +336,9 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         assert recipe.evaluate is not None
         record = context.records[source]
         checkpoint = storage.join(record.path, "checkpoint") if source == "train" else record.folder
-        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress)
+        data = (context.records.get("pack") or context.records.get("data")) if source == "train" else None
+        trained_on = data.folder if data else None
+        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress, trained_on)
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 

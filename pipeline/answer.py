@@ -17,8 +17,13 @@ Reason = Literal[
     "too_large",
     "robots_txt",
     "header_opt_out",
+    "site_opt_out",
+    "host_unreachable",
 ]
 """Every way a fetch can fail."""
+
+UNREACHED: tuple[Reason, ...] = ("connection_failed", "timeout", "name_not_resolved", "host_unreachable")
+"""Reasons that say nothing of the URL: nobody answered."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +71,4 @@ class Verdict:
     location: str | None = None
     again: bool = False
     wait_seconds: float | None = None
+    whole_host: bool = False  # the host cannot be reached, whichever of its pages is asked for

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from pipeline import storage
 from pipeline.executor import Executor
-from pipeline.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 Prepare = Callable[[pa.Table], pa.Table]
 
@@ -29,8 +30,13 @@ class Files:
     folder: str
     parts: tuple[File, ...]
 
+    @staticmethod
+    def of(phases: Sequence[PhaseResult]) -> "Files":
+        """The kept files of several phases, wherever each lies."""
+        return Files("", tuple(file.below(phase.folder) for phase in phases for file in phase.kept))
+
     def path(self, part: File) -> str:
-        return storage.join(self.folder, part.path)
+        return storage.join(self.folder, part.path) if self.folder else part.path
 
     def items(self, name: str, identity: Any = None) -> list[WorkItem]:
         """A work item per file: its path is the argument, its checksum and `identity` the identity."""
@@ -121,7 +127,28 @@ def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: 
 
 
 def _gather(order: tuple[str, ...], paths: list[str]) -> Output:
-    rows = pa.concat_tables([storage.read_table(path) for path in paths])
-    names = [(name, "ascending") for name in order if name in rows.column_names]
-    rows = rows.sort_by(names) if names else rows
+    rows = in_order(pa.concat_tables([storage.read_table(path) for path in paths]), order)
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+
+
+def in_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
+    """Sorted by `order`, then by every other column, so that no two orders of the same rows come out different."""
+    plain = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    keys = [name for name in order if name in plain] + [name for name in plain if name not in order]
+    rows = rows.sort_by([(name, "ascending") for name in keys])
+    nested = [name for name in rows.column_names if name not in plain]
+    if not nested or not keys or rows.num_rows < 2:
+        return rows
+    # Arrow cannot sort by lists; they decide only between rows that are equal in everything else, which are few.
+    same = np.ones(rows.num_rows - 1, dtype=bool)
+    for name in keys:
+        column = rows.column(name).combine_chunks()
+        equal = pc.equal(column[1:], column[:-1])
+        both_null = pc.and_(column[1:].is_null(), column[:-1].is_null())
+        same &= np.asarray(pc.fill_null(equal, False)) | np.asarray(both_null)
+        if not same.any():
+            return rows
+    group = np.concatenate([[0], np.cumsum(~same)])
+    tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+    words = {int(i): storage.canonical_json(rows.select(nested).slice(int(i), 1).to_pylist()) for i in tied}
+    return rows.take(sorted(range(rows.num_rows), key=lambda i: (group[i], words.get(i, b""))))

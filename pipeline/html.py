@@ -1,7 +1,7 @@
 """What a web page says: its pictures with their words, its links, its wishes towards robots. Runs in the sandbox.
 
-Pictures come from img and picture elements, lazy-loading attributes and srcset included, with relative addresses resolved
-(dropping those cost cc2dataset 42 % of its pairs, its issue 42). The parser is lexbor (selectolax), an HTML5 one.
+Pictures come from img and picture elements (pipeline/html_pictures.py) and from what the page says of itself to other
+machines (pipeline/html_metadata.py). The parser is lexbor (selectolax), an HTML5 one.
 """
 
 import codecs
@@ -10,56 +10,117 @@ import re
 import zlib
 from typing import Any
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.html_metadata import described_pictures
+from pipeline.html_pictures import Picture, pictures_of, usable, value
 from pipeline.robots import forbids_following, meta_directives
-from pipeline.urls import UnusableURLError, canonical
+from pipeline.urls import Base
 
-_LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-image-src")
-_LAZY_SETS = ("data-srcset", "data-lazy-srcset", "srcset")
-_TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _CHARSETS = re.compile(
     r"utf-8|utf-16(-[bl]e)?|cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|shift_jis|euc_(jp|kr)|iso2022_jp|gbk|gb18030|gb2312|big5"
 )
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx]),?")
-_MAX_ITEMS = 10_000  # pictures or links of one page
+MAX_ITEMS = 10_000  # pictures or links of one page
 
 
 def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Header: url, text_from, product (our robots name), content_type.
+    """Header: url, text_from, product (our robots name), content_type; links: false where nobody follows them.
 
-    Returns images [{url, text, origin}], links [url] (none where the page says nofollow), robots [directive] and base.
+    Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
+    links [url] (none where the page says nofollow), robots [directive], licence and base.
     """
     tree = LexborHTMLParser(_text(payload, header.get("content_type", "")))
-    base = _base(tree, header["url"])
-    tags = [(_value(node, "name"), _value(node, "content")) for node in tree.css("meta[name]")]
-    robots = meta_directives(tags, header.get("product", ""))
-    links = [] if forbids_following(robots) else _links(tree, base)
-    images = [
-        {"url": url, "text": text, "origin": origin}
-        for node in tree.css("img")[:_MAX_ITEMS]
-        if (url := _picture_url(node, base)) is not None
-        for text, origin in [_words(node, header["text_from"])]
-    ]
-    return {"images": images, "links": links, "robots": list(robots), "base": base}, []
+    base = _base(tree, Base(header["url"]))
+    metas = [(value(node, "name") or value(node, "property"), value(node, "content")) for node in tree.css("meta")]
+    robots = meta_directives(metas, header.get("product", ""))
+    follow = header.get("links", True) and not forbids_following(robots)
+    pictures, beyond = pictures_of(tree, base, MAX_ITEMS)
+    seen: dict[str, Picture] = {}
+    for picture in pictures:
+        seen.setdefault(picture.url, picture)
+    for picture in described_pictures(tree, metas, base):
+        if picture.url in seen:
+            seen[picture.url].add(picture.texts)
+        elif len(pictures) < MAX_ITEMS:
+            pictures.append(picture)
+            seen[picture.url] = picture
+    return {
+        "images": [picture.told(header["text_from"]) for picture in pictures],
+        "beyond": beyond,
+        "links": _links(tree, base) if follow else [],
+        "robots": list(robots),
+        "licence": _licence(tree, base),
+        "base": base.url,
+    }, []
+
+
+def parse_pages(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Several pages in one call: header pages [{..., bytes}], the payload is their bodies one after the other.
+
+    A page that cannot be parsed answers {error}; the caller looks at it alone.
+    """
+    said: list[dict[str, Any]] = []
+    start = 0
+    for page in header["pages"]:
+        body = payload[start : start + page["bytes"]]
+        start += page["bytes"]
+        try:
+            said.append(parse_page(page, body)[0])
+        except Exception as error:
+            said.append({"error": type(error).__name__})
+    return {"pages": said}, []
 
 
 def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Header: url. Returns pages [url] and sitemaps [url] of a sitemap, sitemap index or plain list (sitemaps.org).
+    """Header: url. Returns pages [url], sitemaps [url] and images [{page, url, texts}] of a sitemap, sitemap index or
+    plain list (sitemaps.org, with Google's image extension).
 
-    Read with one regular expression: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB.
+    Read with regular expressions: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB.
     """
     if payload[:2] == b"\x1f\x8b":
         payload = zlib.decompressobj(31).decompress(payload, 50_000_000)
     text = payload.decode("utf-8-sig", "replace")
     if "<" in text:
-        found = re.findall(r"<loc>\s*(?:<!\[CDATA\[)?\s*([^<\]]{1,4096}?)\s*(?:\]\]>)?\s*</loc>", text)
-        urls = [html.unescape(word) for word in found]
+        urls = [word for word in (_unescaped(found) for found in _LOC.findall(text)) if word]
     else:
         urls = text.split()
-    clean = sorted({url for word in urls if (url := _usable(word, header["url"])) is not None})
-    index = "<sitemapindex" in text[:10_000]
-    return {"pages": [] if index else clean, "sitemaps": clean if index else []}, []
+    base = Base(header["url"])
+    clean = sorted({url for word in urls if (url := usable(word, base)) is not None})
+    if "<sitemapindex" in text[:10_000]:
+        return {"pages": [], "sitemaps": clean, "images": []}, []
+    return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base)}, []
+
+
+_VALUE = r"\s*((?:<!\[CDATA\[[^\]]{0,4096}\]\]>|[^<\]]{1,4096}))\s*"
+_LOC = re.compile(rf"<loc>{_VALUE}</loc>")
+_ENTRY = re.compile(r"<url>(.{1,1000000}?)</url>", re.DOTALL)
+_IMAGE = re.compile(r"<image:image>(.{1,20000}?)</image:image>", re.DOTALL)
+_IMAGE_FACTS = {name: re.compile(rf"<image:{name}>{_VALUE}</image:{name}>") for name in ("loc", "caption", "title")}
+
+
+def _unescaped(word: str) -> str:
+    word = word.strip()
+    if word.startswith("<![CDATA["):
+        return word[9:-3].strip()
+    return html.unescape(word)
+
+
+def _sitemap_images(text: str, base: Base) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "<image:image>" not in text:
+        return found
+    for entry in _ENTRY.findall(text):
+        page = _LOC.search(entry)
+        page_url = usable(_unescaped(page[1]), base) if page else None
+        for image in _IMAGE.findall(entry) if page_url else ():
+            facts = {name: _unescaped(said[1]) for name, rule in _IMAGE_FACTS.items() if (said := rule.search(image))}
+            url = usable(facts.get("loc", ""), base)
+            texts = [
+                [" ".join(facts[name].split()), f"sitemap:{name}"] for name in ("caption", "title") if facts.get(name)
+            ]
+            if url is not None and facts.get("loc"):
+                found.append({"page": page_url, "url": url, "texts": texts})
+    return found
 
 
 def _text(body: bytes, content_type: str) -> str:
@@ -94,93 +155,27 @@ def _charset(label: str) -> str | None:
     return name if _CHARSETS.fullmatch(name) else None
 
 
-def _base(tree: LexborHTMLParser, url: str) -> str:
+def _base(tree: LexborHTMLParser, url: Base) -> Base:
     node = tree.css_first("base[href]")
-    found = _usable(_value(node, "href"), url) if node is not None else None
-    return found or url
+    found = usable(value(node, "href"), url) if node is not None else None
+    return Base(found) if found else url
 
 
-def _links(tree: LexborHTMLParser, base: str) -> list[str]:
+def _links(tree: LexborHTMLParser, base: Base) -> list[str]:
     found: set[str] = set()
-    for node in tree.css("a[href], area[href]")[:_MAX_ITEMS]:
-        href = _value(node, "href").strip()
-        if not href or href.startswith("#") or "nofollow" in _value(node, "rel").lower().split():
+    for node in tree.css("a[href], area[href]")[:MAX_ITEMS]:
+        href = value(node, "href").strip()
+        if not href or href.startswith("#") or "nofollow" in value(node, "rel").lower().split():
             continue
-        url = _usable(href, base)
+        url = usable(href, base)
         if url is not None:
             found.add(url)
     return sorted(found)
 
 
-def _picture_url(node: LexborNode, base: str) -> str | None:
-    """The largest form of a picture: srcset by width or density, else a lazy-loading attribute, else src."""
-    offers: list[tuple[float, float, str]] = []
-    parent = node.parent
-    if parent is not None and parent.tag == "picture":
-        for source in parent.css("source"):
-            if _value(source, "type").strip().lower() in _TYPES:
-                offers.extend(_srcset(source))
-    offers.extend(_srcset(node))
-    best = max(((width, density) for width, density, _ in offers), default=(0.0, 0.0))
-    sized = [url for width, density, url in offers if (width, density) == best and best > (0.0, 1.0)]
-    unsized = [url for _, _, url in offers if url not in sized]
-    for word in [*sized, *(_value(node, name) for name in _LAZY), _value(node, "src"), *unsized]:
-        url = _usable(word, base) if word.strip() else None
+def _licence(tree: LexborHTMLParser, base: Base) -> str | None:
+    for node in tree.css('a[rel~="license" i][href], link[rel~="license" i][href]'):
+        url = usable(value(node, "href"), base)
         if url is not None:
             return url
     return None
-
-
-def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
-    """(width, density, url) per candidate. Addresses may hold commas: only one at the end of a word parts candidates."""
-    found: list[tuple[float, float, str]] = []
-    for name in _LAZY_SETS:
-        url = ""
-        # "a.jpg 100w,b.jpg 50w": after a size, a comma needs no blank behind it.
-        for word in re.sub(r"(?<= )(\d{1,9}(?:\.\d{1,9})?[wx]),", r"\1, ", _value(node, name)).split():
-            size = _SIZE.fullmatch(word) if url else None
-            if size is not None:
-                number = float(size[1])
-                found.append((number, 0.0, url) if size[2] == "w" else (0.0, number, url))
-                url = ""
-                continue
-            if url:
-                found.append((0.0, 1.0, url))
-            url = word.strip(",")
-            if url and word.endswith(","):
-                found.append((0.0, 1.0, url))
-                url = ""
-        if url:
-            found.append((0.0, 1.0, url))
-    return found
-
-
-def _words(node: LexborNode, text_from: list[str]) -> tuple[str, str]:
-    """The first text that is not empty, and where it was; ("", "") where there is none."""
-    for origin in text_from:
-        text = " ".join((_caption(node) if origin == "figcaption" else _value(node, origin)).split())
-        if text:
-            return text, origin
-    return "", ""
-
-
-def _caption(node: LexborNode) -> str:
-    parent = node.parent
-    while parent is not None and parent.tag != "figure":
-        parent = parent.parent
-    caption = parent.css_first("figcaption") if parent is not None else None
-    if caption is None:
-        return ""
-    # Blocks are words apart, inline markup is not: "<a>Fig. 1</a>, a cell" has no blank before its comma.
-    return caption.text(deep=True, separator=" " if caption.css_first("p, div, br, li, h1, h2, h3, h4") else "")
-
-
-def _usable(word: str, base: str) -> str | None:
-    try:
-        return canonical(word, base)
-    except UnusableURLError:
-        return None
-
-
-def _value(node: LexborNode, name: str) -> str:
-    return node.attributes.get(name) or ""

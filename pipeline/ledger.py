@@ -23,6 +23,13 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) as work goes on."""
 
 
+def tell(progress: Progress, what: str, record: "Record") -> None:
+    """Hand a finished item to a progress that wants more than numbers: one with a method `note`."""
+    note = getattr(progress, "note", None)
+    if note is not None:
+        note(what, {unit: asdict(fate) for unit, fate in record.fates.items()}, record.telemetry)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The Progress that shows nothing."""
 
@@ -74,8 +81,9 @@ class Output:
     fates: Mapping[str, Fate]
     files: Mapping[str, bytes] = field(default_factory=dict)
     telemetry: Mapping[str, int] = field(default_factory=dict)
-    final: Mapping[str, bytes] = field(default_factory=dict)
-    """Files written under exactly these names in the phase's folder, because others will look for them there."""
+    final: Mapping[str, bytes | storage.Written] = field(default_factory=dict)
+    """Files under exactly these names in the phase's folder, because others will look for them there: to be written, or
+    written already (storage.stream) where one is too large for memory."""
 
     @staticmethod
     def of_batch(
@@ -138,9 +146,12 @@ def run_items(
             records[position] = record
     missing = [position for position in range(len(items)) if position not in records]
     progress(len(records), len(items), what)
+    for record in records.values():
+        tell(progress, what, record)
     work = functools.partial(_run_one, folder, function)
     for place, record in executor.map(work, [items[position] for position in missing]):
         records[missing[place]] = record
+        tell(progress, what, record)
         progress(len(records), len(items), what)
     return [records[position] for position in range(len(items))]
 
@@ -174,9 +185,9 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)
-    for name, data in output.final.items():
-        storage.write_bytes(storage.join(folder, name), data)
-        files[name] = File(name, 0, len(data), storage.sha256(data))
+    for name, made in output.final.items():
+        written = storage.settled(storage.join(folder, name), made)
+        files[name] = File(name, 0, written.bytes, written.sha256)
     record = Record(
         item.name,
         item.identity,

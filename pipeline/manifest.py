@@ -1,8 +1,9 @@
 """Manifest: a finished dataset. Written last, so a manifest that exists tells of complete data.
 
     folder/manifest.json      this value
-    folder/00000.tar ...      WebDataset shards (img2dataset's contract: <key>.jpg, <key>.txt, <key>.json)
-    folder/00000.parquet ...  one index per shard: a row per sample, in the shard's order
+    folder/00000.tar ...      WebDataset shards (img2dataset's contract: <key>.jpg, <key>.txt, <key>.json), or
+                              00000.parquet with the pictures' bytes
+    folder/00000.parquet ...  one index per shard (index/00000.parquet beside Parquet data): a row per sample, in its order
 
 Its `id` is a hash of its content and of nothing else: the same web, recipe and code give the same id on any machine,
 under any executor, after any number of kills.
@@ -20,7 +21,7 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar and its Parquet index; names are relative to the manifest's folder."""
+    """One data file (`tar`, whatever its form) and its Parquet index; names are relative to the manifest's folder."""
 
     tar: str
     index: str
@@ -67,18 +68,35 @@ class Manifest:
         path = storage.join(folder, NAME)
         if not storage.exists(path):
             raise DataError(f"{folder}: no {NAME}, so no finished dataset; run the recipe that makes it")
-        value = storage.read_json(path)
-        manifest = Manifest(
-            tuple(Shard(**shard) for shard in value["shards"]),
-            value["counts"],
-            tuple(value["parents"]),
-            value["config"],
-            value["code_version"],
-            value["telemetry"],
-        )
-        if manifest.id != value["id"]:
+        try:
+            value = storage.read_json(path)
+            manifest = Manifest(
+                tuple(Shard(**shard) for shard in value["shards"]),
+                value["counts"],
+                tuple(value["parents"]),
+                value["config"],
+                value["code_version"],
+                value["telemetry"],
+            )
+            said = value["id"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DataError(f"{path}: damaged; run the recipe that made the dataset again") from None
+        if manifest.id != said:
             raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; run the recipe again")
         return manifest
+
+    def require_files(self, folder: str) -> None:
+        """A quick look before work: every file is there, and data files have their size. Raises DataError for the first
+        that is not; `verify` compares contents."""
+        for shard in self.shards:
+            for name, wanted in ((shard.tar, shard.bytes), (shard.index, None)):
+                path = storage.join(folder, name)
+                if not storage.exists(path):
+                    raise DataError(f"{path}: missing, so the dataset is not whole; run the recipe that made it again")
+                if wanted is not None and (found := storage.size(path)) != wanted:
+                    raise DataError(
+                        f"{path}: {found:,} bytes, its manifest says {wanted:,}; run the recipe that made the dataset again"
+                    )
 
     def verify(self, folder: str) -> None:
         """Compare every shard with its checksum. Raises DataError naming the first file that differs."""

@@ -1,4 +1,4 @@
-"""Fetching with manners: robots.txt before everything, redirects one by one, retries only where one can help.
+"""Fetching with manners: a site's own rules before everything, redirects one by one, retries only where one can help.
 
 What a single request does is handed in (`request`), so nothing here touches the network.
 """
@@ -11,54 +11,70 @@ from dataclasses import replace
 
 from pipeline.addresses import url_refusal
 from pipeline.answer import Fetched, Verdict, Wish
-from pipeline.robots import MAX_ROBOTS_BYTES, RobotsRules
+from pipeline.site_files import SiteFileCache
+from pipeline.site_rules import SiteRules
 from pipeline.urls import UnusableURLError, canonical, host_of, origin_of
 from pipeline.web_config import NetworkConfig
 
-_ROBOTS_TXT = Wish(MAX_ROBOTS_BYTES, "text/plain", cut=True, obey_robots=False)
-
 
 class Manners:
-    """One view of every host: its robots.txt (asked for once), its Crawl-delay, and how many requests it has now.
+    """One view of every host: its rules (asked for once), its pace, and how many requests it has now.
 
-    `request(url, wish, seconds)` makes one request without redirects. To be made inside a running event loop.
+    `request(url, wish, seconds)` makes one request without redirects. `patient` tries again by itself; else the caller
+    does. To be made inside a running event loop.
     """
 
-    def __init__(self, config: NetworkConfig, request: Callable[[str, Wish, float], Awaitable[Verdict]]) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        request: Callable[[str, Wish, float], Awaitable[Verdict]],
+        open_at_once: int | None = None,
+        patient: bool = True,
+    ) -> None:
         self._config = config
         self._request = request
-        self._rules: dict[str, asyncio.Task[RobotsRules | Verdict]] = {}
+        self._patient = patient
+        self.files = SiteFileCache(config, self._file, patient)
         self._next_start: dict[str, float] = {}
-        self._everywhere = asyncio.Semaphore(config.concurrency)
+        self._interval_seconds: dict[str, float] = {}
+        self._everywhere = asyncio.Semaphore(open_at_once or config.concurrency)
         self._at_host: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(config.per_host_concurrency)
         )
 
     async def get(self, url: str, wish: Wish) -> Fetched:
         """Fetch `url`, trying again where that can help."""
+        fetched, _ = await self._repeated(url, wish)
+        return fetched
+
+    async def rules(self, origin: str) -> SiteRules | Verdict:
+        """The rules of an origin; a Verdict where the host itself cannot be reached, which holds for all its pages."""
+        return await self.files.rules(origin)
+
+    def interval_seconds(self, host: str) -> float:
+        """Seconds between the starts of two requests to this host, as far as its rules are known."""
+        return self._interval_seconds.get(host, 0.0)
+
+    async def close(self) -> None:
+        await self.files.close()
+
+    async def _repeated(self, url: str, wish: Wish, unreached_too: bool = True) -> tuple[Fetched, Verdict]:
         wait = self._config.retry_wait_seconds
         for attempt in range(1, self._config.retries + 2):
-            fetched, verdict = await self._attempt(url, wish)
-            if not verdict.again or attempt > self._config.retries:
+            fetched, verdict = await self.attempt(url, wish)
+            helps = verdict.again and not verdict.whole_host and (verdict.status or unreached_too)
+            if not helps or attempt > self._config.retries:
                 break
             wished = wait if verdict.wait_seconds is None else verdict.wait_seconds
             await asyncio.sleep(min(wished, self._config.max_retry_wait_seconds))
             wait *= 2
-        return replace(fetched, attempts=attempt)
+        return replace(fetched, attempts=attempt), verdict
 
-    async def rules(self, origin: str) -> RobotsRules | Verdict:
-        """The rules of an origin; a Verdict where the host itself cannot be reached, which holds for all its pages."""
-        if origin not in self._rules:
-            self._rules[origin] = asyncio.ensure_future(self._read_rules(origin))
-        return await asyncio.shield(self._rules[origin])
+    async def _file(self, url: str, wish: Wish) -> tuple[Fetched, Verdict]:
+        return await self._repeated(url, wish, unreached_too=self._patient)
 
-    async def close(self) -> None:
-        for task in self._rules.values():
-            task.cancel()
-        await asyncio.gather(*self._rules.values(), return_exceptions=True)
-
-    async def _attempt(self, url: str, wish: Wish) -> tuple[Fetched, Verdict]:
-        """One go at `url`, all its redirects included."""
+    async def attempt(self, url: str, wish: Wish) -> tuple[Fetched, Verdict]:
+        """One go at `url`, all its redirects included; the Verdict says whether another can help."""
         seen: set[str] = set()
         seconds_left = self._config.total_seconds
         target, base = url, None
@@ -107,27 +123,19 @@ class Manners:
         rules = await self.rules(origin_of(here))
         if isinstance(rules, Verdict):
             return rules, here
-        if (evidence := rules.refusal(here)) is not None:
-            return Verdict(reason="robots_txt", evidence=evidence), here
-        await self._wait_turn(host_of(here), rules.crawl_delay_seconds)
+        refusal = rules.refusal(here)
+        if refusal is not None:
+            return Verdict(reason=refusal[0], evidence=refusal[1]), here
+        await self._wait_turn(host_of(here), rules.robots.crawl_delay_seconds)
         return None, here
 
-    async def _wait_turn(self, host: str, delay_seconds: float) -> None:
-        delay = min(delay_seconds, self._config.max_crawl_delay_seconds)
+    async def _wait_turn(self, host: str, crawl_delay_seconds: float) -> None:
+        delay = min(crawl_delay_seconds, self._config.max_crawl_delay_seconds)
+        if self._config.per_host_requests_per_second is not None:
+            delay = max(delay, 1.0 / self._config.per_host_requests_per_second)
         if delay > 0:
+            self._interval_seconds[host] = delay
             now = time.monotonic()
             start = max(now, self._next_start.get(host, 0.0))
             self._next_start[host] = start + delay
             await asyncio.sleep(start - now)
-
-    async def _read_rules(self, origin: str) -> RobotsRules | Verdict:
-        """RFC 9309 section 2.3.1: a 4xx allows all, a 5xx nothing, endless redirects count as no file."""
-        product = self._config.product
-        got = await self.get(f"{origin}/robots.txt", _ROBOTS_TXT)
-        if got.reason is None:
-            return RobotsRules.parse(got.body, product)
-        if 400 <= got.status < 500 or got.reason in ("redirect_loop", "too_many_redirects"):
-            return RobotsRules(product)
-        if got.status or got.redirects:
-            return RobotsRules(product, forbidden=f"robots.txt cannot be read: {got.reason} ({got.evidence})")
-        return Verdict(reason=got.reason, evidence=got.evidence)

@@ -24,6 +24,7 @@ from pipeline.answer import Fetched, Reason, Verdict, Wish
 from pipeline.body import BrokenError, TooLargeError, decoded, retry_after_seconds
 from pipeline.manners import Manners
 from pipeline.robots import RobotsRules, first_opt_out, header_directives
+from pipeline.site_rules import SiteRules
 from pipeline.urls import canonical, host_of, origin_of
 from pipeline.web_config import NetworkConfig, split_address
 
@@ -36,17 +37,27 @@ class _RefusedError(Exception):
 
 
 class Network:
-    """Fetches with shared connections and one view of each host's robots.txt. Use as `async with Network(config)`."""
+    """Fetches with shared connections and one view of each host's robots.txt. Use as `async with Network(config)`.
 
-    def __init__(self, config: NetworkConfig, resolve: Resolve | None = None) -> None:
+    Not `patient`, it leaves retries to its caller, and `open_at_once` limits requests in place of the concurrency.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        resolve: Resolve | None = None,
+        open_at_once: int | None = None,
+        patient: bool = True,
+    ) -> None:
         self.config = config
+        self._open_at_once, self._patient = open_at_once, patient
         self._resolve = resolve or self._system_resolve
         self._permitted = {split_address(address) for address in config.hosts.values()}
 
     async def __aenter__(self) -> "Network":
         config = self.config
         self._threads = ThreadPoolExecutor(min(32, config.concurrency), "dns")
-        self._manners = Manners(config, self._request)
+        self.manners = Manners(config, self._request, self._open_at_once, self._patient)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_Guard(self), socket_factory=self._open_socket, limit=0, ttl_dns_cache=60
@@ -64,7 +75,7 @@ class Network:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._manners.close()
+        await self.manners.close()
         await self._session.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -83,12 +94,16 @@ class Network:
         `reason` None). `read_opted_out` reads a body although X-Robots-Tag withholds it (a page's links may be followed).
         """
         limit = min(max_bytes or self.config.max_bytes, self.config.max_bytes)
-        return await self._manners.get(url, Wish(limit, accept or "*/*", types, read_opted_out))
+        return await self.manners.get(url, Wish(limit, accept or "*/*", types, read_opted_out))
+
+    async def attempt(self, url: str) -> tuple[Fetched, Verdict]:
+        """One go at a URL, its redirects included; the Verdict says whether and when another can help."""
+        return await self.manners.attempt(url, Wish(self.config.max_bytes))
 
     async def robots(self, url: str) -> RobotsRules:
         """The rules of this URL's host; without any where they cannot be had."""
-        found = await self._manners.rules(origin_of(canonical(url)))
-        return found if isinstance(found, RobotsRules) else RobotsRules(self.config.product)
+        found = await self.manners.rules(origin_of(canonical(url)))
+        return found.robots if isinstance(found, SiteRules) else RobotsRules(self.config.product)
 
     async def _request(self, url: str, wish: Wish, seconds: float) -> Verdict:
         """One request without redirects, every way it can fail told apart."""

@@ -1,9 +1,13 @@
-"""Pack: the pairs that stayed become shards, sorted by uid (a hash, so sorted is shuffled), and the Manifest is written last."""
+"""Pack: the pairs that stayed become shards, sorted by uid (a hash, so sorted is shuffled), and the Manifest is written last.
+
+Late phases need not carry the pictures along: they are taken from the last phase whose kept rows have them.
+"""
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,19 +15,27 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.exchange import Files, exchange
+from pipeline.exchange import Files
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.manifest import Manifest, Shard
+from pipeline.manifest import Manifest
+from pipeline.packing import Form, grouped, uid_numbers, write_shards
+from pipeline.picture_places import locate
 from pipeline.settings import Settings
-from pipeline.shards import PACKED, shard_files
+from pipeline.shard_form import PACKED, carried
+
+__all__ = ["PackConfig", "pack"]
 
 
 class PackConfig(Settings):
     """The form of the finished dataset."""
 
     samples_per_shard: int = Field(10_000, ge=1)
-    """Samples in one tar (img2dataset: 10,000)."""
+    """Samples in one shard (img2dataset: 10,000)."""
+    output: Literal["webdataset", "parquet"] = "webdataset"
+    """`webdataset`: a tar and a Parquet index per shard; `parquet`: Parquet with the pictures' bytes in it."""
+    image_column: str = Field("", pattern=r"^[a-z0-9_]*$")
+    """Name of the pictures' column in Parquet; "" for the format most of them have (img2dataset: its encode format)."""
 
 
 def pack(
@@ -37,11 +49,11 @@ def pack(
 ) -> Manifest:
     """Write the kept rows of the last of `phases` as shards; the manifest carries the counts of all of them.
 
-    Raises DataError when there is no row to write.
+    Raises DataError when there is no row to write, and when the shards hold fewer rows than were kept.
     """
     last = phases[-1]
-    source = Files(last.folder, last.kept)
-    places = _places(source)
+    rows = _filled(last)
+    places, formats = _places(rows)
     if not len(places):
         dropped = {
             reason: count for phase in phases for f in phase.fates.values() for reason, count in f.reasons.items()
@@ -50,35 +62,15 @@ def pack(
             f"the dataset is empty after filtering: {dropped}; widen the rules in curate, or crawl more pages"
         )
     firsts = places[:: config.samples_per_shard]
-    shards = exchange(
-        source,
-        "shard",
-        len(firsts),
-        storage.join(folder, "rows"),
-        executor,
-        progress,
-        functools.partial(_with_shard, firsts),
-        identity=storage.sha256(firsts.tobytes()),
-        order=("uid",),
-    )
-    records = run_items(
-        folder,
-        functools.partial(_write, config.samples_per_shard),
-        [
-            WorkItem(f"shard-{number:05d}", [part.sha256, config.samples_per_shard], (number, shards.path(part)))
-            for number, part in enumerate(shards.parts)
-        ],
-        executor,
-        progress,
-        "shards",
-    )
-    entries = []
-    for number, record in enumerate(records):
-        tar, index = record.files[f"{number:05d}.tar"], record.files[f"{number:05d}.parquet"]
-        rows = record.fates["pairs"].kept
-        entries.append(Shard(tar.path, index.path, rows, tar.bytes, tar.sha256, index.sha256))
+    schema = _schema(rows)
+    meta = _pass("meta", _meta, rows, (firsts, schema), [firsts, schema], folder, executor, progress)
+    pictures = _filled(_with_pictures(phases))
+    where = _pass("places", _where, pictures, (firsts,), [firsts], folder, executor, progress)
+    form = Form(config.samples_per_shard, config.output, config.image_column or commonest(formats))
+    sources = [pictures.path(part) for part in pictures.parts]
+    shards = write_shards(meta, where, sources, len(firsts), form, folder, executor, progress)
     manifest = Manifest(
-        tuple(entries),
+        shards,
         {phase.name: {unit: asdict(fate) for unit, fate in phase.fates.items()} for phase in phases},
         tuple(phase.id for phase in phases),
         manifest_config,
@@ -89,28 +81,103 @@ def pack(
             for name, count in phase.telemetry.items()
         },
     )
-    storage.remove_tree(storage.join(folder, "rows"))  # copies of what the shards now hold
+    if manifest.rows != len(places):
+        raise DataError(f"{folder}: {manifest.rows:,} rows in shards, {len(places):,} were kept; run the recipe again")
+    storage.remove_tree(storage.join(folder, "rows"))  # what the shards now hold
     manifest.save(folder)
     return manifest
 
 
-def _places(source: Files) -> np.ndarray:
-    """The first 64 bits of every uid, sorted: 8 bytes per row is all that is held of the whole dataset."""
-    parts = [
-        [int(uid[:16], 16) for uid in storage.read_table(source.path(part), ["uid"]).column("uid").to_pylist()]
-        for part in source.parts
+def _filled(phase: PhaseResult) -> Files:
+    return Files(phase.folder, tuple(part for part in phase.kept if part.rows))
+
+
+def _with_pictures(phases: Sequence[PhaseResult]) -> PhaseResult:
+    """The last phase whose kept rows have pictures."""
+    for phase in reversed(phases):
+        rows = _filled(phase)
+        if rows.parts and "image" in storage.read_schema(rows.path(rows.parts[0])).names:
+            return phase
+    raise DataError(f"no phase of {[phase.name for phase in phases]} kept pictures; add fetch to the recipe")
+
+
+def _places(rows: Files) -> tuple[np.ndarray, Counter[str]]:
+    """The first 64 bits of every uid, sorted: 8 bytes per row is all that is held of the whole dataset. And formats."""
+    parts = [np.empty(0, np.uint64)]
+    formats: Counter[str] = Counter()
+    for part in rows.parts:
+        table = storage.read_table(rows.path(part), ["uid", "format"])
+        parts.append(uid_numbers(table.column("uid"))[:, 0])
+        formats.update(table.column("format").to_pylist())
+    return np.sort(np.concatenate(parts)), formats
+
+
+def commonest(formats: Counter[str]) -> str:
+    return min(formats, key=lambda name: (-formats[name], name))
+
+
+def _schema(rows: Files) -> pa.Schema:
+    """The columns of all files together: one without a score, say, gets nulls. Raises DataError where one is missing."""
+    schemas = [storage.read_schema(rows.path(part)) for part in rows.parts]
+    whole = pa.unify_schemas(schemas, promote_options="permissive")
+    missing = [name for name in PACKED.names if name not in whole.names and name != "image"]
+    if missing:
+        raise DataError(f"{rows.folder}: kept rows lack {', '.join(missing)}; pack needs all of {PACKED.names}")
+    return pa.schema([field.remove_metadata() for field in whole if carried(field.name) or field.name == "text"])
+
+
+def _pass(
+    name: str,
+    function: Any,
+    files: Files,
+    bound: tuple[Any, ...],
+    identity: list[Any],
+    folder: str,
+    executor: Executor,
+    progress: Progress,
+) -> Files:
+    """Run `function(*bound, [(number, path), ...])` over runs of files; its tables, as files."""
+    below = storage.join(folder, "rows", name)
+    known = [each.tobytes() if isinstance(each, np.ndarray) else str(each).encode() for each in identity]
+    digest = storage.sha256(b"\0".join(known))
+    items = [
+        WorkItem(
+            f"{name}-{at:05d}",
+            [[files.parts[number].sha256 for number in group], group[0], digest],
+            [(number, files.path(files.parts[number])) for number in group],
+        )
+        for at, group in enumerate(grouped(files))
     ]
-    return np.sort(np.array([place for part in parts for place in part], dtype=np.uint64))
+    records = run_items(below, functools.partial(function, *bound), items, executor, progress, name)
+    return Files(below, tuple(record.files["kept"] for record in records))
 
 
-def _with_shard(firsts: np.ndarray, rows: pa.Table) -> pa.Table:
-    places = np.array([int(uid[:16], 16) for uid in rows.column("uid").to_pylist()], dtype=np.uint64)
-    shard = np.searchsorted(firsts, places, side="right") - 1
-    return rows.select(PACKED.names).append_column("shard", pa.array(shard, pa.int64()))
+def _shard_of(firsts: np.ndarray, uids: pa.ChunkedArray) -> pa.Array:
+    # Where an earlier phase gives the pictures, one that fell since may come before the first that stayed.
+    shard = np.searchsorted(firsts, uid_numbers(uids)[:, 0], side="right") - 1
+    return pa.array(np.maximum(shard, 0), pa.int64())
 
 
-def _write(samples_per_shard: int, part: tuple[int, str]) -> Output:
-    number, path = part
-    rows = storage.read_table(path).select(PACKED.names)
-    fate = Fate(rows.num_rows, rows.num_rows)
-    return Output({}, {"pairs": fate}, final=shard_files(rows, number, samples_per_shard))
+def _meta(firsts: np.ndarray, schema: pa.Schema, parts: Sequence[tuple[int, str]]) -> Output:
+    rows = pa.concat_tables([_with_schema(schema, path) for _, path in parts])
+    rows = rows.append_column("shard", _shard_of(firsts, rows.column("uid")))
+    return _kept(rows)
+
+
+def _with_schema(schema: pa.Schema, path: str) -> pa.Table:
+    here = storage.read_schema(path).names
+    table = storage.read_table(path, [name for name in schema.names if name in here])
+    columns = [
+        table.column(field.name).cast(field.type) if field.name in here else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _where(firsts: np.ndarray, parts: Sequence[tuple[int, str]]) -> Output:
+    rows = pa.concat_tables([locate(path, number) for number, path in parts])
+    return _kept(rows.append_column("shard", _shard_of(firsts, rows.column("uid"))))
+
+
+def _kept(rows: pa.Table) -> Output:
+    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})

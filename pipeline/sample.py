@@ -4,10 +4,11 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 TEXTS = pa.list_(pa.struct([("text", pa.string()), ("origin", pa.string())]))
@@ -25,28 +26,83 @@ CANDIDATE = pa.schema(
         ("crawl_id", pa.string()),  # CC-MAIN-2026-05, say
         ("warc_file", pa.string()),
         ("warc_offset", pa.int64()),
-        (
-            "location",
-            pa.string(),
-        ),  # <source>/<path below its folder> of a file that holds the picture; null: it is on the web
+        # <source>/<path below its folder> of a file that holds the picture; null: it is on the web
+        ("location", pa.string()),
         ("location_offset", pa.int64()),  # where in that file it begins, null for 0
         ("location_bytes", pa.int64()),  # how long it is, null for the whole file
+        (
+            "location_version",
+            pa.string(),
+        ),  # SHA-256 of that file (or size and checksum of its store): another content, another row
     ]
 )
 """Columns of a pair as it leaves a source."""
 
 
 def candidates(pairs: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """A table of schema CANDIDATE from pairs that name at least url, text, text_origin and page_url."""
-    rows = [
-        {"uid": pair_uid(pair["url"], pair["text"]), "texts": [_text(pair["text"], pair["text_origin"])]} | dict(pair)
-        for pair in pairs
-    ]
-    return pa.Table.from_pylist(rows, schema=CANDIDATE)
+    """A table of schema CANDIDATE from pairs that name at least url, text, text_origin and page_url.
+
+    `texts` of a pair may be [(text, origin)]; without it, `text` is the only one. Column by column: pairs come in millions.
+    """
+    rows = list(pairs)
+    columns: dict[str, pa.Array] = {}
+    for field in CANDIDATE:
+        if field.name == "uid":
+            columns["uid"] = pa.array([pair_uid(row["url"], row["text"]) for row in rows], field.type)
+        elif field.name == "texts":
+            columns["texts"] = _texts_of([row.get("texts") or ((row["text"], row["text_origin"]),) for row in rows])
+        else:
+            columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
+    return pa.table(columns, schema=CANDIDATE)
 
 
-def _text(text: str, origin: str) -> dict[str, str]:
-    return {"text": text, "origin": origin}
+class CandidateRows:
+    """The same table, built without a mapping per pair: what the pairs of one page share is given once."""
+
+    def __init__(self) -> None:
+        self._urls: list[str] = []
+        self._texts: list[str] = []
+        self._origins: list[str] = []
+        self._all: list[Sequence[tuple[str, str]]] = []
+        self._shared: list[Mapping[str, Any]] = []
+        self._of: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    def page(self, shared: Mapping[str, Any]) -> None:
+        """What the pairs added from now on share: page_url, licence, crawl_id, ..."""
+        self._shared.append(shared)
+
+    def add(self, url: str, text: str, origin: str, texts: Sequence[tuple[str, str]]) -> None:
+        self._urls.append(url)
+        self._texts.append(text)
+        self._origins.append(origin)
+        self._all.append(texts)
+        self._of.append(len(self._shared) - 1)
+
+    def table(self) -> pa.Table:
+        of = pa.array(self._of, pa.int32())
+        columns: dict[str, pa.Array] = {
+            "uid": pa.array(list(map(pair_uid, self._urls, self._texts)), pa.string()),
+            "url": pa.array(self._urls, pa.string()),
+            "text": pa.array(self._texts, pa.string()),
+            "text_origin": pa.array(self._origins, pa.string()),
+            "texts": _texts_of(self._all),
+        }
+        for field in CANDIDATE:
+            if field.name not in columns:
+                values = [shared.get(field.name) for shared in self._shared]
+                columns[field.name] = pa.array(values, field.type).take(of)
+        return pa.table({name: columns[name] for name in CANDIDATE.names}, schema=CANDIDATE)
+
+
+def _texts_of(every: Sequence[Sequence[Sequence[str]]]) -> pa.Array:
+    ends = np.cumsum([0, *map(len, every)], dtype=np.int32)
+    texts = pa.array([text for texts in every for text, _ in texts], pa.string())
+    origins = pa.array([origin for texts in every for _, origin in texts], pa.string())
+    said = pa.StructArray.from_arrays([texts, origins], ["text", "origin"])
+    return pa.ListArray.from_arrays(pa.array(ends), said)
 
 
 @dataclass(frozen=True)

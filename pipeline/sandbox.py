@@ -7,6 +7,8 @@ The child's side is pipeline/sandbox_child.py.
 """
 
 import atexit
+import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -19,7 +21,7 @@ import time
 from typing import Any
 
 from pipeline import sandbox_child
-from pipeline.sandbox_child import MAGIC, PREFIX, frame
+from pipeline.sandbox_child import MAGIC, PREFIX
 
 _HUNG = (-signal.SIGALRM, -signal.SIGXCPU)
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "VIRTUAL_ENV")
@@ -54,6 +56,7 @@ class Sandbox:
         self.max_reply_bytes = max_reply_bytes
         self._child: subprocess.Popen[bytes] | None = None
         self._used = False
+        self._header: tuple[dict[str, Any], bytes] = ({}, b"{}")
         self._lock = threading.Lock()
 
     def call(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
@@ -83,7 +86,7 @@ class Sandbox:
             child = self._start()
             self._used = False
         try:
-            reply, blobs = self._exchange(child, frame(header, [payload]))
+            reply, blobs = self._exchange(child, self._request(header, payload))
         except SandboxDied:
             self.close()
             raise
@@ -92,6 +95,12 @@ class Sandbox:
             raise SandboxDied("decoder_crashed", str(reply["error"])[:200])
         self._used = True
         return reply["header"], blobs
+
+    def _request(self, header: dict[str, Any], payload: bytes) -> list[bytes]:
+        if header != self._header[0]:  # most calls bring the same one: it is written once
+            self._header = (dict(header), json.dumps(header).encode())
+        text = self._header[1]
+        return [PREFIX.pack(MAGIC, len(text), len(payload)) + text, payload]
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Secrets in our environment are none of a parser's business; one thread per library keeps address space small.
@@ -119,24 +128,28 @@ class Sandbox:
             env=environment,
         )
         self._child = child
+        assert child.stdin is not None
+        assert child.stdout is not None
+        os.set_blocking(child.stdin.fileno(), False)
+        for pipe in (child.stdin, child.stdout):
+            _widen(pipe.fileno())
         # The child says when the target is imported and its limits stand: a slow start is no record's fault.
-        ready, _ = self._exchange(child, b"", seconds=120.0)
+        ready, _ = self._exchange(child, [], seconds=120.0)
         if "error" in ready:
             self.close()
             raise RuntimeError(f"sandbox {self.target}: {ready['error']}")
         return child
 
     def _exchange(
-        self, child: subprocess.Popen[bytes], request: bytes, seconds: float | None = None
+        self, child: subprocess.Popen[bytes], request: list[bytes], seconds: float | None = None
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """Write the request and read one frame, whichever the pipes allow, until the deadline."""
+        """Write the request's parts and read one frame, whichever the pipes allow, until the deadline."""
         assert child.stdin is not None
         assert child.stdout is not None
         inlet, outlet = child.stdin.fileno(), child.stdout.fileno()
-        os.set_blocking(inlet, False)
         # The child's own alarm comes first; this deadline is for a child that ignores it.
         deadline = time.monotonic() + (self.timeout_seconds + 2.0 if seconds is None else seconds)
-        unsent, got, wanted = memoryview(request), bytearray(), PREFIX.size
+        unsent, got, wanted = [memoryview(part) for part in request if part], bytearray(), PREFIX.size
         while len(got) < wanted:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -144,9 +157,9 @@ class Sandbox:
             readable, writable, _ = select.select([outlet], [inlet] if unsent else [], [], left)
             if writable:
                 try:
-                    unsent = unsent[os.write(inlet, unsent[: 1 << 20]) :]
+                    unsent = _without(unsent, os.writev(inlet, unsent))
                 except BrokenPipeError:
-                    unsent = unsent[:0]
+                    unsent = []
             if readable:
                 chunk = os.read(outlet, min(1 << 20, wanted - len(got)))
                 if not chunk:
@@ -167,6 +180,19 @@ class Sandbox:
         if code in _HUNG:
             return SandboxDied("decoder_hung", f"over {self.timeout_seconds:g} s")
         return SandboxDied("decoder_crashed", signal.Signals(-code).name if code < 0 else f"exit {code}")
+
+
+def _widen(pipe: int) -> None:
+    """Room for a whole picture in the pipe, so that neither side waits for the other; 64 KiB is the usual size."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # the user's share of pipe memory is used up
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
+
+
+def _without(parts: list[memoryview], written: int) -> list[memoryview]:
+    while parts and written >= len(parts[0]):
+        written -= len(parts.pop(0))
+    return [parts[0][written:], *parts[1:]] if parts else []
 
 
 @functools.cache

@@ -1,10 +1,12 @@
 """Select: from candidate pairs to the pairs worth downloading.
 
-    gather   the same URL and text again falls (pairs are exchanged by hash of URL, so each bucket sees all of its kind)
-    filter   text rules; then match against the query list; counts per query
+    text     one item per file of each source: repair, rules, the pair's final text and uid; cut into buckets by uid
+    gather   one item per bucket: equal pairs meet, from all sources; the first stays, by source order, then by content
+    match    the queries in each text, and how often each query matched; reads texts only
     balance  with the counts of all buckets: keep iff hash01(seed, uid) < 1 - prod(1 - p_e)
 
-Each pass is a set of work items over buckets; what crosses between them is one count per query, never the rows.
+Rows cross between passes as files of `rows_per_bucket` rows; what the driver holds is two counts per query. Where the query
+list is taken from the texts, or texts are counted by domain, a counting pass stands before `match`.
 """
 
 import functools
@@ -12,180 +14,201 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+import pyarrow.compute as pc
 
-from pipeline import storage
-from pipeline.batch import Batch
+from pipeline import select_passes, storage
+from pipeline.balance import earlier_counts, probabilities, tail_t
+from pipeline.batch import add_counts
+from pipeline.domain_frequency import frequent_keys
 from pipeline.errors import DataError
-from pipeline.exchange import Files, exchange
+from pipeline.exchange import Files
 from pipeline.executor import Executor
-from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
-from pipeline.queries import (
-    BalanceConfig,
-    Matcher,
-    QueriesConfig,
-    count_words,
-    hash01,
-    keep_probability,
-    read_queries,
-    tail_t,
-)
-from pipeline.settings import Settings
-from pipeline.text import TextConfig, filter_text
-
-
-class SelectConfig(Settings):
-    """Which pairs are worth downloading."""
-
-    text: TextConfig = TextConfig()
-    """Text rules."""
-    queries: QueriesConfig = QueriesConfig()
-    """The query list and the matching rule."""
-    balance: BalanceConfig = BalanceConfig()
-    """Pairs per query."""
-    buckets: int = Field(4, ge=1)
-    """Work items of each pass; memory of one is about the pool divided by this."""
+from pipeline.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.matcher import Matcher
+from pipeline.queries import read_queries
+from pipeline.select_config import SelectConfig
+from pipeline.word_list import frequent_words
 
 
 def select(
     config: SelectConfig,
-    candidates: PhaseResult,
+    candidates: Sequence[PhaseResult],
     folder: str,
     executor: Executor,
     progress: Progress = silent,
 ) -> PhaseResult:
-    """Filter, match and balance the crawl's pairs. Raises DataError when no pair is left."""
-    pool = Files(candidates.folder, candidates.kept)
-    gathered = exchange(pool, "url", config.buckets, storage.join(folder, "gather"), executor, progress)
-    filtered = run_items(
-        storage.join(folder, "filter"),
-        functools.partial(_filter, config.text),
-        gathered.items("filter"),
-        executor,
-        progress,
-        "text rules",
+    """Filter, match and balance the pairs of all sources. Raises DataError when no pair is left.
+
+    A pair that several sources give is taken from the first of them. The result is the same for any number of workers and
+    any order of the sources' files.
+    """
+    passes = _Passes(config, folder, executor, progress)
+    buckets = bucket_count(config, sum(file.rows for source in candidates for file in source.kept))
+    cleaned = passes.text(candidates, buckets)
+    gathered = passes.gather(cleaned, buckets)
+    pool = Files(storage.join(folder, "gather"), tuple(record.files["kept"] for record in gathered))
+    frequent = passes.frequent(pool, buckets)
+    queries = passes.queries(pool, buckets)
+    matched = passes.match(pool, queries, frequent)
+    before = _sum_counts(folder, "match", matched, len(queries))
+    counts = earlier_counts(config.balance.counts, queries) if config.balance.counts else before
+    t = config.balance.t or tail_t(counts, config.balance.tail_fraction)
+    balanced = passes.balance(pool, matched, probabilities(counts, t), frequent)
+    after = _sum_counts(folder, "balance", balanced, len(queries))
+    result = _result(
+        folder, candidates, {"text": cleaned, "gather": gathered, "balance": balanced}, {"buckets": buckets}
     )
-    queries = _query_list(config.queries, folder, filtered)
-    matched = run_items(
-        storage.join(folder, "match"),
-        functools.partial(_match, queries, config.queries.rule),
-        _kept(folder, "filter", filtered).items("match", [_digest(queries), config.queries.rule]),
-        executor,
-        progress,
-        "match queries",
-    )
-    before = _sum_counts(folder, "match", "counts", matched, len(queries))
-    t = config.balance.t or tail_t(before, config.balance.tail_fraction)
-    balanced = run_items(
-        storage.join(folder, "balance"),
-        functools.partial(_balance, before, t, config.balance.seed),
-        _kept(folder, "match", matched).items("balance", [storage.sha256(before.tobytes()), t]),
-        executor,
-        progress,
-        "balance",
-    )
-    after = _sum_counts(folder, "balance", "counts", balanced, len(queries))
-    result = _result(config, folder, candidates, [filtered, matched, balanced], queries, before, after, t)
     if not result.fates["pairs"].kept:
-        raise DataError(
-            f"no pair left after selection: {dict(result.fates['pairs'].reasons)}; widen curate.select or crawl more pages"
-        )
+        reasons = dict(result.fates["pairs"].reasons)
+        raise DataError(f"no pair left after selection: {reasons}; widen curate.select or bring more pages")
+    extra = _write_curve(folder, queries, counts, before, after, t)
+    result = PhaseResult(**{**vars(result), "extra": {**result.extra, **extra}})
     result.save()
     return result
 
 
-def _kept(folder: str, name: str, records: Sequence[Record]) -> Files:
-    return Files(storage.join(folder, name), tuple(record.files["kept"] for record in records))
+def bucket_count(config: SelectConfig, rows: int) -> int:
+    """Work items of a pass over `rows` pairs; depends on the pool alone, never on the machines."""
+    return max(config.buckets, -(-rows // config.rows_per_bucket))
 
 
-def _filter(config: TextConfig, path: str) -> Output:
-    rows = storage.read_table(path)
-    batch = Batch.of(rows)
-    # Rows arrive sorted by uid; of equal pairs the first (smallest page URL) stays.
-    uids = batch.column("uid")
-    again = [i > 0 and uids[i] == uids[i - 1] for i in range(len(uids))]
-    batch = batch.drop(["duplicate_pair" if double else None for double in again], batch.column("page_url"))
-    return Output.of_batch(rows.num_rows, filter_text(batch, config))
+class _Passes:
+    """The passes over one pool; each returns its items' records."""
+
+    def __init__(self, config: SelectConfig, folder: str, executor: Executor, progress: Progress) -> None:
+        self.config = config
+        self.folder = folder
+        self.executor = executor
+        self.progress = progress
+
+    def text(self, candidates: Sequence[PhaseResult], buckets: int) -> list[Record]:
+        identity = storage.sha256(self.config.text.model_dump_json().encode())
+        items = [
+            WorkItem(
+                f"text-{rank:02d}-{number:05d}",
+                [file.sha256, rank, buckets, identity],
+                (rank, storage.join(source.folder, file.path)),
+            )
+            for rank, source in enumerate(candidates)
+            for number, file in enumerate(source.kept)
+        ]
+        return self._run("text", functools.partial(select_passes.text, self.config.text, buckets), items, "text rules")
+
+    def gather(self, cleaned: Sequence[Record], buckets: int) -> list[Record]:
+        items = []
+        for bucket in range(buckets):
+            name = f"{bucket:05d}"
+            pieces = [record.files[name] for record in cleaned if name in record.files]
+            paths = [storage.join(self.folder, "text", piece.path) for piece in pieces]
+            if pieces:
+                # By content, not by place: input files in another order are the same work.
+                items.append(WorkItem(f"gather-{name}", sorted(piece.sha256 for piece in pieces), paths))
+        return self._run("gather", select_passes.gather, items, "gather equal pairs")
+
+    def frequent(self, pool: Files, buckets: int) -> select_passes.Frequent:
+        limit = self.config.text.maximum_per_domain
+        if limit is None:
+            return None
+        folder = storage.join(self.folder, "frequent")
+        return frequent_keys(pool, limit, buckets, folder, self.executor, self.progress)
+
+    def queries(self, pool: Files, buckets: int) -> tuple[str, ...]:
+        config = self.config.queries
+        if config.path:
+            return read_queries(config.path)
+        folder = storage.join(self.folder, "words")
+        return frequent_words(pool, config.minimum_count, buckets, folder, self.executor, self.progress)
+
+    def match(self, pool: Files, queries: Sequence[str], frequent: select_passes.Frequent) -> list[Record]:
+        identity = [storage.sha256("\n".join(queries).encode()), self.config.queries.rule, _digest(frequent)]
+        items = pool.items("match", identity)
+        if not items:
+            return []
+        work = functools.partial(
+            select_passes.match, Matcher.of(queries, self.config.queries.rule), len(queries), frequent
+        )
+        return self._run("match", work, items, "match queries")
+
+    def balance(
+        self, pool: Files, matched: Sequence[Record], chances: np.ndarray, frequent: select_passes.Frequent
+    ) -> list[Record]:
+        seed = self.config.balance.seed
+        identity = [storage.sha256(chances.tobytes()), seed]
+        items = [
+            WorkItem(
+                f"balance-{number:05d}",
+                [file.sha256, record.files["matched"].sha256, *identity],
+                (pool.path(file), storage.join(self.folder, "match", record.files["matched"].path)),
+            )
+            for number, (file, record) in enumerate(zip(pool.parts, matched, strict=True))
+        ]
+        limit = self.config.text.maximum_per_domain
+        return self._run("balance", functools.partial(select_passes.balance, chances, seed, limit), items, "balance")
+
+    def _run(self, name: str, work: select_passes.Work, items: Sequence[WorkItem], what: str) -> list[Record]:
+        return run_items(storage.join(self.folder, name), work, items, self.executor, self.progress, what)
 
 
-def _match(queries: Sequence[str], rule: str, path: str) -> Output:
-    rows = storage.read_table(path)
-    numbers = Matcher(queries, rule).match(rows.column("text").to_pylist())
-    batch = Batch.of(rows).with_column("queries", numbers, pa.list_(pa.int32()))
-    batch = batch.drop([None if found else "no_query" for found in numbers])
-    return _with_counts(rows.num_rows, batch, len(queries))
+def _digest(frequent: select_passes.Frequent) -> str | None:
+    return storage.sha256(frequent[0].tobytes() + frequent[1].tobytes()) if frequent else None
 
 
-def _balance(counts: np.ndarray, t: int, seed: int, path: str) -> Output:
-    rows = storage.read_table(path)
-    chances = [keep_probability(matched, counts, t) for matched in rows.column("queries").to_pylist()]
-    coins = [hash01(seed, uid) for uid in rows.column("uid").to_pylist()]
-    falls = [coin >= chance for coin, chance in zip(coins, chances, strict=True)]
-    evidence = [f"keep probability {chance:.4f}, coin {coin:.4f}" for coin, chance in zip(coins, chances, strict=True)]
-    batch = Batch.of(rows).drop(["balanced_out" if fall else None for fall in falls], evidence)
-    return _with_counts(rows.num_rows, batch, len(counts))
-
-
-def _with_counts(rows_in: int, batch: Batch, queries: int) -> Output:
-    """The batch and, as a table of its own, how many kept pairs each query matched (non-zero ones only)."""
-    flat = batch.rows.column("queries").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    counts = np.bincount(flat.astype(np.int64), minlength=queries)
-    some = np.flatnonzero(counts)
-    table = pa.table({"query": pa.array(some, pa.int32()), "pairs": pa.array(counts[some], pa.int64())})
-    fate = Fate.of(rows_in, batch)
-    return Output({"kept": batch.rows, "dropped": batch.dropped, "counts": table}, {"pairs": fate})
-
-
-def _sum_counts(folder: str, name: str, label: str, records: Sequence[Record], queries: int) -> np.ndarray:
+def _sum_counts(folder: str, name: str, records: Sequence[Record], queries: int) -> np.ndarray:
     total = np.zeros(queries, dtype=np.int64)
     for record in records:
-        table = storage.read_table(storage.join(folder, name, record.files[label].path))
+        table = storage.read_table(storage.join(folder, name, record.files["counts"].path))
         total[table.column("query").to_numpy()] += table.column("pairs").to_numpy()
     return total
 
 
-def _query_list(config: QueriesConfig, folder: str, filtered: Sequence[Record]) -> tuple[str, ...]:
-    if config.path:
-        return read_queries(config.path)
-    counts: dict[str, int] = {}
-    for record in filtered:
-        texts = storage.read_table(storage.join(folder, "filter", record.files["kept"].path), ["text"])
-        for word, count in count_words(texts.column("text").to_pylist()).items():
-            counts[word] = counts.get(word, 0) + count
-    return tuple(sorted(word for word, count in counts.items() if count >= config.minimum_count))
-
-
-def _digest(queries: Sequence[str]) -> str:
-    return storage.sha256("\n".join(queries).encode())
-
-
 def _result(
-    config: SelectConfig,
     folder: str,
-    candidates: PhaseResult,
-    passes: Sequence[Sequence[Record]],
-    queries: Sequence[str],
-    before: np.ndarray,
-    after: np.ndarray,
-    t: int,
+    candidates: Sequence[PhaseResult],
+    passes: dict[str, Sequence[Record]],
+    extra: dict[str, int],
 ) -> PhaseResult:
-    names = ("filter", "match", "balance")
-    parts = [
-        PhaseResult.of_records(name, storage.join(folder, name), records)
-        for name, records in zip(names, passes, strict=True)
-    ]
-    curve = pa.table({"query": list(queries), "before": pa.array(before), "after": pa.array(after)})
-    storage.write_table(storage.join(folder, "queries.parquet"), curve)
-    reasons: dict[str, int] = {}
-    for part in parts:
-        for reason, count in part.fates["pairs"].reasons.items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    fate = Fate(candidates.fates["pairs"].kept, parts[-1].fates["pairs"].kept, dict(sorted(reasons.items())))
+    parts = {
+        name: PhaseResult.of_records(name, storage.join(folder, name), records) for name, records in passes.items()
+    }
+    reasons = add_counts([part.fates["pairs"].reasons for part in parts.values()])
+    rows_in = sum(source.fates["pairs"].kept for source in candidates)
     return PhaseResult(
         "select",
         folder,
-        tuple(file.below("balance") for file in parts[-1].kept),
-        tuple(file.below(name) for name, part in zip(names, parts, strict=True) for file in part.dropped),
-        {"pairs": fate},
-        {"t": t, "queries": len(queries), "queries_matched": int((before > 0).sum()), "buckets": config.buckets},
+        tuple(file.below("balance") for file in parts["balance"].kept),
+        # Sorted, because the sources' files may come in any order.
+        tuple(
+            file.below(name)
+            for name, part in parts.items()
+            for file in sorted(part.dropped, key=lambda file: file.sha256)
+        ),
+        {"pairs": Fate(rows_in, parts["balance"].fates["pairs"].kept, reasons)},
+        extra,
+        add_counts([part.telemetry for part in parts.values()]),
     )
+
+
+def _write_curve(
+    folder: str, queries: Sequence[str], counts: np.ndarray, before: np.ndarray, after: np.ndarray, t: int
+) -> dict[str, int | float]:
+    """queries.parquet: pairs per query before and after, and its p_e; returns the figures that sum it up."""
+    columns = {
+        "query": pa.array(queries, pa.string()),
+        "before": pa.array(before),
+        "after": pa.array(after),
+        "keep_probability": pa.array(probabilities(counts, t)),
+    }
+    table = pa.table(columns).replace_schema_metadata({"t": str(t)})
+    storage.write_table(storage.join(folder, "queries.parquet"), table)
+    total = int(before.sum())
+    return {
+        "t": t,
+        "queries": len(queries),
+        "queries_matched": int((before > 0).sum()),
+        "queries_without_a_pair": int((before == 0).sum()),
+        "queries_above_t": int((before > t).sum()),
+        "matches_before": total,
+        "matches_after": int(after.sum()),
+        "tail_share": round(float(before[before < t].sum()) / total, 6) if total else 0.0,
+        "most_pairs_of_a_query": int(pc.max(table.column("after")).as_py() or 0),
+    }

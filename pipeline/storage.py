@@ -1,7 +1,7 @@
 """Files on any fsspec URL (local, s3://, gs://, ...): whole-file reads, atomic writes, checksums, Parquet tables.
 
 A file either exists complete or does not exist: local writes go to a temporary name in the same folder, are synced and
-renamed; an object store's put is atomic by itself. Nothing here appends.
+renamed; an object store's put is atomic by itself. Nothing here appends. What is too large for memory: streams.py.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import io
 import json
 import os
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import fsspec
@@ -23,7 +24,7 @@ def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts)])
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
+def filesystem_of(path: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(path)
 
 
@@ -32,24 +33,24 @@ def is_local(path: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     return bool(filesystem.exists(name))
 
 
 def size(path: str) -> int:
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     return int(filesystem.size(name))
 
 
 def read_bytes(path: str) -> bytes:
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     with filesystem.open(name, "rb") as file:
         return bytes(file.read())
 
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write the whole file or nothing. Raises DataError when the disk is full or the folder cannot be written."""
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     try:
         filesystem.makedirs(name.rsplit("/", 1)[0], exist_ok=True)
         if not is_local(path):
@@ -66,9 +67,27 @@ def write_bytes(path: str, data: bytes) -> None:
             if os.path.exists(temporary):
                 os.remove(temporary)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --root"
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: str, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another --root")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that is on storage: its size and checksum, found while it was written."""
+
+    bytes: int
+    sha256: str
+
+
+def settled(path: str, data: bytes | Written) -> Written:
+    """`data` is at `path` from now on, where it was not already."""
+    if isinstance(data, Written):
+        return data
+    write_bytes(path, data)
+    return Written(len(data), sha256(data))
 
 
 def canonical_json(value: Any) -> bytes:
@@ -89,7 +108,7 @@ def sha256(data: bytes) -> str:
 
 
 def sha256_file(path: str) -> str:
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     digest = hashlib.sha256()
     with filesystem.open(name, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -99,23 +118,47 @@ def sha256_file(path: str) -> str:
 
 def list_names(folder: str) -> list[str]:
     """Names directly under `folder`, sorted (object stores list in different orders); [] where it does not exist."""
-    filesystem, name = _filesystem(folder)
+    filesystem, name = filesystem_of(folder)
     if not filesystem.exists(name):
         return []
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in filesystem.ls(name, detail=False))
 
 
 def remove_tree(path: str) -> None:
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     if filesystem.exists(name):
         filesystem.rm(name, recursive=True)
 
 
+PLAIN_COLUMN = "image"
+"""Column of pictures in tables of curation: written as it is (they are compressed already), so that each can be read by
+its offset (pipeline/picture_places.py)."""
+
+
 def table_bytes(table: pa.Table) -> bytes:
-    """Parquet, zstd, one row group: the same table gives the same bytes."""
+    """Parquet, zstd, one row group: the same table gives the same bytes, however it is cut into chunks."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", row_group_size=max(1, table.num_rows))
+    table = table.combine_chunks()
+    with table_writer(sink, table.schema) as writer:
+        writer.write_table(table, row_group_size=max(1, table.num_rows))
     return sink.getvalue()
+
+
+def table_writer(sink: Any, schema: pa.Schema, plain: str = PLAIN_COLUMN) -> pq.ParquetWriter:
+    """Parquet, zstd, but for the column `plain`, whose values lie in the file as they are."""
+    if plain not in schema.names:
+        return pq.ParquetWriter(sink, schema, compression="zstd")
+    leaves = pq.ParquetFile(_empty(schema)).schema
+    others = [leaves.column(at).path for at in range(len(leaves)) if leaves.column(at).path != plain]
+    return pq.ParquetWriter(
+        sink, schema, compression=dict.fromkeys(others, "ZSTD"), use_dictionary=others, write_statistics=others
+    )
+
+
+def _empty(schema: pa.Schema) -> pa.BufferReader:
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    return pa.BufferReader(sink.getvalue())
 
 
 def write_table(path: str, table: pa.Table) -> None:
@@ -126,13 +169,13 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     """One Parquet file as a table, or some columns of it (the others are not even read: pictures weigh the most)."""
     if columns is None:
         return pq.read_table(io.BytesIO(read_bytes(path)))
-    filesystem, name = _filesystem(path)
+    filesystem, name = filesystem_of(path)
     with filesystem.open(name, "rb") as file:
         return pq.read_table(file, columns=columns)
 
 
-def column_names(path: str) -> list[str]:
-    """Columns of a Parquet file; only its foot is read."""
-    filesystem, name = _filesystem(path)
+def read_schema(path: str) -> pa.Schema:
+    """The columns of a Parquet file; only its foot is read."""
+    filesystem, name = filesystem_of(path)
     with filesystem.open(name, "rb") as file:
-        return list(pq.read_schema(file).names)
+        return pq.read_schema(file)

@@ -1,14 +1,13 @@
-"""What a recipe says about the network and the crawl; light to import, so that `openwit plan` stays fast."""
+"""What a recipe says about the network; light to import, so that `openwit plan` stays fast."""
 
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from pipeline.settings import Settings
-from pipeline.urls import UnusableURLError, canonical
 
 # How politely and how fast we fetch; what we get does not depend on it, so no step's identity does.
 _PACE = (
@@ -17,6 +16,10 @@ _PACE = (
     "retry_wait_seconds",
     "max_retry_wait_seconds",
     "max_crawl_delay_seconds",
+    "per_host_requests_per_second",
+    "host_failures",
+    "host_rest_seconds",
+    "robots_hours",
 )
 
 
@@ -49,10 +52,22 @@ class NetworkConfig(Settings):
     """Longest wait before a retry, also where Retry-After asks for more."""
     max_crawl_delay_seconds: float = Field(10.0, ge=0)
     """Longest Crawl-delay of a robots.txt that is honoured."""
-    concurrency: int = Field(32, ge=1)
-    """Fetches at once in one process."""
+    concurrency: int = Field(64, ge=1)
+    """Fetches at once in one process; while pictures are fetched, one that takes over 2 seconds gives its place away."""
     per_host_concurrency: int = Field(8, ge=1)
     """Fetches at once to one host in one process."""
+    per_host_requests_per_second: float | None = Field(None, gt=0)
+    """Most requests a second to one host; a Crawl-delay that asks for fewer counts."""
+    host_failures: int = Field(5, ge=1)
+    """Fetches of pictures in a row that must fail to connect or time out for their host to be rested."""
+    host_rest_seconds: float = Field(10.0, ge=0)
+    """How long a host rests then; twice as long with each further time, and after `retries` times it is given up."""
+    robots_hours: float = Field(24.0, gt=0)
+    """How long a robots.txt counts before it is read again (RFC 9309 section 2.4: a day at most)."""
+    read_tdmrep: bool = True
+    """Also obey /.well-known/tdmrep.json, where "tdm-reservation" is among `opt_out_directives`."""
+    read_ai_txt: bool = False
+    """Also obey /ai.txt (Spawning's format: robots.txt rules for training data)."""
     allowed_ports: tuple[int, ...] = (80, 443)
     """Ports a URL may name."""
     opt_out_directives: tuple[str, ...] = (
@@ -101,44 +116,3 @@ def split_address(address: str) -> tuple[str, int]:
     if found is None or not 0 < int(found[3]) < 65536:
         raise ValueError(f"{address!r} is not ip:port; write it like 127.0.0.1:8417 or [::1]:8417")
     return str(ipaddress.ip_address(found[1] or found[2])), int(found[3])
-
-
-TextOrigin = Literal["alt", "figcaption", "title", "aria-label"]
-
-
-class CrawlConfig(Settings):
-    """Which pages are read and which words of a page belong to a picture."""
-
-    seeds: tuple[str, ...] = Field(min_length=1)
-    """URLs the crawl starts from."""
-    domains: tuple[str, ...] = ()
-    """Domains (with all below them) that may be crawled besides the seeds' hosts."""
-    max_pages: int = Field(100_000, ge=1)
-    """The crawl ends when this many URLs were tried as pages."""
-    max_depth: int = Field(20, ge=0)
-    """Links followed from a seed; 0 reads the seeds only."""
-    max_page_bytes: int = Field(10_000_000, gt=0)
-    """Largest page; a larger one is too_large."""
-    pages_per_item: int = Field(64, ge=1)
-    """Pages in one work item: what is done again after a kill."""
-    use_sitemap: bool = False
-    """Also start from the sitemaps of the seeds' hosts (robots.txt's Sitemap lines, else /sitemap.xml)."""
-    max_sitemaps: int = Field(1000, ge=1)
-    """Most sitemap files read."""
-    text_from: tuple[TextOrigin, ...] = ("alt", "figcaption", "title")
-    """Where a picture's text is looked for, in this order; the first that is not empty wins."""
-
-    @field_validator("seeds")
-    @classmethod
-    def _usable(cls, seeds: tuple[str, ...]) -> tuple[str, ...]:
-        for seed in seeds:
-            try:
-                canonical(seed)
-            except UnusableURLError as error:
-                raise ValueError(f"{seed!r} cannot be crawled ({error}); write it like https://example.org/") from None
-        return seeds
-
-    @field_validator("domains")
-    @classmethod
-    def _lower(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(domain.strip(".").lower() for domain in domains)

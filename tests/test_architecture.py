@@ -16,7 +16,7 @@ ROOMS = ("pipeline", "training", "evaluation", "orchestration")
 
 DOORS = {
     "ray": ("pipeline/on_ray.py", "orchestration/cluster.py"),
-    "img2dataset": ("pipeline/resize.py",),
+    "img2dataset": ("pipeline/img2dataset_child.py",),
     "deepspeed": ("training/engine.py",),
     "mlflow": ("orchestration/tracking.py",),
 }

@@ -84,6 +84,15 @@ class TrainConfig(Settings):
         return name
 
     @model_validator(mode="after")
+    def _warm_up_ends(self) -> "TrainConfig":
+        if self.steps is not None and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps} and steps only {self.steps}: the learning rate would never arrive;"
+                " lower warmup_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_is_shared_evenly(self) -> "TrainConfig":
         if self.global_batch_size % self.workers:
             raise ValueError(

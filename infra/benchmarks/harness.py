@@ -128,6 +128,27 @@ def machine() -> dict[str, Any]:
 
 def write(name: str, data: str, rows: Sequence[Row], versions: Mapping[str, str]) -> Path:
     """results/NAME.json; `data` says what was run on, `versions` those of the peers."""
+    for row in rows:
+        print(
+            f"{row.case}: {row.metric}: ours {row.ours:,.4g} {row.unit}, {row.peer_name} {row.peer:,.4g}, {row.ratio:.2f}x"
+        )
+    return _save(name, data, versions, {"rows": [asdict(row) | {"ratio": round(row.ratio, 3)} for row in rows]})
+
+
+def write_facts(
+    name: str,
+    data: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """results/NAME.json of a measurement that has no peer's figure in every row: a table under its own headings."""
+    for row in rows:
+        print("  ".join(str(value) for value in row))
+    return _save(name, data, versions or {}, {"headings": list(headings), "rows": [list(row) for row in rows]})
+
+
+def _save(name: str, data: str, versions: Mapping[str, str], found: Mapping[str, Any]) -> Path:
     own = {"openwit": metadata.version("openwit"), "python": platform.python_version()}
     result = {
         "name": name,
@@ -135,15 +156,11 @@ def write(name: str, data: str, rows: Sequence[Row], versions: Mapping[str, str]
         "data": data,
         "machine": machine(),
         "versions": own | dict(versions),
-        "rows": [asdict(row) | {"ratio": round(row.ratio, 3)} for row in rows],
+        **found,
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    for row in rows:
-        print(
-            f"{row.case}: {row.metric}: ours {row.ours:,.4g} {row.unit}, {row.peer_name} {row.peer:,.4g}, {row.ratio:.2f}x"
-        )
     subprocess.run([sys.executable, HERE / "table.py"], check=True)
     print(
         f"written: {path.relative_to(HERE.parent.parent)} and the table in infra/benchmarks/README.md", file=sys.stderr

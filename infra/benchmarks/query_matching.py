@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness import Row, cpu_seconds, paired, peer, write
 
-from pipeline.queries import Matcher
+from pipeline.matcher import Matcher
 
 PEER = "pyahocorasick"
 VERSION = "2.2.0"

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -22,16 +23,33 @@ def table() -> str:
             f"`{result['command']}` on {result['data']}.",
             f"{machine['cpu']}, {machine['cores']} cores, {machine['system']} {machine['arch']}; {told}.",
             "",
-            "| case | metric | unit | ours | peer | | ours is |",
-            "|---|---|---|---:|---:|---|---:|",
+            *(facts(result) if "headings" in result else comparison(result)),
+            "",
         ]
-        lines += [
+    return "\n".join(lines)
+
+
+def comparison(result: dict[str, Any]) -> list[str]:
+    """Ours beside the peer's."""
+    return [
+        "| case | metric | unit | ours | peer | | ours is |",
+        "|---|---|---|---:|---:|---|---:|",
+        *(
             f"| {row['case']} | {row['metric']} | {row['unit']} | {figure(row['ours'])} | {figure(row['peer'])} |"
             f" {row['peer_name']} | {row['ratio']:.2f}x |"
             for row in result["rows"]
-        ]
-        lines.append("")
-    return "\n".join(lines)
+        ),
+    ]
+
+
+def facts(result: dict[str, Any]) -> list[str]:
+    """A table under headings of its own."""
+    rows = [[figure(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in result["rows"]]
+    return [
+        "| " + " | ".join(result["headings"]) + " |",
+        "|" + "---|" * len(result["headings"]),
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+    ]
 
 
 def figure(value: float) -> str:

@@ -68,7 +68,7 @@ def verdicts(
 
 
 def _check(config: DeduplicateConfig, index: str) -> None:
-    there = storage.column_names(index)
+    there = storage.read_schema(index).names
     for name, wanted, switch in (("sha256", config.bytes, "bytes"), ("phash", config.pictures, "pictures")):
         if wanted and name not in there:
             raise ConfigError(
@@ -88,10 +88,10 @@ def _judged(
 def _rows(pool: Pool, given: int | str, names: list[str]) -> pa.Table:
     """`names`, uid and position of a block of ours, or of a shard of theirs, whose positions are -1."""
     if isinstance(given, int):
-        there = storage.column_names(pool.facts.path(pool.facts.parts[given]))
+        there = storage.read_schema(pool.facts.path(pool.facts.parts[given])).names
         rows = pool.read(given, ["uid", *(name for name in names if name in there)])
     else:
-        there = storage.column_names(given)
+        there = storage.read_schema(given).names
         rows = storage.read_table(given, ["uid", *(name for name in names if name in there)])
         rows = rows.append_column("position", pa.array(np.full(rows.num_rows, -1)))
     for name in names:

@@ -33,7 +33,7 @@ def said(pool: Pool) -> list[str]:
     """The columns that show a look; tables from before the 256-bit pHash do without it."""
     if not pool.facts.parts:
         return list(LOOKS)
-    there = storage.column_names(pool.facts.path(pool.facts.parts[0]))
+    there = storage.read_schema(pool.facts.path(pool.facts.parts[0])).names
     return [name for name in LOOKS if name in there]
 
 

@@ -192,7 +192,7 @@ def _columns(config: DeduplicateConfig, source: Files) -> list[str]:
     wanted = [*FACTS[:5], "original_width", "original_height"]
     if not source.parts:
         return wanted
-    there = storage.column_names(source.path(source.parts[0]))
+    there = storage.read_schema(source.path(source.parts[0])).names
     for key, name in [("keep", column) for column in config.score_columns()] + [
         ("embeddings.column", config.embeddings.column)
     ]:

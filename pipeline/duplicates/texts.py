@@ -52,7 +52,7 @@ def _merge(pool: Pool, paths: Sequence[str], which: tuple[int, int]) -> Output:
     keepers = last_keepers(fallen, verdicts.column("keeper").to_numpy())
     mine = np.flatnonzero(keepers % parts == part)
     mine = mine[np.argsort(keepers[mine], kind="stable")]
-    columns = ["texts"] if "texts" in storage.column_names(pool.facts.path(pool.facts.parts[0])) else ["text"]
+    columns = ["texts"] if "texts" in storage.read_schema(pool.facts.path(pool.facts.parts[0])).names else ["text"]
     said = pool.look_up(fallen[mine], columns).column(columns[0]).to_pylist()
     gathered: dict[int, list[Any]] = {}
     for keeper, texts in zip(keepers[mine].tolist(), said, strict=True):

@@ -11,6 +11,7 @@ from evaluation.config import EvaluateConfig
 from evaluation.run import label_positions
 from pipeline.demo.casting import EVALUATION_SCENES
 from pipeline.errors import ConfigError, DataError
+from pipeline.reference_sets import PICTURES
 
 
 @pytest.mark.parametrize("task", catalog.TASKS, ids=lambda task: task.name)
@@ -54,18 +55,22 @@ def test_an_unknown_task_is_refused_with_the_nearest_known() -> None:
         EvaluateConfig(tasks=("scenes", "scenes"))
 
 
-def test_reference_pictures_hold_each_picture_once_and_unchanged() -> None:
-    table = catalog.reference_pictures(["scenes-colour", "scenes", "digits", "scenes-retrieval"])
-    assert table.schema == catalog.REFERENCE
-    assert table.column("task").to_pylist() == ["scenes-colour"] * 400 + ["digits"] * 360
-    row = table.slice(403, 1).to_pylist()[0]
+def test_reference_sets_hold_each_picture_once_and_unchanged() -> None:
+    sets = catalog.reference_sets(["scenes-colour", "scenes", "digits", "scenes-retrieval"])
+    assert [(one.name, one.count) for one in sets] == [("scenes-colour", 400), ("digits", 360)]
+    table = sets[1].read(2, 5)
+    assert table.schema == PICTURES
+    assert table.column("key").to_pylist() == ["2", "3", "4"]
+    row = table.to_pylist()[1]
     stored = np.asarray(Image.open(io.BytesIO(row["image"])))
     assert (stored == np.asarray(pictures.load("digits", "test").read(row["index"]))).all()
+    assert "scenes-retrieval" in catalog.list_names("scenes")
+    assert "digits" not in catalog.list_names("scenes")
 
 
 def test_listing_tasks_and_reference_pictures_need_no_torch() -> None:
     code = (
         "import sys; from evaluation import catalog, config; assert len(catalog.task_table()) == len(catalog.TASKS);"
-        "catalog.reference_pictures(['digits']); assert 'torch' not in sys.modules"
+        "catalog.reference_sets(['digits'])[0].read(0, 2); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -151,6 +151,28 @@ def test_a_wrong_type_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert line == "openwit: train.learning_rate: 'fast' is not a number; give one such as 0.0005"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", "smoke", "--root", ""), "'--root': is empty; name a folder"),
+        (("submit", "smoke", "--address", "head"), "'head' is no web address; write it like http://head:8265"),
+        (("plan", "smoke", "--set", "train.warmup_steps=5000"), "lower warmup_steps"),
+        (("plan", "smoke", "--set", "evaluate.protocols=[]"), "evaluate.protocols: [] is too short"),
+        (
+            ("plan", "smoke", "--set", "curate.select.queries.path=/none.txt"),
+            "queries.path: '/none.txt' does not exist",
+        ),
+    ],
+)
+def test_a_value_that_cannot_work_is_one_line_before_any_work(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(words)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
 def test_a_broken_recipe_file_is_one_line_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Deduplication and decontamination: the twins compare all with all."""
+"""Deduplication and packing."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ from phases import phase_of, split
 from PIL import Image
 
 from pipeline import storage
-from pipeline.decontaminate import DecontaminateConfig, decontaminate, describe
+from pipeline.decontaminate import DecontaminateConfig, decontaminate
 from pipeline.deduplicate import DeduplicateConfig, deduplicate
 from pipeline.errors import DataError
 from pipeline.executor import InProcess
@@ -18,6 +18,8 @@ from pipeline.manifest import Manifest
 from pipeline.pack import PackConfig, pack
 from pipeline.picture import process
 from pipeline.picture_config import PictureConfig
+from pipeline.reference_sets import given_set
+from pipeline.references import Indexing, build_index
 from pipeline.sample import pair_uid
 from pipeline.shards import PACKED, iterate
 
@@ -86,32 +88,6 @@ def test_pictures_of_equal_shape_and_other_colour_are_no_duplicates(tmp_path: Pa
     assert result.fates["pairs"].kept == 2
 
 
-def png(picture: Image.Image) -> bytes:
-    sink = io.BytesIO()
-    picture.save(sink, "PNG")
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize("mode", ["remove", "mark"])
-def test_pictures_near_an_evaluation_picture_are_removed_or_marked(tmp_path: Path, rows: pa.Table, mode: str) -> None:
-    evaluation = [drawing(i) for i in (3, 17)] + [drawing(1000)]
-    references = pa.table(
-        {"task": ["t"] * 3, "index": pa.array(range(3), pa.int32()), "image": [png(p) for p in evaluation]}
-    )
-    path = str(tmp_path / "references.parquet")
-    storage.write_table(path, describe(references))
-    source = phase_of(str(tmp_path / "in"), split(rows.slice(0, 40), 3))
-    result = decontaminate(DecontaminateConfig(mode=mode), source, path, str(tmp_path / "out"), InProcess())
-    if mode == "remove":
-        fallen = result.read_dropped().to_pylist()
-        assert sorted(d["url"] for d in fallen) == ["http://a.example/o17", "http://a.example/o3"]
-        assert {d["evidence"].split(":")[0] for d in fallen} == {"t 0", "t 1"}
-        assert dict(result.fates["pairs"].reasons) == {"near_evaluation": 2}
-    else:
-        marked = [r["url"] for r in result.read_kept().to_pylist() if r["near_evaluation"]]
-        assert sorted(marked) == ["http://a.example/o17", "http://a.example/o3"]
-
-
 @pytest.mark.parametrize("parts", [1, 4])
 def test_packing_gives_full_shards_in_uid_order_whatever_the_input_files(
     tmp_path: Path, rows: pa.Table, parts: int
@@ -130,9 +106,10 @@ def test_packing_gives_full_shards_in_uid_order_whatever_the_input_files(
 def test_no_rows_at_all_go_through_and_packing_says_that_nothing_is_left(tmp_path: Path, rows: pa.Table) -> None:
     source = phase_of(str(tmp_path / "in"), [rows.slice(0, 0), rows.slice(0, 0)])
     deduplicated = deduplicate(DeduplicateConfig(), source, str(tmp_path / "dedup"), InProcess())
-    references = str(tmp_path / "references.parquet")
-    picture = pa.table({"task": ["t"], "index": pa.array([0], pa.int32()), "image": [png(drawing(1))]})
-    storage.write_table(references, describe(picture))
+    (tmp_path / "set").mkdir()
+    drawing(1).save(tmp_path / "set" / "a.png")
+    references = str(tmp_path / "references")
+    build_index([given_set(str(tmp_path / "set"))], Indexing(("same",), 10), references, InProcess())
     last = decontaminate(DecontaminateConfig(), deduplicated, references, str(tmp_path / "clean"), InProcess())
     with pytest.raises(DataError, match="the dataset is empty after filtering"):
         pack(PackConfig(), [deduplicated, last], {}, "v", str(tmp_path / "out"), InProcess())

@@ -177,7 +177,12 @@ def test_a_sitemap_names_pages_and_an_index_other_sitemaps() -> None:
         "</image:loc></image:image></url><url><loc><![CDATA[http://a.example/y]]></loc></url><url><loc>file:///etc</loc></url></urlset>"
     )
     said, _ = parse_sitemap({"url": PAGE}, pages.encode())
-    assert said == {"pages": ["http://a.example/x?a=1&b=2", "http://a.example/y"], "sitemaps": []}
+    picture = {"page": "http://a.example/x?a=1&b=2", "url": "http://a.example/p.jpg", "texts": []}
+    assert said == {
+        "pages": ["http://a.example/x?a=1&b=2", "http://a.example/y"],
+        "sitemaps": [],
+        "images": [picture],
+    }
     index = "<sitemapindex><sitemap><loc>http://a.example/s1.xml</loc></sitemap></sitemapindex>"
     assert parse_sitemap({"url": PAGE}, gzip.compress(index.encode()))[0]["sitemaps"] == ["http://a.example/s1.xml"]
     assert parse_sitemap({"url": PAGE}, b"http://a.example/1\nhttp://a.example/2\n")[0]["pages"] == [

@@ -36,7 +36,7 @@ def test_a_wrong_value_is_refused_by_name(values: dict[str, object], message: st
 
 def test_steps_follow_from_epochs_unless_given() -> None:
     assert TrainConfig(epochs=2, global_batch_size=10).total_steps(105) == 21
-    assert TrainConfig(steps=7, global_batch_size=10).total_steps(105) == 7
+    assert TrainConfig(steps=7, warmup_steps=2, global_batch_size=10).total_steps(105) == 7
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

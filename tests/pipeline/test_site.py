@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from pipeline import storage
-from pipeline.crawl import crawl
 from pipeline.errors import DataError
 from pipeline.executor import InProcess, Item, Result
-from pipeline.frontier import LINKS
 from pipeline.ledger import PhaseResult
 from pipeline.sample import CANDIDATE, pair_uid
-from pipeline.web_config import CrawlConfig, NetworkConfig
+from pipeline.sources.config import SiteSource
+from pipeline.sources.frontier import LINKS
+from pipeline.sources.site import crawl
+from pipeline.web_config import NetworkConfig
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -66,7 +67,7 @@ class Site:
         return NetworkConfig(**{"hosts": hosts, "retry_wait_seconds": 0.01, "retries": 1, **changes})
 
     def crawl(self, folder: Path | str, executor: Any = None, **config: Any) -> PhaseResult:
-        wish = CrawlConfig(**{"seeds": ("http://a.example/",), "pages_per_item": 4, **config})
+        wish = SiteSource(**{"kind": "site", "seeds": ("http://a.example/",), "pages_per_item": 4, **config})
         return crawl(wish, self.network(), str(folder), executor or InProcess())
 
 
@@ -241,9 +242,12 @@ def test_a_page_that_kills_the_parser_costs_itself(site: Site, tmp_path: Path, m
         "def parse_page(header, payload):\n"
         "    if b'poison' in payload: os.abort()\n"
         "    return html.parse_page(header, payload)\n"
+        "def parse_pages(header, payload):\n"
+        "    if b'poison' in payload: os.abort()\n"
+        "    return html.parse_pages(header, payload)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("pipeline.crawl.html.__name__", "openwit_fragile")
+    monkeypatch.setattr("pipeline.sources.pages.html.__name__", "openwit_fragile")
     result = site.crawl(tmp_path / "out")
     assert dict(result.fates["pages"].reasons) == {"decoder_crashed": 1}
     assert result.fates["pairs"].kept == 1
@@ -274,7 +278,7 @@ def test_a_site_that_is_down_is_one_line_and_leaves_nothing(site: Site, tmp_path
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         down = NetworkConfig(hosts={"a.example": address, "b.example": address}, retries=0)
-        config = CrawlConfig(seeds=("http://a.example/", "http://b.example/x"))
+        config = SiteSource(kind="site", seeds=("http://a.example/", "http://b.example/x"))
         with pytest.raises(DataError) as error:
             crawl(config, down, str(tmp_path / "out"), InProcess())
     message = str(error.value)
@@ -292,14 +296,14 @@ def test_one_seed_that_is_down_among_others_is_a_fate(site: Site, tmp_path: Path
         unused.bind(("127.0.0.1", 0))
         hosts = {**site.network().hosts, "b.example": f"127.0.0.1:{unused.getsockname()[1]}"}
         network = site.network(hosts=hosts, retries=0)
-        config = CrawlConfig(seeds=("http://a.example/", "http://b.example/"))
+        config = SiteSource(kind="site", seeds=("http://a.example/", "http://b.example/"))
         result = crawl(config, network, str(tmp_path), InProcess())
     assert dict(result.fates["pages"].reasons) == {"connection_failed": 1}
 
 
 def test_files_that_stand_in_the_folder_already_survive_a_dead_site(tmp_path: Path) -> None:
     (tmp_path / "step.json").write_text("{}")
-    config = CrawlConfig(seeds=("http://localhost:80/",))
+    config = SiteSource(kind="site", seeds=("http://localhost:80/",))
     dead = NetworkConfig(hosts={"localhost": "127.0.0.1:1"}, retries=0)
     with pytest.raises(DataError):
         crawl(config, dead, str(tmp_path), InProcess())
@@ -318,7 +322,7 @@ def test_files_that_stand_in_the_folder_already_survive_a_dead_site(tmp_path: Pa
 )
 def test_a_wrong_setting_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        CrawlConfig(**{"seeds": ("http://a.example/",), **change})
+        SiteSource(**{"kind": "site", "seeds": ("http://a.example/",), **change})
 
 
 def test_links_of_items_are_tables_of_their_own(planted: Site, tmp_path: Path) -> None:

@@ -6,32 +6,38 @@ obey robots.txt, X-Robots-Tag and robots meta tags; every page tried is kept or 
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline import html, storage
+from pipeline import storage
 from pipeline.batch import DROPPED, Batch
 from pipeline.errors import DataError
 from pipeline.executor import Executor
-from pipeline.frontier import LINKS, Job, belongs, found_links, work_items
+from pipeline.html_pictures import first_text
 from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 from pipeline.network import Fetched, fetch_all
-from pipeline.robots import first_opt_out, forbids_following
+from pipeline.robots import forbids_following
 from pipeline.sample import candidates
-from pipeline.sandbox import SandboxDied, shared
-from pipeline.sitemaps import sitemap_pages
+from pipeline.sources.config import SiteSource
+from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
+from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
+from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.urls import canonical, host_of
-from pipeline.web_config import CrawlConfig, NetworkConfig
+from pipeline.web_config import NetworkConfig
 
-_HTML = ("text/html", "application/xhtml+xml")
 _DOWN = ("connection_failed", "name_not_resolved", "timeout", "http_error")
 
 
 def crawl(
-    config: CrawlConfig, network: NetworkConfig, folder: str, executor: Executor, progress: Progress = silent
+    config: SiteSource,
+    network: NetworkConfig,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    name: str = "crawl",
 ) -> PhaseResult:
     """Crawl from `config.seeds` into `folder`. Kept rows: sample.CANDIDATE, "" where a picture has no text.
 
@@ -45,8 +51,11 @@ def crawl(
         config.model_dump(mode="json", include={"text_from", "max_page_bytes", "domains"}),
         network.identity(),
     ]
+    rules = PathRules(config.include, config.exclude)
     records: list[Record] = []
     tried: set[str] = set()
+    ruled_out: set[str] = set()
+    known: SitemapImages = {}
     wave, depth, left_out = seeds, 0, 0
     while wave:
         room = config.max_pages - len(tried)
@@ -54,7 +63,7 @@ def crawl(
         tried.update(wave)
         job = Job(f"wave-{depth:04d}", f"crawl wave {depth}", [*depends_on, sorted(hosts)])
         done = run_items(
-            folder, read, work_items(job, wave, config.pages_per_item, hosts), executor, progress, job.what
+            folder, read, work_items(job, wave, config.pages_per_item, hosts, known), executor, progress, job.what
         )
         if depth == 0:
             _refuse_dead_site(folder, seeds, done, network)
@@ -66,9 +75,13 @@ def crawl(
             break
         found = [url for url, kind in found_links(folder, done) if kind in ("page", "moved")]
         if depth == 1 and config.use_sitemap:
-            found.extend(sitemap_pages(config, network, folder, seeds, executor, progress))
-        wave = sorted({url for url in found if belongs(url, hosts, config.domains)} - tried)
-    result = PhaseResult.of_records("crawl", folder, records, {"waves": depth, "left_out": left_out})
+            pages, known = sitemap_pages(config, network, folder, seeds, executor, progress)
+            found.extend(pages)
+        ours = {url for url in found if belongs(url, hosts, config.domains)} - tried
+        wave = sorted(url for url in ours if rules.admit(url))
+        ruled_out |= ours.difference(wave)
+    extra = {"waves": depth, "left_out": left_out} | ({"ruled_out": len(ruled_out)} if ruled_out else {})
+    result = PhaseResult.of_records(name, folder, records, extra)
     result.save()
     return result
 
@@ -91,7 +104,7 @@ def _refuse_dead_site(folder: str, seeds: Sequence[str], records: Sequence[Recor
     address = network.hosts.get(host_of(url))
     where = f" at {address} (network.hosts)" if address else ""
     raise DataError(
-        f"{url}: cannot be reached{where}: {reason} ({evidence}); start the site or correct crawl.seeds, and run again"
+        f"{url}: cannot be reached{where}: {reason} ({evidence}); start the site or correct its seeds, and run again"
     )
 
 
@@ -111,33 +124,41 @@ class _Page:
     url: str
     reason: str | None = None
     evidence: str | None = None
-    pairs: Sequence[Mapping[str, str]] = ()
+    pairs: Sequence[Mapping[str, Any]] = ()
     links: Sequence[tuple[str, str]] = ()
+    beyond: int = 0
 
 
-def _read_pages(config: CrawlConfig, network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
+def _read_pages(config: SiteSource, network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
     """Fetch and parse the pages of one item, in their order."""
     fetched = fetch_all(
         network,
         arguments["urls"],
         max_bytes=config.max_page_bytes,
         accept="text/html,application/xhtml+xml;q=0.9",
-        types=_HTML,
+        types=HTML_TYPES,
         read_opted_out=True,
     )
-    pages = [_read_page(config, network, arguments["hosts"], answer) for answer in fetched]
+    pages = _judged(config, network, arguments, fetched)
     batch = Batch.of(
         pa.table({"uid": [p.url for p in pages], "url": [p.url for p in pages]}, schema=pa.schema(list(DROPPED)[:2]))
     ).drop([page.reason for page in pages], [page.evidence for page in pages])
     pairs = [pair for page in pages for pair in page.pairs]
     links = sorted({link for page in pages for link in page.links})
+    fallen = Dropped()
+    for page in pages:
+        for _ in range(page.beyond):
+            fallen.add(page.url, page.url, BEYOND, "pictures after the first 10,000")
     return Output(
         {
             "kept": candidates(pairs),
-            "dropped": batch.dropped,
+            "dropped": pa.concat_tables([batch.dropped, fallen.table()]),
             "links": pa.Table.from_pylist([{"url": url, "kind": kind} for url, kind in links], schema=LINKS),
         },
-        {"pages": Fate.of(len(pages), batch), "pairs": Fate(len(pairs), len(pairs))},
+        {
+            "pages": Fate.of(len(pages), batch),
+            "pairs": Fate(len(pairs) + len(fallen), len(pairs), fallen.counts()),
+        },
         telemetry={
             "retried": sum(answer.attempts > 1 and answer.reason is None for answer in fetched),
             "redirected": sum(answer.redirects > 0 and answer.reason is None for answer in fetched),
@@ -145,49 +166,64 @@ def _read_pages(config: CrawlConfig, network: NetworkConfig, arguments: Mapping[
     )
 
 
-def _read_page(config: CrawlConfig, network: NetworkConfig, hosts: Sequence[str], answer: Fetched) -> _Page:
+def _judged(
+    config: SiteSource, network: NetworkConfig, arguments: Mapping[str, Any], fetched: Sequence[Fetched]
+) -> list[_Page]:
+    """What became of each page; those that may be looked into are parsed together."""
+    found = {answer.url: _unread(config, arguments["hosts"], answer) for answer in fetched}
+    readable = [answer for answer in fetched if found[answer.url] is None]
+    asked = [Page(answer.final_url, answer.body, answer.headers.get("content-type", "")) for answer in readable]
+    wish = {"text_from": list(config.text_from), "product": network.product}
+    for answer, parsed in zip(readable, parse_all(asked, wish, network.opt_out_directives), strict=True):
+        found[answer.url] = _read(config, answer, parsed, arguments.get("known", {}))
+    return [page for answer in fetched if (page := found[answer.url]) is not None]
+
+
+def _unread(config: SiteSource, hosts: Sequence[str], answer: Fetched) -> _Page | None:
+    """A page that is not looked into, or None for one that is."""
     withheld = answer.reason == "header_opt_out"
     if answer.reason is not None and not withheld:
         return _Page(answer.url, answer.reason, answer.evidence)
     if not withheld and not belongs(answer.final_url, hosts, config.domains):
         # Another site answers: it has pages and rules of its own, so it is a link like any other.
         return _Page(answer.url, links=[(answer.final_url, "moved")])
-    parsed = _parse(config, network, answer)
-    if parsed.reason is not None and not withheld:
-        return parsed
-    links = () if forbids_following(answer.robots) else parsed.links
-    if withheld:
-        return _Page(answer.url, answer.reason, answer.evidence, links=links)
-    return _Page(answer.url, pairs=parsed.pairs, links=links)
-
-
-def _parse(config: CrawlConfig, network: NetworkConfig, answer: Fetched) -> _Page:
-    """The page's pairs and links, or why it has none."""
-    content_type = answer.headers.get("content-type", "")
-    kind = content_type.split(";")[0].strip().lower()
-    if kind not in _HTML and (kind or answer.body.lstrip()[:1] != b"<"):
+    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind not in HTML_TYPES and (kind or answer.body.lstrip()[:1] != b"<"):
+        if withheld:
+            return _Page(answer.url, answer.reason, answer.evidence)
         return _Page(answer.url, "not_html", kind or "no content type")
-    wish = {
-        "url": answer.final_url,
-        "text_from": list(config.text_from),
-        "product": network.product,
-        "content_type": content_type,
-    }
-    try:
-        said, _ = shared(f"{html.__name__}:parse_page").call(wish, answer.body)
-    except SandboxDied as death:
-        return _Page(answer.url, "decoder_crashed", death.reason)
-    links = [(url, "page") for url in said["links"]]
-    word = first_opt_out(said["robots"], network.opt_out_directives)
-    if word is not None:
-        return _Page(answer.url, "meta_opt_out", f"robots meta tag: {word}", links=links)
-    pairs = [
-        {
-            "url": image["url"],
-            "text": image["text"],
-            "text_origin": image["origin"],
-            "page_url": answer.final_url,
-        }
-        for image in said["images"]
-    ]
-    return _Page(answer.url, pairs=pairs, links=links)
+    return None
+
+
+def _read(config: SiteSource, answer: Fetched, parsed: Parsed, known: SitemapImages) -> _Page:
+    follow = not forbids_following(answer.robots)
+    links = [(url, "page") for url in parsed.said.get("links", ())] if follow else []
+    if answer.reason is not None:  # withheld by its header, so that a link may still be followed
+        return _Page(answer.url, answer.reason, answer.evidence, links=links)
+    if parsed.reason is not None:
+        return _Page(answer.url, parsed.reason, parsed.evidence, links=links)
+    named = known.get(answer.url, known.get(answer.final_url, ()))
+    pairs = with_sitemap(parsed.pairs, named, answer.final_url, config.text_from)
+    return _Page(answer.url, pairs=pairs, links=links, beyond=parsed.beyond)
+
+
+def with_sitemap(
+    pairs: Iterable[Mapping[str, Any]],
+    named: Sequence[Sequence[str]],
+    page_url: str,
+    text_from: Sequence[str],
+) -> Sequence[Mapping[str, Any]]:
+    """A page's pairs with what the sitemap says of its pictures, those included that the page itself does not show."""
+    rows = [dict(pair) for pair in pairs]
+    of_url: dict[str, list[tuple[str, str]]] = {}
+    for url, text, origin in named:
+        of_url.setdefault(url, []).extend([(text, origin)] if text else [])
+    for row in rows:
+        more = of_url.pop(row["url"], None)
+        if more:
+            row["texts"] = [*map(tuple, row["texts"]), *(each for each in more if list(each) not in row["texts"])]
+            row["text"], row["text_origin"] = first_text(row["texts"], text_from)
+    for url, texts in of_url.items():
+        text, origin = first_text(texts, text_from)
+        rows.append({"url": url, "text": text, "text_origin": origin, "texts": texts, "page_url": page_url})
+    return rows

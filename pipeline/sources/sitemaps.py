@@ -7,27 +7,34 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import html
+from pipeline import html, storage
 from pipeline.executor import Executor
-from pipeline.frontier import LINKS, Job, found_links, work_items
 from pipeline.ledger import Output, Progress, run_items
 from pipeline.network import fetch_all, read_robots
 from pipeline.sandbox import SandboxDied, shared
+from pipeline.sources.config import SiteSource
+from pipeline.sources.frontier import LINKS, Job, found_links, work_items
 from pipeline.urls import UnusableURLError, canonical, origin_of
-from pipeline.web_config import CrawlConfig, NetworkConfig
+from pipeline.web_config import NetworkConfig
 
+IMAGES = pa.schema([("page", pa.string()), ("url", pa.string()), ("text", pa.string()), ("origin", pa.string())])
+SitemapImages = dict[str, list[list[str]]]
+"""page -> [url, text, origin] of the pictures that a sitemap names for it; a picture without words has "" twice."""
 _MAX_SITEMAP_BYTES = 50_000_000  # sitemaps.org's limit
 
 
 def sitemap_pages(
-    config: CrawlConfig,
+    config: SiteSource,
     network: NetworkConfig,
     folder: str,
     seeds: Sequence[str],
     executor: Executor,
     progress: Progress,
-) -> list[str]:
-    """Pages named by the sitemaps of the seeds' hosts; indexes are followed, `config.max_sitemaps` files at most."""
+) -> tuple[list[str], SitemapImages]:
+    """Pages named by the sitemaps of the seeds' hosts, and their pictures where the image extension tells of some.
+
+    Indexes are followed, `config.max_sitemaps` files at most. About 200 bytes per picture are held.
+    """
     read = functools.partial(_read_sitemaps, network)
     origins = sorted({origin_of(seed) for seed in seeds})
     job = Job("sitemap-start", "sitemaps", [network.identity()])
@@ -35,6 +42,7 @@ def sitemap_pages(
     wave = sorted({url for url, _ in found_links(folder, started)})
     tried: set[str] = set()
     pages: set[str] = set()
+    images: SitemapImages = {}
     while wave and len(tried) < config.max_sitemaps:
         wave = wave[: config.max_sitemaps - len(tried)]
         job = Job(f"sitemap-{len(tried):05d}", "sitemaps", [network.identity()])
@@ -42,8 +50,12 @@ def sitemap_pages(
         done = run_items(folder, read, work_items(job, wave, 4), executor, progress, job.what)
         found = found_links(folder, done)
         pages.update(url for url, kind in found if kind == "page")
+        for record in done:
+            table = storage.read_table(storage.join(folder, record.files["images"].path))
+            for page, *said in zip(*(table.column(name).to_pylist() for name in IMAGES.names), strict=True):
+                images.setdefault(page, []).append(said)
         wave = sorted({url for url, kind in found if kind == "sitemap"} - tried)
-    return sorted(pages)
+    return sorted(pages), {page: sorted(said) for page, said in images.items()}
 
 
 def _find_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
@@ -60,6 +72,7 @@ def _find_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Outp
 def _read_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
     """URLs of the sitemaps of one item; one that cannot be read names none."""
     rows: set[tuple[str, str]] = set()
+    images: set[tuple[str, str, str, str]] = set()
     for answer in fetch_all(
         network, arguments["urls"], max_bytes=_MAX_SITEMAP_BYTES, accept="application/xml,text/xml"
     ):
@@ -71,5 +84,9 @@ def _read_sitemaps(network: NetworkConfig, arguments: Mapping[str, Any]) -> Outp
             continue
         rows.update((url, "page") for url in said["pages"])
         rows.update((url, "sitemap") for url in said["sitemaps"])
+        for image in said["images"]:
+            images.update((image["page"], image["url"], *text) for text in image["texts"] or [["", ""]])
     found = [{"url": url, "kind": kind} for url, kind in sorted(rows)]
-    return Output({"links": pa.Table.from_pylist(found, schema=LINKS)}, {})
+    told = [dict(zip(IMAGES.names, image, strict=True)) for image in sorted(images)]
+    tables = {"links": pa.Table.from_pylist(found, schema=LINKS), "images": pa.Table.from_pylist(told, schema=IMAGES)}
+    return Output(tables, {})

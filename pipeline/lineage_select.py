@@ -1,0 +1,29 @@
+"""What selection knew of a kept pair: the words of the queries it matched, their counts, and how the coin fell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.ledger import PhaseResult
+from pipeline.balance import hash01, keep_probability
+
+
+def balance_facts(phase: PhaseResult, config: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """From the list of queries that the phase left; {} where it left none."""
+    path = storage.join(phase.folder, "queries.parquet")
+    matched = [int(number) for number in row.get("queries") or ()]
+    if not storage.exists(path) or "t" not in phase.extra:
+        return {}
+    curve = storage.read_table(path)
+    before = curve.column("before").to_numpy()
+    words = curve.column("query")
+    t = int(phase.extra["t"])
+    seed = int(config.get("select", {}).get("balance", {}).get("seed", 0))
+    return {
+        "queries": [{"query": words[n].as_py(), "pairs_before": int(before[n])} for n in matched],
+        "balance_t": t,
+        "keep_probability": round(float(keep_probability(matched, np.asarray(before), t)), 6),
+        "coin": round(float(hash01(seed, row["uid"])), 6),
+    }

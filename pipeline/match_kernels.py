@@ -1,0 +1,214 @@
+"""The compiled loops of the matcher: a walk of every text through a hashed trie of the queries.
+
+The trie's nodes are the beginnings of queries, cut between words ("new", "new york", "new york city"). A node is one slot of
+an open-addressing table: 32 bits of the beginning's hash, and 32 bits that say which query ends here, if any, and whether
+longer ones go on. The hash of a beginning follows from that of one word less, so a walk never hashes a byte twice. A slot
+that seems to end a query is compared with the query's bytes: a hash alone never makes a match.
+"""
+
+import numpy as np
+
+from pipeline.compiled import compiled
+
+BLANK, MARK = 1, 2
+"""What a byte is to MetaCLIP's spacing rule: a mark is wrapped in spaces, a blank becomes one."""
+NO_QUERY = np.uint64(0x7FFFFFFF)
+GOES_ON = np.uint64(1 << 31)
+LOW = np.uint64(0x7FFFFFFF)
+SPACE = np.uint8(32)
+START = np.uint64(0xCBF29CE484222325)
+PRIME = np.uint64(0x100000001B3)
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def _grown(node, word):  # type: ignore[no-untyped-def]
+    """The hash of a beginning with one more word, from the hash without it and the word's."""
+    value = (node ^ word) * ODD
+    value ^= value >> np.uint64(32)
+    value *= ODD
+    return value ^ (value >> np.uint64(29))
+
+
+@compiled
+def _tag(value):  # type: ignore[no-untyped-def]
+    """The upper half of a slot for a hash: never 0, which is an empty slot."""
+    return (value >> np.uint64(32)) | np.uint64(1)
+
+
+@compiled
+def _same(one, begin, end, other, at, stop):  # type: ignore[no-untyped-def]
+    if end - begin != stop - at:
+        return False
+    for i in range(end - begin):  # noqa: SIM110 (a generator does not compile)
+        if one[begin + i] != other[at + i]:
+            return False
+    return True
+
+
+@compiled
+def count_words(data, offsets):  # type: ignore[no-untyped-def]
+    """Words of all queries together: as many nodes as the trie can have."""
+    words = 0
+    for query in range(len(offsets) - 1):
+        words += 1
+        for i in range(offsets[query], offsets[query + 1]):
+            words += data[i] == SPACE
+    return words
+
+
+@compiled
+def build(data, offsets, slots):  # type: ignore[no-untyped-def]
+    """Fill `slots` (zeros, a power of two of them); of equal queries the first stands. Returns how many differ."""
+    mask = np.uint64(len(slots) - 1)
+    different = 0
+    for query in range(len(offsets) - 1):
+        begin, end = offsets[query], offsets[query + 1]
+        node, word = np.uint64(0), START
+        for i in range(begin, end + 1):
+            if i < end and data[i] != SPACE:
+                word = (word ^ np.uint64(data[i])) * PRIME
+                continue
+            node, word = _grown(node, word), START
+            tag, at = _tag(node), node & mask
+            if i < end:
+                while slots[at] != 0 and slots[at] >> np.uint64(32) != tag:
+                    at = (at + np.uint64(1)) & mask
+                if slots[at] == 0:
+                    slots[at] = (tag << np.uint64(32)) | NO_QUERY
+                slots[at] |= GOES_ON
+                continue
+            while True:
+                slot = slots[at]
+                if slot == 0:
+                    slots[at] = (tag << np.uint64(32)) | np.uint64(query)
+                    different += 1
+                    break
+                if slot >> np.uint64(32) == tag:
+                    known = slot & LOW
+                    if known == NO_QUERY:
+                        slots[at] = (slot & ~LOW) | np.uint64(query)
+                        different += 1
+                        break
+                    if _same(data, begin, end, data, offsets[known], offsets[known + np.uint64(1)]):
+                        break
+                at = (at + np.uint64(1)) & mask
+    return different
+
+
+@compiled
+def _space_out(data, begin, end, kinds, fold, text, starts, words):  # type: ignore[no-untyped-def]
+    """Write the spaced text to `text`, its words' begins to `starts` and hashes to `words`; returns how many words.
+
+    Word k is text[starts[k] : starts[k + 1] - 1]. Words are short, so a branch at each blank would be guessed wrong most
+    times: the end of a word is written down after every byte, and counted only where it is one.
+    """
+    n, at, word = 0, 0, START
+    starts[0] = 0
+    for i in range(begin, end):
+        byte = fold[data[i]]
+        kind = kinds[byte]
+        if kind == MARK:
+            text[at], text[at + 1], text[at + 2] = SPACE, byte, SPACE
+            words[n], words[n + 1] = word, (START ^ np.uint64(byte)) * PRIME
+            starts[n + 1], starts[n + 2] = at + 1, at + 3
+            n += 2
+            at += 3
+            word = START
+            continue
+        words[n] = word
+        text[at] = SPACE if kind else byte
+        at += 1
+        starts[n + 1] = at
+        n += kind
+        word = START if kind else (word ^ np.uint64(byte)) * PRIME
+    words[n] = word
+    starts[n + 1] = at + 1
+    return n + 1
+
+
+@compiled
+def match_all(data, offsets, kinds, fold, queries, query_offsets, slots):  # type: ignore[no-untyped-def]
+    """(ends, numbers): the sorted numbers of text i's queries, each once, are numbers[ends[i] : ends[i + 1]].
+
+    All words of a text take their first step through the trie together, then those that go on their second, and so on: the
+    table is larger than the caches, and steps that do not wait for each other let the processor fetch many slots at once.
+    """
+    mask = np.uint64(len(slots) - 1)
+    count = len(offsets) - 1
+    longest = 0
+    for i in range(count):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    text = np.empty(3 * longest + 2, np.uint8)
+    starts = np.empty(2 * longest + 3, np.int64)
+    words = np.empty(2 * longest + 3, np.uint64)
+    nodes, seen = np.empty_like(words), np.empty_like(words)
+    walking = np.empty(2 * longest + 3, np.int64)
+    ends = np.zeros(count + 1, np.int64)
+    numbers = np.empty(max(1024, 6 * count), np.int32)
+    total = 0
+    for i in range(count):
+        n = _space_out(data, offsets[i], offsets[i + 1], kinds, fold, text, starts, words)
+        first, words_end = total, n
+        for k in range(n):
+            nodes[k] = np.uint64(0)
+            walking[k] = k
+        length = 0
+        while n:
+            length += 1
+            for w in range(n):
+                node = _grown(nodes[w], words[walking[w] + length - 1])
+                nodes[w] = node
+                seen[w] = slots[node & mask]
+            if total + n > len(numbers):
+                more = np.empty(2 * len(numbers) + n, np.int32)
+                more[:total] = numbers[:total]
+                numbers = more
+            left = 0
+            for w in range(n):
+                k, node, slot = walking[w], nodes[w], seen[w]
+                tag, at, goes_on = _tag(node), node & mask, False
+                while slot != 0:
+                    if slot >> np.uint64(32) == tag:
+                        goes_on |= (slot & GOES_ON) != 0
+                        query = slot & LOW
+                        if query != NO_QUERY and _same(
+                            text, starts[k], starts[k + length] - 1,
+                            queries, query_offsets[query], query_offsets[query + np.uint64(1)],
+                        ):  # fmt: skip
+                            total = _insert(numbers, first, total, np.int32(query))
+                            break
+                    at = (at + np.uint64(1)) & mask
+                    slot = slots[at]
+                if goes_on and k + length < words_end:
+                    walking[left], nodes[left] = k, node
+                    left += 1
+            n = left
+        ends[i + 1] = total
+    return ends, numbers[:total]
+
+
+@compiled
+def _insert(numbers, first, total, number):  # type: ignore[no-untyped-def]
+    """Put `number` into the sorted numbers[first:total] unless it is there; returns the new total."""
+    at = total
+    while at > first and numbers[at - 1] > number:
+        at -= 1
+    if at > first and numbers[at - 1] == number:
+        return total
+    for i in range(total, at, -1):
+        numbers[i] = numbers[i - 1]
+    numbers[at] = number
+    return total + 1
+
+
+@compiled
+def beyond_ascii(data, offsets):  # type: ignore[no-untyped-def]
+    """Which texts hold a byte above 127."""
+    out = np.zeros(len(offsets) - 1, np.bool_)
+    for i in range(len(out)):
+        for at in range(offsets[i], offsets[i + 1]):
+            if data[at] > 127:
+                out[i] = True
+                break
+    return out

@@ -1,0 +1,87 @@
+"""Where pictures lie inside Parquet files: file, offset and length, so that one is read without its neighbours.
+
+Tables of curation store their column `image` plain (pipeline/storage.py), so its values are in the file as they are, each
+behind its length (Parquet's PLAIN encoding for byte arrays). Their order is known, so one pass finds all their offsets.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import DataError
+from pipeline.streams import read_ranges
+
+START_BYTES = 64
+WINDOW_BYTES = 32 << 20
+WINDOW_ROWS = 256
+"""Pictures that are asked for at once: an object store answers in parallel."""
+
+
+def locate(path: str, file: int) -> pa.Table:
+    """(uid, file, image_offset, image_bytes) of every row of the Parquet file at `path`; `file` is its number.
+
+    Memory: the file, twice. Raises DataError where its pictures are not stored plain.
+    """
+    data = storage.read_bytes(path)
+    table = pq.read_table(pa.BufferReader(data), columns=["uid", "image"])
+    images = table.column("image").to_pylist()
+    lengths = [len(image) for image in images]
+    try:
+        offsets = find_values(data, images, lengths)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; it was written by another version: remove its step and run again") from error
+    return pa.table(
+        {
+            "uid": table.column("uid"),
+            "file": pa.array([file] * len(images), pa.int64()),
+            "image_offset": pa.array(offsets, pa.int64()),
+            "image_bytes": pa.array(lengths, pa.int64()),
+        }
+    )
+
+
+def find_values(data: Any, starts: Sequence[bytes], lengths: Sequence[int]) -> list[int]:
+    """Offsets in `data` of byte values stored plain and in this order; `starts` are the values or their first bytes.
+
+    Raises ValueError where one is not found.
+    """
+    offsets = []
+    at = 0
+    for start, length in zip(starts, lengths, strict=True):
+        value = length.to_bytes(4, "little") + start
+        if data[at : at + len(value)] != value:  # not the next one on the page: a page's header lies between
+            at = data.find(value[: 4 + START_BYTES], at)
+            if at < 0 or data[at : at + len(value)] != value:
+                raise ValueError("a picture does not lie in its file as it is")
+        offsets.append(at + 4)
+        at += 4 + length
+    return offsets
+
+
+def read_pictures(paths: Sequence[str], rows: pa.Table) -> Iterator[bytes]:
+    """The pictures of `rows` (file: position in `paths`, image_offset, image_bytes) in their order, a window in memory.
+
+    Raises DataError where a file has become shorter or is gone.
+    """
+    lengths = rows.column("image_bytes").to_numpy()
+    # A picture belongs to the window in which its last byte falls.
+    windows = np.cumsum(lengths, dtype=np.int64) // WINDOW_BYTES
+    edges = [0, *(np.flatnonzero(np.diff(windows)) + 1).tolist(), rows.num_rows]
+    for start, stop in itertools.pairwise(edges):
+        for first in range(start, stop, WINDOW_ROWS):
+            yield from _window(paths, rows.slice(first, min(WINDOW_ROWS, stop - first)))
+
+
+def _window(paths: Sequence[str], rows: pa.Table) -> Iterator[bytes]:
+    files = [paths[number] for number in rows.column("file").to_pylist()]
+    lengths = rows.column("image_bytes").to_pylist()
+    pictures = read_ranges(files, rows.column("image_offset").to_pylist(), lengths)
+    for path, picture, length in zip(files, pictures, lengths, strict=True):
+        if len(picture) != length:
+            raise DataError(f"{path}: shorter than when it was written; run the recipe again")
+        yield picture

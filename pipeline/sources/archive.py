@@ -1,0 +1,320 @@
+"""Records of WARC 1.0/1.1 (ISO 28500) and ARC files, gzipped or plain, however damaged.
+
+A crawl's file is a gigabyte of records, and one bad one must not cost the rest: known readers stop at the first broken
+gzip member (FastWARC 2.0: "data error", and the file is over) or a wrong Content-Length. Here the next member that begins
+like a record is looked for, and what lies between is one damaged record with its place. Pure Python over zlib: no parser
+that bytes could crash. Memory is bounded by the largest record that is wanted.
+"""
+
+import functools
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_READ = 1 << 20
+_FEED = 1 << 15  # zlib hands back what follows a member's end, copied: small bites keep that cheap
+_PIECE = 4 << 20
+_KEPT = 16 << 20  # raw bytes of one member that are held to look for the next one in, should it break
+_MAX_HEAD = 1 << 16
+_MAGIC = b"\x1f\x8b\x08"
+_BLANK = re.compile(rb"[\r\n\t \0]*")
+_ARC = re.compile(rb"([A-Za-z][^\r\n]{0,8000}) ([0-9A-Fa-f.:]{2,45}) (\d{8,14}) ([^\r\n]{0,2000}?) ?(\d{1,15})\r?\n")
+_LENGTH = re.compile(rb"(?i)\ncontent-length[ \t]*:[ \t]*(\d{1,15})[ \t]*(?:\r|\n|$)")
+_TYPE = re.compile(rb"(?i)\nwarc-type[ \t]*:[ \t]*([a-z]+)")
+_NEXT = re.compile(rb"\n(?=WARC/1\.|[a-z]{2,10}:[^\r\n ]{0,8000} [0-9.]{7,15} \d{14} [^\r\n]{1,2000}\n)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record. `offset` is where a range read would begin: its gzip member, or itself in a plain file.
+
+    `kind` is WARC-Type ("response" for an ARC document). Where `damage` says what is wrong, the rest may be empty.
+    """
+
+    offset: int
+    kind: str = ""
+    head: bytes = b""
+    payload: bytes = b""
+    damage: str | None = None
+
+    @functools.cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The record's own headers, names in lower case. Read when asked for: most records are passed over."""
+        return headers_of(self.head)
+
+    @property
+    def url(self) -> str:
+        return self.headers.get("warc-target-uri", "").strip("<>")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Bytes of one gzip member or of a plain file, in order."""
+
+    offset: int
+    data: bytes
+    first: bool
+    last: bool
+    plain: bool = False
+    damage: str | None = None
+
+
+def read_records(stream: BinaryIO, max_record_bytes: int = 64_000_000) -> Iterator[Record]:
+    """Every record and every damaged place of a file, in order; never raises for what the bytes are."""
+    carry, skip, lost, base = b"", 0, False, 0
+    for piece in _pieces(stream):
+        if piece.first:
+            carry, skip, lost = b"", 0, False
+        data = carry + piece.data if carry else piece.data
+        base = piece.offset - len(carry) if piece.plain else piece.offset
+        position = min(skip, len(data))
+        skip -= position
+        carry = b""
+        while position < len(data):
+            record, after = _one(data, position, piece.last, max_record_bytes)
+            if after is None:  # the rest of it is to come
+                carry = data[position:]
+                break
+            if record is not None and not (record.damage == _NO_RECORD and lost):
+                place = base + record.offset if piece.plain else base
+                yield Record(place, record.kind, record.head, record.payload, record.damage)
+            lost = lost if record is None else record.damage is not None
+            skip, position = max(0, after - len(data)), after
+        if piece.damage and not lost:
+            yield Record(base, damage=piece.damage)
+
+
+_NO_RECORD = "no record begins here"
+
+
+def _one(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
+    """The record at `start` and where the next begins, which may lie beyond `data`; (None, None) needs more data."""
+    blank = _BLANK.match(data, start)
+    position = blank.end() if blank else start
+    if position == len(data):
+        return None, position
+    if data.startswith(b"WARC/", position):
+        return _warc(data, position, last, max_record_bytes)
+    if len(data) - position < 5 and not last:
+        return None, None
+    line = _ARC.match(data, position, position + _MAX_HEAD)
+    if line is not None:
+        return _arc(data, line, last, max_record_bytes)
+    if not last and len(data) - position < _MAX_HEAD:
+        return None, None
+    following = _NEXT.search(data, position)
+    after = following.end() if following else len(data) if last else len(data) - 16
+    return Record(position, damage=_NO_RECORD), after
+
+
+def _warc(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
+    end, width = data.find(b"\r\n\r\n", start, start + _MAX_HEAD), 4
+    if end < 0:
+        end, width = data.find(b"\n\n", start, start + _MAX_HEAD), 2
+    if end < 0:
+        if not last and len(data) - start < _MAX_HEAD:
+            return None, None
+        return Record(start, damage=_NO_RECORD), _resume(data, start + 5, last)
+    head = data[start:end]
+    length, kind = _LENGTH.search(head), _TYPE.search(head)
+    if length is None:
+        return Record(start, damage="no Content-Length"), _resume(data, end, last)
+    record = Record(start, kind[1].decode("latin-1").lower() if kind else "", head)
+    return _cut(data, record, (end + width, end + width + int(length[1])), last, max_record_bytes)
+
+
+def _arc(data: bytes, line: "re.Match[bytes]", last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
+    url, media = line[1], line[4].split(b" ")[0]
+    kind = "warcinfo" if url.startswith(b"filedesc:") else "response" if url.startswith(b"http") else "resource"
+    record = Record(line.start(), kind, b"ARC\nWARC-Target-URI: " + url + b"\nContent-Type: " + media)
+    return _cut(data, record, (line.end(), line.end() + int(line[5])), last, max_record_bytes)
+
+
+def _cut(
+    data: bytes, record: Record, body: tuple[int, int], last: bool, max_record_bytes: int
+) -> tuple[Record | None, int | None]:
+    """The record with its payload, if what follows it looks like a record's end."""
+    start, end = body
+    if end - start > max_record_bytes:  # its length may be a lie, so what follows is looked for and not counted out
+        large = Record(record.offset, record.kind, record.head, damage="larger than max_record_bytes")
+        return large, _resume(data, start, last)
+    if end + 16 > len(data) and not last:
+        return None, None
+    blank = _BLANK.match(data, end) if end <= len(data) else None
+    if blank is not None and (blank.end() == len(data) or _begins(data, blank.end())):
+        return Record(record.offset, record.kind, record.head, data[start:end]), end
+    # Content-Length is wrong, or the file ends early: the record ends where the next one begins.
+    inside = _NEXT.search(data, start, min(end, len(data)))
+    if inside is not None:
+        payload = data[start : inside.end()].rstrip(b"\r\n")
+        return Record(record.offset, record.kind, record.head, payload), inside.end()
+    if end > len(data):
+        return Record(record.offset, record.kind, record.head, damage="cut off"), len(data)
+    return Record(record.offset, record.kind, record.head, data[start:end]), end
+
+
+def _begins(data: bytes, position: int) -> bool:
+    return data.startswith(b"WARC/", position) or _ARC.match(data, position, position + _MAX_HEAD) is not None
+
+
+def _resume(data: bytes, position: int, last: bool) -> int:
+    following = _NEXT.search(data, position)
+    return following.end() if following else len(data) if last else max(position, len(data) - 16)
+
+
+def headers_of(head: bytes) -> dict[str, str]:
+    """Names in lower case; of a name that stands twice both values, as "a, b". The first line is not one."""
+    found: dict[str, str] = {}
+    for line in head.decode("utf-8", "replace").split("\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            key = name.strip().lower()
+            found[key] = f"{found[key]}, {value.strip()}" if key in found else value.strip()
+    return found
+
+
+# --- bytes of a file as pieces ------------------------------------------------------------------------------------------
+
+
+def _pieces(stream: BinaryIO) -> Iterator[_Piece]:
+    source = _Source(stream)
+    if source.fill(3) and source.peek(3) == _MAGIC:
+        yield from _members(source)
+        return
+    first = True
+    while True:
+        offset = source.offset
+        data = source.take(_PIECE)
+        last = not source.fill(1)
+        if data or not first:
+            yield _Piece(offset, data, first, last, plain=True)
+        if last:
+            return
+        first = False
+
+
+class _Source:
+    """A stream with a look ahead."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._data = b""
+        self._at = 0
+        self.offset = 0
+
+    def fill(self, wanted: int) -> bool:
+        """Whether so many bytes are there (or could be read)."""
+        while len(self._data) - self._at < wanted:
+            more = self._stream.read(_READ)
+            if not more:
+                return False
+            self._data = self._data[self._at :] + more
+            self._at = 0
+        return True
+
+    def peek(self, size: int) -> bytes:
+        return self._data[self._at : self._at + size]
+
+    def bite(self, size: int) -> memoryview:
+        """What peek gives, without a copy."""
+        return memoryview(self._data)[self._at : self._at + size]
+
+    def skip(self, size: int) -> None:
+        self._at += size
+        self.offset += size
+
+    def take(self, size: int) -> bytes:
+        self.fill(size)
+        data = self.peek(size)
+        self.skip(len(data))
+        return data
+
+    def back(self, data: bytes) -> None:
+        """Put bytes that were taken last back in front."""
+        self._data = data + self._data[self._at :]
+        self._at = 0
+        self.offset -= len(data)
+
+
+def _members(source: _Source) -> Iterator[_Piece]:
+    """The gzip members one after the other, large ones in pieces."""
+    while source.fill(1):
+        offset, bite = source.offset, source.bite(_FEED)
+        inflater = zlib.decompressobj(31)
+        try:
+            got = inflater.decompress(bite, _PIECE)
+        except zlib.error:
+            got = b""
+        if inflater.eof:  # most members are small
+            source.skip(len(bite) - len(inflater.unused_data))
+            yield _Piece(offset, got, True, True)
+        else:
+            yield from _large_member(source)
+        while source.fill(1) and source.peek(1) in b"\0\r\n":  # some writers fill up to a block
+            source.skip(1)
+
+
+def _large_member(source: _Source) -> Iterator[_Piece]:
+    """A member that is more than a bite, or broken: its pieces; what it holds before damage is given too."""
+    offset, first = source.offset, True
+    inflater = zlib.decompressobj(31)
+    raw: list[bytes | memoryview] = []
+    out: list[bytes] = []
+    raw_bytes = out_bytes = 0
+    damage: str | None = None
+    while not inflater.eof:
+        bite = inflater.unconsumed_tail
+        if not bite:
+            source.fill(1)
+            bite = source.bite(_FEED)
+            if not bite:
+                damage = "cut off"
+                break
+            source.skip(len(bite))
+            raw.append(bite)
+            raw_bytes += len(bite)
+            while raw_bytes > _KEPT and len(raw) > 1:
+                raw_bytes -= len(raw.pop(0))
+        try:
+            got = inflater.decompress(bite, _PIECE)
+        except zlib.error:
+            damage = "broken gzip"
+            break
+        out.append(got)
+        out_bytes += len(got)
+        if out_bytes >= _PIECE and not inflater.eof:
+            yield _Piece(offset, b"".join(out), first, False)
+            first, out, out_bytes = False, [], 0
+    if damage is None:
+        source.back(inflater.unused_data)
+    else:
+        _seek_member(source, b"".join(raw))
+    yield _Piece(offset, b"".join(out), first, True, damage=damage)
+
+
+def _seek_member(source: _Source, raw: bytes) -> None:
+    """Move on to the next gzip member that begins like a record, looking into the bytes of the broken one first."""
+    source.back(raw)
+    source.skip(1)
+    while source.fill(len(_MAGIC)):
+        window = source.peek(_READ)
+        place = window.find(_MAGIC)
+        if place < 0:
+            source.skip(max(1, len(window) - len(_MAGIC) + 1))
+            continue
+        source.skip(place)
+        source.fill(_FEED)
+        if _is_record(source.peek(_FEED)):
+            return
+        source.skip(1)
+    source.skip(len(source.peek(_READ)))
+
+
+def _is_record(raw: bytes) -> bool:
+    try:
+        head = zlib.decompressobj(31).decompress(raw, 4096)
+    except zlib.error:
+        return False
+    return head.startswith(b"WARC/") or _ARC.match(head) is not None

@@ -1,0 +1,178 @@
+"""A folder of pictures with captions: nothing is downloaded, each row says where its picture lies.
+
+A picture's text comes from a file beside it (cat.jpg, cat.txt or cat.json), from a table in the folder (Hugging Face's
+metadata.jsonl or .csv, Flickr's captions), or from its folder's name (ImageNet's layout).
+"""
+
+import functools
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import fsspec
+import orjson
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.executor import Executor
+from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.sample import candidates, pair_uid
+from pipeline.sources.config import FolderSource
+from pipeline.sources.inputs import checked_scheme, identify, marks
+from pipeline.sources.pages import Dropped
+from pipeline.sources.rows import TEXT_NAMES, cut_file, read_part
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_TABLES = ("metadata", "captions", "labels", "annotations")
+_TABLE_FORMS = (".jsonl", ".csv", ".tsv", ".parquet")
+_FILE_NAMES = ("file_name", "filename", "image", "file", "path", "image_id", "image_name")
+_MAX_SIDECAR = 1 << 20
+
+
+def harvest_folder(
+    name: str, config: FolderSource, folder: str, executor: Executor, progress: Progress = silent
+) -> PhaseResult:
+    """Kept rows: sample.CANDIDATE with `location`; `texts` are all captions that a table has of the picture."""
+    names = below(config.path, f"curate.sources.{name}.path")
+    pictures = [each for each in names if each.lower().endswith(PICTURES)]
+    if not pictures:
+        raise ConfigError(
+            f"curate.sources.{name}.path: {config.path!r} holds no picture ({', '.join(PICTURES)}); give the folder of some"
+        )
+    tables = [each for each in names if _is_table(each)] if config.captions in ("auto", "table") else []
+    words = _captions(config, tables)
+    sidecars = set(names) if config.captions in ("auto", "sidecar") else set()
+    items = []
+    for start in range(0, len(pictures), config.pictures_per_item):
+        part = pictures[start : start + config.pictures_per_item]
+        beside = {each: [side for side in _sidecars(each) if side in sidecars] for each in part}
+        given = {each: words[each] for each in part if each in words}
+        items.append((f"folder-{start:09d}", (part, beside, given)))
+    identify_part = functools.partial(_identify, config.path)
+    work: list[WorkItem] = []
+    for position, (digest, versions) in executor.map(identify_part, [part for _, part in items]):
+        label, pieces = items[position]
+        work.append(WorkItem(label, [name, config.captions, config.text_template, digest], (*pieces, versions)))
+    work.sort(key=lambda item: item.name)
+    read = functools.partial(_read, name, config)
+    records = run_items(folder, read, work, executor, progress, f"{name}: pictures")
+    result = PhaseResult.of_records(name, folder, records, {"captions_read": sum(map(len, words.values()))})
+    result.save()
+    return result
+
+
+def below(folder: str, key: str) -> list[str]:
+    """Paths of all files below, relative and sorted. Raises ConfigError where there is no folder."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(checked_scheme(folder, key))
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{key}: {folder!r}: {error}; use a local folder, s3://, gs:// or hf://") from error
+    if not filesystem.isdir(root):
+        raise ConfigError(f"{key}: {folder!r} is no folder; correct the path")
+    root = root.rstrip("/") + "/"
+    return sorted(str(each)[len(root) :] for each in filesystem.find(root))
+
+
+def below_with_marks(folder: str, key: str) -> str:
+    """A cheap hash of all files below, with their sizes and times or checksums."""
+    filesystem, root = fsspec.core.url_to_fs(checked_scheme(folder, key))
+    if not filesystem.isdir(root):
+        raise ConfigError(f"{key}: {folder!r} is no folder; correct the path")
+    root = root.rstrip("/") + "/"
+    told = sorted([str(name)[len(root) :], *marks(facts)] for name, facts in filesystem.find(root, detail=True).items())
+    return storage.sha256(storage.canonical_json(told))
+
+
+def _is_table(name: str) -> bool:
+    stem, form = posixpath.splitext(posixpath.basename(name).lower().removesuffix(".gz"))
+    return stem in _TABLES and form in _TABLE_FORMS
+
+
+def _sidecars(name: str) -> list[str]:
+    stem = posixpath.splitext(name)[0]
+    return [f"{stem}.txt", f"{stem}.json"]
+
+
+def _captions(config: FolderSource, tables: Sequence[str]) -> dict[str, list[str]]:
+    """picture -> captions, from the folder's tables; about 100 bytes per row are held."""
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        where = posixpath.dirname(table)
+        for part in cut_file(1 << 60, storage.join(config.path, table)):
+            for row in read_part(part, _columns):
+                if isinstance(row, str) or not row[0] or row[1] is None:
+                    continue
+                name = posixpath.normpath(posixpath.join(where, str(row[0]).split("#")[0].strip()))
+                texts = row[1] if isinstance(row[1], list) else [row[1]]
+                found.setdefault(name, []).extend(text for each in texts if (text := " ".join(str(each).split())))
+    return {name: list(dict.fromkeys(texts)) for name, texts in found.items()}
+
+
+def _columns(names: Sequence[str], first: Sequence[Any]) -> list[int | None]:
+    lower = [str(name).strip().lower() for name in names]
+    picture = next((lower.index(word) for word in _FILE_NAMES if word in lower), 0)
+    text = next((lower.index(word) for word in (*TEXT_NAMES, "label", "captions") if word in lower), None)
+    if text is None and not names:
+        text = len(first) - 1 if len(first) > 1 else 1
+    return [picture, text]
+
+
+def _identify(folder: str, part: tuple[list[str], dict[str, list[str]], dict[str, list[str]]]) -> tuple[str, list[Any]]:
+    """A hash of everything the rows come from, and what tells each picture from another of that name."""
+    pictures, beside, given = part
+    versions = [identify(storage.join(folder, each)).identity for each in pictures]
+    sides = [[identify(storage.join(folder, side)).identity for side in beside[each]] for each in pictures]
+    told = [pictures, versions, beside, sides, given]
+    return storage.sha256(storage.canonical_json(told)), versions
+
+
+def _read(name: str, config: FolderSource, part: tuple[Any, ...]) -> Output:
+    pictures, beside, given, versions = part
+    pairs: list[Mapping[str, Any]] = []
+    fallen = Dropped()
+    for picture, version in zip(pictures, versions, strict=True):
+        url = f"file:{name}/{picture}"
+        texts = _texts(config, picture, beside[picture], given.get(picture, []))
+        if not texts:
+            fallen.add(pair_uid(url, ""), url, "text_empty", None)
+            continue
+        pairs.append(
+            {
+                "url": url,
+                "text": texts[0][0],
+                "text_origin": texts[0][1],
+                "texts": texts,
+                "page_url": "",
+                "location": f"{name}/{picture}",
+                "location_version": version,
+            }
+        )
+    fate = Fate(len(pictures), len(pairs), fallen.counts())
+    return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate})
+
+
+def _texts(config: FolderSource, picture: str, beside: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
+    for side in beside:
+        text = sidecar_text(side, storage.read_bytes(storage.join(config.path, side))[:_MAX_SIDECAR])
+        if text:
+            return [(text, "sidecar")]
+    if given:
+        return [(text, "table") for text in given]
+    folder = posixpath.basename(posixpath.dirname(picture))
+    if config.captions in ("auto", "folder_name") and folder:
+        return [(config.text_template.format(" ".join(folder.replace("_", " ").split())), "folder_name")]
+    return []
+
+
+def sidecar_text(name: str, data: bytes) -> str:
+    """The caption in a .txt or .json file; "" where there is none."""
+    if not name.endswith(".json"):
+        return " ".join(data.decode("utf-8-sig", "replace").split())
+    try:
+        value = orjson.loads(data)
+    except ValueError:
+        return ""
+    if isinstance(value, dict):
+        lower = {str(key).lower(): each for key, each in value.items()}
+        value = next((lower[word] for word in TEXT_NAMES if isinstance(lower.get(word), str)), "")
+    return " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,0 +1,84 @@
+"""An HTTP answer as it stands in an archive's record: status, headers, and the body with its codings undone.
+
+Archives differ in what they keep: chunks may be there or already joined under the same header, gzip likewise. So a coding
+is undone where the bytes show it, and otherwise the body is taken as it is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.body import BrokenError, TooLargeError, decoded
+from pipeline.robots import first_opt_out, header_directives
+from pipeline.sources.archive import headers_of
+
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})")
+_CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,500})?\r?\n")
+_MAX_HEAD = 1 << 17
+
+
+@dataclass(frozen=True)
+class Message:
+    """`status` 0 where the bytes are no HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_message(payload: bytes) -> Message:
+    found = _STATUS.match(payload)
+    if found is None:
+        return Message(0, {}, payload)
+    ends = [(place, width) for mark, width in ((b"\r\n\r\n", 4), (b"\n\n", 2))
+            if (place := payload.find(mark, 0, _MAX_HEAD)) >= 0]  # fmt: skip
+    if not ends:
+        return Message(int(found[1]), headers_of(payload[:_MAX_HEAD]), b"")
+    end, width = min(ends)
+    return Message(int(found[1]), headers_of(payload[:end]), payload[end + width :])
+
+
+def plain_body(message: Message, max_bytes: int) -> bytes:
+    """The body without chunks and compression. Raises TooLargeError, BrokenError."""
+    body = message.body
+    if "chunked" in message.headers.get("transfer-encoding", "").lower():
+        body = _joined(body)
+    encoding = message.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("gzip", "x-gzip") and body[:2] != b"\x1f\x8b":
+        encoding = ""
+    if encoding in ("br", "zstd") and body.lstrip()[:1] == b"<":
+        encoding = ""
+    try:
+        body = decoded(body, encoding, max_bytes)
+    except BrokenError:
+        if body.lstrip()[:1] != b"<":
+            raise
+    if len(body) > max_bytes:
+        raise TooLargeError
+    return body
+
+
+def _joined(body: bytes) -> bytes:
+    """The chunks put together; what does not look like a chunk is kept as it is."""
+    parts: list[bytes] = []
+    position = 0
+    while found := _CHUNK.match(body, position):
+        size = int(found[1], 16)
+        if size == 0:
+            return b"".join(parts)
+        parts.append(body[found.end() : found.end() + size])
+        position = found.end() + size
+    return b"".join([*parts, body[position:]])
+
+
+def header_opt_out(headers: Mapping[str, str], product: str, opt_outs: Sequence[str]) -> str | None:
+    """Evidence that the answer's headers withhold it from us, or None. Names of `headers` are in lower case."""
+    robots = headers.get("x-robots-tag", "")
+    directives = header_directives([robots], product) if robots else ()
+    if headers.get("tdm-reservation", "").strip() == "1":
+        directives = (*directives, "tdm-reservation")
+    word = first_opt_out(directives, opt_outs)
+    if word is None:
+        return None
+    name = "tdm-reservation" if word == "tdm-reservation" else "x-robots-tag"
+    return f"{name}: {headers[name][:200]}"

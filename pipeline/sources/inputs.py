@@ -1,0 +1,145 @@
+"""The input files of a source: named by paths, globs or a list, told apart by their content and never by their place.
+
+A local file is known by its SHA-256. A remote one by size and the store's own checksum (ETag, md5, crc32c), so that
+terabytes are not read twice. Files are taken in the order of these, so the order and names of the list change nothing.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import fsspec
+
+from pipeline import storage
+from pipeline.errors import ConfigError, DataError
+from pipeline.executor import Executor
+from pipeline.ledger import Progress, silent
+from pipeline.sources.config import FilesSource
+
+_CHECKSUMS = ("ETag", "etag", "md5Hash", "checksum", "sha256", "content_md5", "crc32c")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file: where it is, its name for people (never a whole path), and what it contains."""
+
+    path: str
+    name: str
+    identity: str
+    bytes: int
+
+
+def expanded(config: FilesSource, key: str = "curate.sources") -> list[str]:
+    """Every file of the source, sorted. Raises ConfigError for a path that is not there or cannot be read here."""
+    found: set[str] = set()
+    for pattern in config.files:
+        found.update(matching(pattern, key))
+    if config.paths_file is not None:
+        lines = read_text(config.paths_file, key).split("\n")
+        found.update(
+            checked_scheme(storage.join(config.prefix, line.strip()) if config.prefix else line.strip(), key)
+            for line in lines
+            if line.strip()
+        )
+    return sorted(found)
+
+
+def matching(pattern: str, key: str) -> list[str]:
+    """The files that a path or glob names."""
+    filesystem, name = _filesystem(checked_scheme(pattern, key), key)
+    local = storage.is_local(pattern)
+    if not any(mark in name for mark in "*?["):
+        if not filesystem.exists(name):
+            raise ConfigError(f"{key}: {pattern!r} does not exist; correct the path")
+        if filesystem.isdir(name):
+            raise ConfigError(f"{key}: {pattern!r} is a folder; name its files, {storage.join(pattern, '*')} say")
+        return [pattern]
+    names = [str(each) for each in filesystem.glob(name) if not filesystem.isdir(each)]
+    if not names:
+        raise ConfigError(f"{key}: {pattern!r} fits no file; correct the pattern")
+    return names if local else [filesystem.unstrip_protocol(each) for each in names]
+
+
+def checked_scheme(path: str, key: str) -> str:
+    if path.lower().startswith(("http://", "https://", "ftp://")):
+        raise ConfigError(
+            f"{key}: {path!r} would be read from the web, past the guarded fetcher; use the same file on an object store"
+            " (s3://commoncrawl/ for Common Crawl), or download it and give its path"
+        )
+    return path
+
+
+def _filesystem(path: str, key: str) -> tuple[Any, str]:
+    try:
+        return fsspec.core.url_to_fs(path)
+    except ImportError as error:
+        raise ConfigError(f"{key}: {path!r} needs another package: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{key}: {path!r}: {error}; use a local path, s3://, gs:// or hf://") from error
+
+
+def read_text(path: str, key: str) -> str:
+    """A list of paths, unzipped."""
+    (only,) = matching(path, key)
+    data = storage.read_bytes(only)
+    try:
+        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8", "replace")
+    except (OSError, EOFError, zlib.error):
+        raise ConfigError(f"{key}: {path!r} is damaged gzip; fetch the list again") from None
+
+
+def fingerprint(paths: Sequence[str], key: str = "curate.sources") -> str:
+    """A cheap hash of names, sizes and times or checksums: whether a finished step may have to look again."""
+    told = []
+    for path in paths:
+        filesystem, name = _filesystem(path, key)
+        told.append([path, *marks(filesystem.info(name))])
+    return storage.sha256(storage.canonical_json(told))
+
+
+def marks(information: Any) -> list[Any]:
+    """Size, and the store's checksum or the time of the last change."""
+    sums = [str(information[word]) for word in _CHECKSUMS if information.get(word)]
+    changed = information.get("mtime") or information.get("LastModified") or information.get("last_modified")
+    return [information.get("size"), sums[0] if sums else str(changed)]
+
+
+def identified(paths: Sequence[str], executor: Executor, progress: Progress = silent) -> list[Input]:
+    """The files with their contents' identities, in the order of these; the same content twice counts once."""
+    found: dict[str, Input] = {}
+    for done, (_, each) in enumerate(executor.map(identify, list(paths)), 1):
+        progress(done, len(paths), "looks at input files")
+        kept = found.setdefault(each.identity, each)
+        if (each.name, each.path) < (kept.name, kept.path):
+            found[each.identity] = each
+    return [found[identity] for identity in sorted(found)]
+
+
+def identify(path: str) -> Input:
+    """Raises DataError where the file cannot be read."""
+    filesystem, name = fsspec.core.url_to_fs(path)
+    try:
+        information = filesystem.info(name)
+        size = int(information["size"])
+        sums = [str(information[word]) for word in _CHECKSUMS if information.get(word)]
+        mark = f"{size}:{sums[0]}" if sums and not storage.is_local(path) else storage.sha256_file(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); correct the path and run again"
+        ) from error
+    return Input(path, path.rstrip("/").rsplit("/", 1)[-1], mark, size)
+
+
+def open_blocks(path: str, offset: int = 0, length: int | None = None) -> BinaryIO:
+    """The file for reading on from `offset`, or `length` bytes of it in memory."""
+    filesystem, name = fsspec.core.url_to_fs(path)
+    if length is not None:
+        return io.BytesIO(filesystem.cat_file(name, offset, offset + length))
+    file: BinaryIO = filesystem.open(name, "rb", **({} if storage.is_local(path) else {"block_size": 8 * _BLOCK}))
+    if offset:
+        file.seek(offset)
+    return file

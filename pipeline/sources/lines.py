@@ -1,0 +1,39 @@
+"""Lines of text files, gzipped or not, in bounded memory."""
+
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+def lines_of(stream: BinaryIO, max_line_bytes: int = 16_000_000) -> Iterator[bytes]:
+    """Lines of a file, gzip undone (several members too, as Common Crawl's cdx files have); a broken end ends them."""
+    rest = b""
+    for data in plain_blocks(stream):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+        if len(rest) > max_line_bytes:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
+
+
+def plain_blocks(stream: BinaryIO, is_gzip: bool | None = None) -> Iterator[bytes]:
+    """Blocks of a file with gzip undone (None: its first bytes tell); what follows damage is not read."""
+    data = stream.read(1 << 18)
+    if is_gzip is False or data[:2] != b"\x1f\x8b":
+        while data:
+            yield data
+            data = stream.read(1 << 20)
+        return
+    inflater = zlib.decompressobj(31)
+    while data:
+        try:
+            yield inflater.decompress(data, 1 << 24)
+        except zlib.error:
+            return
+        data = inflater.unconsumed_tail
+        if inflater.eof:
+            data = inflater.unused_data
+            inflater = zlib.decompressobj(31)
+        data = data or stream.read(1 << 18)

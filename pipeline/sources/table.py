@@ -1,0 +1,126 @@
+"""Tables of picture URLs and texts, as datasets of links are published.
+
+    LAION      URL, TEXT                       COYO      url, text
+    CC3M       caption, url (TSV, no header)   DataComp  uid, url, text, original_width, ...
+    CC12M      url, caption (TSV, no header)   others    names near these, or given in the recipe
+
+Parquet is read by row groups; text files are cut at line ends found in one pass over the file, so no item holds more than
+`rows_per_item` rows. A row that cannot be used is one dropped row.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.executor import Executor
+from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.sample import candidates, pair_uid
+from pipeline.sources.config import TableSource
+from pipeline.sources.inputs import expanded, identified
+from pipeline.sources.pages import Dropped
+from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES, Part, cut_file, read_part
+from pipeline.urls import UnusableURLError, canonical
+
+
+def harvest_table(
+    name: str, config: TableSource, folder: str, executor: Executor, progress: Progress = silent
+) -> PhaseResult:
+    """Kept rows: sample.CANDIDATE; a row without text is dropped as text_empty."""
+    inputs = identified(expanded(config, f"curate.sources.{name}"), executor, progress)
+    columns = [config.url_column, config.text_column, config.page_url_column, config.licence_column]
+    items: list[WorkItem] = []
+    cut = functools.partial(cut_file, config.rows_per_item)
+    for position, parts in executor.map(cut, [each.path for each in inputs]):
+        identity = inputs[position].identity
+        items += [
+            WorkItem(f"table-{position:05d}-{number:05d}", [identity, part.identity, columns], part)
+            for number, part in enumerate(parts)
+        ]
+    items.sort(key=lambda item: item.name)
+    read = functools.partial(_read, config)
+    records = run_items(folder, read, items, executor, progress, f"{name}: table rows")
+    result = PhaseResult.of_records(name, folder, records, {"files": len(inputs)})
+    result.save()
+    return result
+
+
+def _read(config: TableSource, part: Part) -> Output:
+    pairs: list[Mapping[str, Any]] = []
+    fallen = Dropped()
+    count = 0
+    wanted = (config.url_column, config.text_column, config.page_url_column, config.licence_column)
+    for row in read_part(part, functools.partial(choose, wanted)):
+        count += 1
+        if isinstance(row, str):
+            fallen.add("", "", "damaged_row", row)
+            continue
+        word, text, page, licence = (_words(cell) for cell in row)
+        try:
+            url = canonical(word)
+        except UnusableURLError as error:
+            fallen.add(pair_uid(word, text), word[:4096], "url_unusable", str(error), text)
+            continue
+        if not text:
+            fallen.add(pair_uid(url, ""), url, "text_empty", None)
+            continue
+        pairs.append(
+            {"url": url, "text": text, "text_origin": "table", "page_url": _page(page), "licence": licence or None}
+        )
+    fate = Fate(count, len(pairs), fallen.counts())
+    return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate})
+
+
+def _words(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, list):
+        cell = next((each for each in cell if each), "")
+    text = cell if isinstance(cell, str) else cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+    # Half of a surrogate pair is no text; JSON can spell it all the same.
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _page(word: str) -> str:
+    try:
+        return canonical(word) if word else ""
+    except UnusableURLError:
+        return ""
+
+
+def choose(wanted: Sequence[str | None], names: Sequence[str], first: Sequence[Any]) -> list[int | None]:
+    """Which columns are URL, text, page and licence. `names` is empty where there is no header; `first` is the first row.
+
+    Raises LookupError with what is missing.
+    """
+    lower = [str(name).strip().lower() for name in names]
+    known = (URL_NAMES, TEXT_NAMES, PAGE_NAMES, LICENCE_NAMES)
+    found: list[int | None] = [_named(word, names, len(first) or len(names)) for word in wanted]
+    for place, words in enumerate(known):
+        if found[place] is None and wanted[place] is None:
+            found[place] = next((lower.index(word) for word in words if word in lower), None)
+    if not names:
+        cells = ["" if cell is None else str(cell).strip() for cell in first]
+        if found[0] is None:
+            found[0] = next(
+                (i for i, cell in enumerate(cells) if cell.lower().startswith(("http://", "https://"))), None
+            )
+        if found[1] is None and wanted[1] is None:
+            found[1] = next((i for i in range(len(cells)) if i != found[0]), None)
+    if found[0] is None:
+        said = ", ".join(map(str, names[:20])) or "no header"
+        raise LookupError(f"no column of picture URLs ({said})")
+    return found
+
+
+def _named(word: str | None, names: Sequence[str], width: int) -> int | None:
+    if word is None:
+        return None
+    if word in names:
+        return list(names).index(word)
+    if word.isascii() and word.isdigit() and int(word) < width:
+        return int(word)
+    said = ", ".join(map(str, names[:20])) or f"{width} columns without names"
+    raise ConfigError(
+        f"curate.sources: a table has no column {word!r}, it has {said}; correct url_column or text_column"
+    )

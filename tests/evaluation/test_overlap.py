@@ -1,0 +1,75 @@
+"""The overlap analysis against sums written out by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.overlap import corrected, effect, effects_of
+from evaluation.report import OUTCOMES
+from pipeline import storage
+from pipeline.errors import DataError
+
+
+def tail(successes: int, trials: int, share: float) -> float:
+    """P(X >= successes), term by term."""
+    return sum(math.comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(successes, trials + 1))
+
+
+def test_the_effect_is_all_minus_clean_with_its_test_and_interval() -> None:
+    near = np.arange(200) < 40
+    right = np.where(near, np.arange(200) < 36, np.arange(200) % 4 != 0)  # 36 of 40, 120 of 160
+    found = effect("t", "zero_shot", right, near)
+    assert (found.pictures, found.overlapping, found.clean, found.overlap) == (200, 40, 0.75, 0.9)
+    assert found.all_minus_clean == pytest.approx(156 / 200 - 120 / 160)
+    assert found.p_value == pytest.approx(tail(36, 40, 0.75))
+    # Clopper-Pearson's ends are where either tail is 0.25 %.
+    assert tail(36, 40, found.overlap_low or 0) == pytest.approx(0.0025)
+    assert 1 - tail(37, 40, found.overlap_high or 0) == pytest.approx(0.0025)
+    assert (found.low or 0) == pytest.approx(0.2 * ((found.overlap_low or 0) - 0.75))
+    assert (found.low or 0) < (found.all_minus_clean or 0) < (found.high or 0)
+
+
+def test_nothing_or_everything_overlapping_has_no_test() -> None:
+    none = effect("t", "zero_shot", [True, False], [False, False])
+    assert (none.all_minus_clean, none.p_value, none.overlap) == (0.0, None, None)
+    everything = effect("t", "zero_shot", [True, False], [True, True])
+    assert (everything.clean, everything.p_value, everything.overlap) == (None, None, 0.5)
+    with pytest.raises(ValueError, match=r"\(0,\) answers"):
+        effect("t", "zero_shot", [], [])
+
+
+def test_bonferroni_divides_by_the_benchmarks_that_have_an_overlap() -> None:
+    near = np.arange(100) < 20
+    right = np.where(near, np.arange(100) < 18, np.arange(100) % 10 < 7)
+    p = effect("a", "zero_shot", right, near).p_value
+    assert p is not None
+    assert 0.025 < p < 0.05
+    one, none = effect("a", "zero_shot", right, near), effect("n", "zero_shot", right, near & False)
+    assert [e.significant for e in corrected([one, none])] == [True, None]
+    assert [e.significant for e in corrected([one, one, none])] == [False, False, None]
+
+
+def outcomes(task: str, right: list[bool]) -> pa.Table:
+    rows = [
+        {"task": task, "protocol": "zero_shot", "variant": "ensemble", "index": n, "label": "a", "prediction": "a",
+         "correct": ok, "margin": 0.0}
+        for n, ok in enumerate(right)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=OUTCOMES)
+
+
+def test_lists_beside_a_dataset_are_found_for_all_tasks_of_the_same_pictures(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    answers = pa.concat_tables([outcomes("scenes-colour", [True] * 6 + [False] * 4), outcomes("digits", [True] * 4)])
+    assert effects_of(answers, folder) == []
+    storage.write_json(f"{folder}/overlap/summary.json", {"mode": "mark", "tasks": {"scenes": {}}})
+    storage.write_table(f"{folder}/overlap/scenes/overlap.parquet", pa.table({"index": pa.array([0, 9], pa.int64())}))
+    (found,) = effects_of(answers, folder)
+    assert (found["task"], found["overlapping"], found["overlap"], found["clean"]) == ("scenes-colour", 2, 0.5, 0.625)
+    assert not found["removed"]
+    storage.write_table(f"{folder}/overlap/scenes/overlap.parquet", pa.table({"index": pa.array([0, 77], pa.int64())}))
+    with pytest.raises(DataError, match="lists picture 77, which 'scenes-colour' does not have"):
+        effects_of(answers, folder)
