@@ -127,7 +127,8 @@ def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: 
 
 
 def _gather(order: tuple[str, ...], paths: list[str]) -> Output:
-    rows = in_order(pa.concat_tables([storage.read_table(path) for path in paths]), order)
+    rows = pa.concat_tables([storage.read_table(path) for path in paths])
+    rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
 
 
