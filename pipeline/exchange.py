@@ -152,7 +152,8 @@ def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, bucket
         start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
         if start < stop:
             tables.append(pq.read_table(pa.BufferReader(read_ranges([path], [start], [stop - start])[0])))
-    rows = in_order(pa.concat_tables(tables), order)
+    rows = pa.concat_tables(tables)
+    rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
 
 
