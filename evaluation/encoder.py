@@ -51,8 +51,12 @@ class Encoder:
     @torch.inference_mode()
     def images(self, pictures: Sequence[Image.Image], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Features of one batch of pictures by layer: EMBEDDING (B, D) and PENULTIMATE (B, W), not normalised."""
-        pixels_B3HH = torch.stack([evaluation_pixels(picture, self.spec) for picture in pictures]).to(self._device)
-        features_BW = self._model.image_features(pixels_B3HH)
+        return self.features(torch.stack([evaluation_pixels(picture, self.spec) for picture in pictures]), layers)
+
+    @torch.inference_mode()
+    def features(self, pixels_B3HH: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """`images` of pictures that were cut to the model's size already, uint8."""
+        features_BW = self._model.image_features(pixels_B3HH.to(self._device))
         made = {PENULTIMATE: features_BW}
         if EMBEDDING in layers:  # encode_image by its two halves, so that the tower runs once for both layers
             made[EMBEDDING] = self._model.image_projection(features_BW)

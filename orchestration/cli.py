@@ -96,13 +96,28 @@ def _work(recipe: str, sets: Sequence[str], root: str, as_json: bool, until: str
         show.run_result(result, root)
 
 
-@cli.command(epilog=example("openwit plan demo", "openwit plan demo --set train.learning_rate=0.001 --json"))
+@cli.command(epilog=example("openwit plan demo", "openwit plan demo --pilot 200 --workers 16"))
 @recipe_options
-def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
-    """Show what a run would do, and why; write nothing."""
+@click.option(
+    "--pilot",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Try N pages and N pairs of each source, and forecast the rest.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="W", help="Workers to forecast for; default: this machine's."
+)
+def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool, pilot: int | None, workers: int | None) -> None:
+    """Show what a run would do, and why; with --pilot, what it would give.
+
+    Without --pilot nothing is written. With it, a small part is done for real below ROOT/pilot.
+    """
     from orchestration.recipe import load
 
     loaded = load(recipe, sets)
+    if pilot is not None:
+        _pilot(loaded, root, as_json, pilot, workers or os.cpu_count() or 1)
+        return
 
     from orchestration import flow, show
 
@@ -112,6 +127,24 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
         show.print_json({"recipe": loaded.name, "root": root, "steps": steps})
     else:
         show.plan_table(steps)
+
+
+def _pilot(recipe: Any, root: str, as_json: bool, pictures: int, workers: int) -> None:
+    from orchestration.root import require_writable
+
+    require_writable(root)
+
+    from orchestration import show
+    from orchestration.pilot import pilot
+    from orchestration.progress import progress_shown
+    from orchestration.show_forecast import print_forecast
+
+    with show.stdout_kept_clean(as_json), progress_shown(silent=as_json) as progress:
+        found = pilot(recipe, root, pictures, workers, progress)
+    if as_json:
+        show.print_json(found)
+    else:
+        print_forecast(found)
 
 
 @cli.command(epilog=example("openwit inspect runs/pack-0123456789ab", "openwit inspect runs --json"))

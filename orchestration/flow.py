@@ -18,8 +18,10 @@ from typing import Any
 
 from orchestration.deliver import Courier, Delivery
 from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
+from orchestration.live import ended
 from orchestration.memory import PeakMemory
 from orchestration.narrator import Narrator
+from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord, why
 from orchestration.steps import build_steps
@@ -115,7 +117,7 @@ def run(
         journal = stack.enter_context(Journal(root, new_run_id(recipe.name)))
         courier = Courier(journal.path, experiment=recipe.track.experiment).start()
         narrator = Narrator(journal, recipe, root)
-        work = _Work(recipe, root, progress, narrator, journal.run_id, memory, kind, stack)
+        work = Work(recipe, root, progress, narrator, journal.run_id, memory, kind, stack)
         try:
             states = _do(steps, root, work, narrator, progress)
             narrator.finished(work.records, memory.peak_bytes)
@@ -147,7 +149,7 @@ def _finished(steps: Sequence[Step], root: str) -> dict[str, StepRecord]:
 
 
 def _do(
-    steps: Sequence[Step], root: str, work: "_Work", narrator: "Narrator", progress: Progress
+    steps: Sequence[Step], root: str, work: "Work", narrator: Narrator, progress: Progress
 ) -> tuple[StepState, ...]:
     states = []
     for number, step in enumerate(steps):
@@ -156,17 +158,18 @@ def _do(
         narrator.step_started(step, state)
         if record is None:
             progress(number, len(steps), f"steps: {step.name}, {step.about}")
-            with _only_one(root, step.path(root, work.records)) as path:
+            with only_one(root, step.path(root, work.records)) as path:
                 # Another run may have finished it while this one waited for its turn to look.
                 record = step.finished(root, work.records) or _run(step, work, root, path)
         work.records[step.name] = record
         narrator.step_ended(step, record)
+        say(progress, ended(record))
         states.append(StepState(step.name, state, record.path, record.seconds if state == "done" else 0.0))
     progress(len(steps), len(steps), "steps")
     return tuple(states)
 
 
-def _run(step: Step, work: "_Work", root: str, path: str) -> StepRecord:
+def _run(step: Step, work: "Work", root: str, path: str) -> StepRecord:
     try:
         return step.run(work, root)
     except UserError:
@@ -186,7 +189,7 @@ def _worth_keeping(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _only_one(root: str, path: str) -> Iterator[str]:
+def only_one(root: str, path: str) -> Iterator[str]:
     """One process works on a step's folder at a time; the lock goes with the process, however it ends."""
     locks = Path(root) / ".locks"
     locks.mkdir(exist_ok=True)
@@ -198,7 +201,7 @@ def _only_one(root: str, path: str) -> Iterator[str]:
         yield path
 
 
-class _Work:
+class Work:
     """The Context that steps work in: opens Ray and the demo web when they are first asked for, closes them at the end."""
 
     def __init__(
@@ -206,9 +209,9 @@ class _Work:
         recipe: Recipe,
         root: str,
         progress: Progress,
-        narrator: Narrator,
+        narrator: Narrator | None,
         run_id: str,
-        memory: PeakMemory,
+        memory: PeakMemory | None,
         executor: str,
         stack: contextlib.ExitStack,
     ) -> None:
@@ -223,7 +226,7 @@ class _Work:
 
     @property
     def peak_memory_bytes(self) -> int:
-        return self._memory.peak_bytes
+        return self._memory.peak_bytes if self._memory else 0
 
     def connect(self) -> None:
         """Join or start Ray."""
@@ -256,7 +259,8 @@ class _Work:
         return self._hosts
 
     def on_train_step(self, row: Mapping[str, Any]) -> None:
-        self._narrator.train_step(row)
+        if self._narrator:
+            self._narrator.train_step(row)
         note = (
             f"train: loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, {row['samples_per_second']:.0f} samples/s"
         )

@@ -25,7 +25,7 @@ from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
 from pipeline.shards import read_image, read_index
 
-ORDER = ("web", "references", "crawl", "select", "fetch", "deduplicate", "decontaminate", "pack", "data", "train",
+ORDER = ("web", "references", "crawl", "select", "fetch", "score", "deduplicate", "decontaminate", "pack", "data", "train",
          "checkpoint", "evaluate", "report")  # fmt: skip
 """In which a root's steps are told."""
 

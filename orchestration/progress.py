@@ -1,14 +1,16 @@
 """Progress of a run on the screen: bars with rate and time left on a terminal, a plain line now and then in a log.
 
 Everything goes to stderr, so stdout holds results only. `what` may carry a note behind ": " ("train: loss 2.31"): the
-part before it names the bar, the note is shown beside it.
+part before it names the bar, the note is shown beside it. Where the ledger tells what items came to (`note`), the bar also
+shows what stays and what falls, and steps leave a line each (orchestration/live.py).
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +27,8 @@ from rich.progress import (
     Progress as RichProgress,
 )
 from rich.text import Text
+
+from orchestration.live import Live
 
 Progress = Callable[[int, int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
@@ -67,7 +71,7 @@ class _Rate(ProgressColumn):
         return Text(rate_text(speed) if speed else "", style="progress.data.speed")
 
 
-def _bars() -> RichProgress:
+def _bars(console: Console | None = None) -> RichProgress:
     return RichProgress(
         TextColumn("{task.description:<14}"),
         BarColumn(bar_width=28),
@@ -76,8 +80,15 @@ def _bars() -> RichProgress:
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}", style="dim"),
-        console=Console(stderr=True),
+        console=console or Console(stderr=True),
     )
+
+
+def say(progress: Progress, line: str | None) -> None:
+    """A whole line above the bars or in the log, where progress is shown at all."""
+    write = getattr(progress, "say", None)
+    if line and write is not None:
+        write(line)
 
 
 class Bars:
@@ -85,6 +96,7 @@ class Bars:
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
+        self._live = Live()
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
 
@@ -92,11 +104,24 @@ class Bars:
         name, note = name_and_note(what)
         if done < self._done.get(name, 0):  # other work of the same name begins
             self._bars.reset(self._tasks[name], total=total or None, completed=done)
+            self._live.again(name)
         self._done[name] = done
+        note = note or self._live.words(name)
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total or None, completed=done, note=note)
         else:
             self._bars.update(self._tasks[name], completed=done, total=total or None, note=note)
+
+    def note(self, what: str, fates: Mapping[str, Mapping[str, Any]], telemetry: Mapping[str, int]) -> None:
+        for line in self._live.note(name_and_note(what)[0], fates, telemetry):
+            self.say(line)
+
+    def met(self, what: str, counts: Mapping[str, int]) -> None:
+        for line in self._live.met(what, counts):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -116,6 +141,18 @@ class Lines:
         self._clock = clock
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))
         self._started: dict[str, _Started] = {}
+        self._live = Live()
+
+    def note(self, what: str, fates: Mapping[str, Mapping[str, Any]], telemetry: Mapping[str, int]) -> None:
+        for line in self._live.note(name_and_note(what)[0], fates, telemetry):
+            self._write(line)
+
+    def met(self, what: str, counts: Mapping[str, int]) -> None:
+        for line in self._live.met(what, counts):
+            self._write(line)
+
+    def say(self, line: str) -> None:
+        self._write(line)
 
     def __call__(self, done: int, total: int, what: str) -> None:
         name, note = name_and_note(what)
@@ -123,6 +160,8 @@ class Lines:
         started = self._started.get(name)
         first = started is None or done < started.last_done  # fewer than before: other work of the same name begins
         if started is None or first:
+            if started is not None:
+                self._live.again(name)
             started = self._started[name] = _Started(done, now, now, done)
         started.last_done = done
         if total and done >= total:
@@ -143,4 +182,5 @@ class Lines:
         if rate > 0:
             parts.append(rate_text(rate))
             parts.append(f"{time_text((total - done) / rate)} left" if total > done else f"in {time_text(seconds)}")
+        note = note or self._live.words(name)
         return ", ".join([*parts, note] if note else parts)

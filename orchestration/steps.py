@@ -1,7 +1,7 @@
 """The chain: which steps a recipe has, what each reads, and the call that does it.
 
-    web -> sources -> select -> fetch -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
-             references --------------------------------^
+    web -> sources -> select -> fetch -> [score] -> deduplicate -> decontaminate -> pack -> train -> evaluate -> report
+             references -------------------------------------------^
 
 There is one step per source, called by its name ("crawl" in the shipped recipes).
 
@@ -11,6 +11,7 @@ A recipe may stand in for the left part with `data` (a finished dataset) or `che
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration.advice import ENOUGH, advice_for
 from orchestration.recipe import Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
@@ -60,16 +61,25 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
     section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
+    phases: tuple[str, ...] = PHASES
+    pictures, scoring = "fetch", list[Step]()
+    if curate.score:
+        from orchestration.scorers import score_step
+
+        pictures, scoring = "score", [score_step(curate, "fetch")]
+        phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
+        section = {**section, "score": scoring[0].config}
     steps += [
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", (*names, *from_web),
+        Step("select", {**section["select"], **_query_files(curate)}, "pipeline.select", (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
-        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", ("fetch",), _deduplicate(curate),
+        *scoring,
+        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", (pictures,), _deduplicate(curate, pictures),
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", (*names, *PHASES), _pack(curate, _content(section)),
+        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section), phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
@@ -80,13 +90,19 @@ def _content(section: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
 
 
-def _query_file(curate: CurateConfig) -> dict[str, str]:
-    path = curate.select.queries.path
-    if path and not storage.exists(path):
-        raise ConfigError(
-            f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
-        )
-    return {"query_list_sha256": storage.sha256_file(path)} if path else {}
+def _query_files(curate: CurateConfig) -> dict[str, str]:
+    """Checksums of the files that the selection reads, so that a changed file is other work."""
+    found = {}
+    for key, path, what in (
+        ("queries.path", curate.select.queries.path, "a text file with one query per line"),
+        ("balance.counts", curate.select.balance.counts, "the queries.parquet of an earlier selection"),
+        ("exclude", curate.select.exclude, "a text file with one rule per line"),
+    ):
+        if path and not storage.exists(path):
+            raise ConfigError(f"curate.select.{key}: {path!r} does not exist; give {what}")
+        if path:
+            found[f"{key}_sha256"] = storage.sha256_file(path)
+    return found
 
 
 def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:
@@ -135,6 +151,13 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
 
 
 def _phase(result: PhaseResult) -> Made:
+    """The step's facts. Raises DataError where a phase has dropped every pair: nothing behind it could help."""
+    pairs = result.fates["pairs"]
+    if pairs.rows_in and not pairs.kept:
+        many = {reason: ENOUGH * count for reason, count in pairs.reasons.items()}  # few rows are enough where all fell
+        said = advice_for(result.name, ENOUGH * pairs.rows_in, many)
+        helps = said[0].partition("; ")[2] if said else f"widen curate.{result.name}"
+        raise DataError(f"{result.name}: not one of {pairs.rows_in:,} pairs is left ({dict(pairs.reasons)}); {helps}")
     counts = {
         f"{unit}_{what}": n for unit, f in result.fates.items() for what, n in (("in", f.rows_in), ("kept", f.kept))
     }
@@ -216,7 +239,7 @@ def _fetch(curate: CurateConfig) -> Any:
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
-        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        name = store_name(curate.fetch, network, code_version("pipeline.decoding"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress
@@ -225,11 +248,11 @@ def _fetch(curate: CurateConfig) -> Any:
     return work
 
 
-def _deduplicate(curate: CurateConfig) -> Any:
+def _deduplicate(curate: CurateConfig, source: str) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.deduplicate import deduplicate
 
-        fetched = _load(context, "fetch")
+        fetched = _load(context, source)
         return _phase(deduplicate(curate.deduplicate, fetched, folder, context.executor(), context.progress))
 
     return work
@@ -248,7 +271,7 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     return work
 
 
-def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
+def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     def work(context: Context, folder: str) -> Made:
         from orchestration import data_card
         from pipeline.overlap_lists import carry
@@ -256,9 +279,9 @@ def _pack(curate: CurateConfig, config: Mapping[str, Any]) -> Any:
         from pipeline.sources.harvest import MODULES
 
         carry(context.records["decontaminate"].path, folder)
-        phases = [*_sources(curate, context).values(), *(_load(context, name) for name in PHASES)]
+        phases = [*_sources(curate, context).values(), *(_load(context, name) for name in names)]
         modules = [MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
-        modules += [f"pipeline.{name}" for name in (*PHASES, "pack")]
+        modules += [f"pipeline.{name}" for name in (*names, "pack")]
         version = storage.sha256("".join(map(code_version, modules)).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
         data_card.write(folder)

@@ -9,6 +9,7 @@ from pipeline.decontaminate_config import DecontaminateConfig
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.fetch_config import FetchConfig
 from pipeline.pack import PackConfig
+from pipeline.scorers import ScorerConfig
 from pipeline.select_config import SelectConfig
 from pipeline.settings import Settings
 from pipeline.sources.config import RESERVED, Source
@@ -26,6 +27,8 @@ class CurateConfig(Settings):
     """Text rules, query matching, balance."""
     fetch: FetchConfig = FetchConfig()
     """Which pictures are kept, and their stored form."""
+    score: tuple[ScorerConfig, ...] = ()
+    """Scorers that judge pairs by models, and the bounds beyond which pairs fall; none: there is no such step."""
     deduplicate: DeduplicateConfig = DeduplicateConfig()
     """When two pictures count as one."""
     decontaminate: DecontaminateConfig = DecontaminateConfig()

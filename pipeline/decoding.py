@@ -1,6 +1,7 @@
 """Pictures to the sandbox and back: several per message, and one by one where a message is the child's last.
 
-`pipeline.picture_batch:process_batch` is the child's side. A picture that brings down the child costs itself only.
+`pipeline.picture_batch:process_batch` is the child's side. A picture that brings down the child costs itself only. With engine
+img2dataset the pictures of one message are one of its shards instead (img2dataset_engine.py).
 """
 
 import asyncio
@@ -10,11 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline import storage
+from pipeline.answer import Fetched
+from pipeline.img2dataset_engine import img2dataset_pictures
 from pipeline.picture_row import facts_to_row
 from pipeline.sandbox import SandboxDied, shared
 
 TARGET = "pipeline.picture_batch:process_batch"
 BATCH_PICTURES = 16
+SHARD_PICTURES = 128
+"""Pictures of one shard of engine img2dataset, at most."""
 BATCH_BYTES = 2_000_000
 
 Facts = dict[str, Any]
@@ -22,7 +27,11 @@ Facts = dict[str, Any]
 
 
 def decode(header: dict[str, Any], payloads: Sequence[bytes]) -> list[Facts]:
-    """What `pipeline.picture.process` makes of each payload, in a limited child process."""
+    """What `pipeline.picture.process`, or engine img2dataset, makes of each payload, in a limited child process."""
+    if header["engine"] == "img2dataset":
+        names = [f"sha256:{storage.sha256(payload)}" for payload in payloads]
+        answers = [Fetched(name, name, 200, body=body) for name, body in zip(names, payloads, strict=True)]
+        return img2dataset_pictures(header, answers, [""] * len(answers))
     found: list[Facts] = []
     for batch in _batches(payloads):
         try:
@@ -88,8 +97,9 @@ class Decoder:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        most = SHARD_PICTURES if self._header["engine"] == "img2dataset" else BATCH_PICTURES
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_PICTURES, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             payloads = [payload for payload, _ in batch]
             try:
                 found: Sequence[Facts | Exception] = await loop.run_in_executor(

@@ -32,6 +32,10 @@ class Executor(Protocol):
         idle: Idle | None = None,
     ) -> Iterator[tuple[int, Result]]: ...
 
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "Executor":
+        """The same executor for items that need so much each, where it can set that aside."""
+        ...
+
 
 class InProcess:
     """One item after the other, or `at_once` of them in threads, in this process."""
@@ -59,3 +63,7 @@ class InProcess:
                     idle()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # after a failure nobody waits for what still runs
+
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "InProcess":
+        """Itself: one process has what it has."""
+        return self

@@ -23,6 +23,20 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) as work goes on."""
 
 
+def tell(progress: Progress, what: str, record: "Record") -> None:
+    """Hand a finished item to a progress that wants more than numbers: one with a method `note`."""
+    note = getattr(progress, "note", None)
+    if note is not None:
+        note(what, {unit: asdict(fate) for unit, fate in record.fates.items()}, record.telemetry)
+
+
+def met(progress: Progress, what: str, counts: Mapping[str, int]) -> None:
+    """Hand on what fetches met so far (words of pipeline.taxonomy, all that went before included) to one with `met`."""
+    take = getattr(progress, "met", None)
+    if take is not None:
+        take(what, counts)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The Progress that shows nothing."""
 
@@ -139,9 +153,12 @@ def run_items(
             records[position] = record
     missing = [position for position in range(len(items)) if position not in records]
     progress(len(records), len(items), what)
+    for record in records.values():
+        tell(progress, what, record)
     work = functools.partial(_run_one, folder, function)
     for place, record in executor.map(work, [items[position] for position in missing]):
         records[missing[place]] = record
+        tell(progress, what, record)
         progress(len(records), len(items), what)
     return [records[position] for position in range(len(items))]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import storage
+from pipeline.balance import hash01, keep_probability
 from pipeline.ledger import PhaseResult
-from pipeline.queries import hash01, keep_probability
 
 
 def balance_facts(phase: PhaseResult, config: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,23 @@ from pipeline.executor import IDLE_SECONDS, Idle, Item, Result
 class OnRay:
     """Executor on the Ray cluster this process is connected to; at most `in_flight` items are queued at once."""
 
-    def __init__(self, cpus_per_item: float = 1.0, in_flight: int | None = None, retries: int = 3) -> None:
+    def __init__(
+        self,
+        cpus_per_item: float = 1.0,
+        in_flight: int | None = None,
+        retries: int = 3,
+        gpus_per_item: float = 0.0,
+        memory_bytes_per_item: int = 0,
+    ) -> None:
         self.cpus_per_item = cpus_per_item
+        self.gpus_per_item = gpus_per_item
+        self.memory_bytes_per_item = memory_bytes_per_item
         self.in_flight = in_flight
         self.retries = retries
+
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "OnRay":
+        """The same executor for items that need so much each."""
+        return OnRay(cpus, self.in_flight, self.retries, gpus, memory_bytes)
 
     def map(
         self,
@@ -38,12 +51,27 @@ class OnRay:
             raise ConfigError(
                 f"curate.cpus_per_item is {self.cpus_per_item:g} and no node has more than {largest:g} CPUs; lower it"
             )
+        self._require("GPU", self.gpus_per_item, "GPUs")
+        self._require("memory", self.memory_bytes_per_item, "bytes of memory")
         workers: _Tasks | _Actors
         if at_once == 1:
             workers = _Tasks(function, self)
         else:
             workers = _Actors(function, self, at_once, len(items))
         yield from self._run(workers, items, idle)
+
+    def _require(self, resource: str, wanted: float, unit: str) -> None:
+        largest = max((node["Resources"].get(resource, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+        if wanted > largest:
+            raise ConfigError(
+                f"curate.score: a work item wants {wanted:g} {unit} and no node has more than {largest:g}; "
+                "use a smaller model, fewer gpus or a larger node"
+            )
+
+    def needs(self) -> dict[str, Any]:
+        """What Ray sets aside for one item."""
+        wanted = {"num_gpus": self.gpus_per_item, "memory": self.memory_bytes_per_item}
+        return {"num_cpus": self.cpus_per_item, **{name: value for name, value in wanted.items() if value}}
 
     def places(self) -> int:
         """How many items of `cpus_per_item` the cluster has room for."""
@@ -88,7 +116,7 @@ class _Tasks:
 
     def __init__(self, function: Callable[[Any], Any], executor: OnRay) -> None:
         # max_retries covers dead workers and nodes only; an exception of ours is an answer and is not tried again.
-        self._task: Any = ray.remote(num_cpus=executor.cpus_per_item, max_retries=executor.retries)(_call)
+        self._task: Any = ray.remote(**executor.needs(), max_retries=executor.retries)(_call)
         self._function = ray.put(function)
         self.retries = 0
         self.limit = executor.in_flight or max(4, 2 * executor.places())
@@ -117,8 +145,8 @@ class _Actors:
 
     def __init__(self, function: Callable[[Any], Any], executor: OnRay, at_once: int, items: int) -> None:
         self._function = ray.put(function)
-        self._options = {"num_cpus": executor.cpus_per_item, "max_concurrency": at_once, "max_restarts": 0}
-        self._most = min(executor.places(), items)
+        self._options = {**executor.needs(), "max_concurrency": at_once, "max_restarts": 0}
+        self._most = min(executor.places(), items, executor.in_flight or items)
         self._at_once = at_once
         self._actors: list[_Actor] = []
         self._holder: dict[ray.ObjectRef, _Actor] = {}

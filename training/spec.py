@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Stem = Literal["patch", "convolutions"]
 Activation = Literal["quick_gelu", "gelu"]
 
+# Mean and deviation of CLIP's training pictures per channel, from OpenAI's clip/clip.py, on a scale of 0 to 1.
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 @dataclass(frozen=True)
 class ImageTower:

@@ -68,7 +68,9 @@ def lay_out(folder: Path) -> int:
         with Image.open(path) as stored:
             picture = stored.convert("RGB")
         for change in CHANGES:
-            plant(picture, change, f"benchmark/{number}").save(folder / "all" / f"p-{number:05d}-{change}.png", compress_level=1)
+            plant(picture, change, f"benchmark/{number}").save(
+                folder / "all" / f"p-{number:05d}-{change}.png", compress_level=1
+            )
     distractors = pictures_below(SHARED / "clothing-dataset-small" / "train") + pictures_below(SHARED / "openstax")
     for number, path in enumerate(distractors):
         (folder / "all" / f"d-{number:05d}{path.suffix}").write_bytes(path.read_bytes())

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.models.blocks import LayerNorm, Transformer, initialize_image_blocks
-from training.spec import Activation, ImageTower
-
-# Mean and deviation of CLIP's training pictures per channel, from OpenAI's clip/clip.py, on a scale of 0 to 1.
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+from training.spec import PIXEL_MEAN, PIXEL_STD, Activation, ImageTower
 
 
 class ConvolutionStem(nn.Sequential):

@@ -1,0 +1,49 @@
+"""A checkpoint as scorers use it: unit embeddings of pixels and texts, loaded once per worker, run once per batch."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evaluation.encoder import EMBEDDING, Encoder, torch_threads
+from evaluation.foreign import open_checkpoint
+
+
+class Tower:
+    """The encoder of one checkpoint. Several scorers on the same pixels ask for the same embeddings: they are made once."""
+
+    def __init__(self, folder: str, batch_size: int) -> None:
+        self._encoder = Encoder(open_checkpoint(folder), batch_size)
+        self._batch_size = batch_size
+        self._seen: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
+
+    def pictures(self, pixels_BSS3: NDArray[np.uint8], threads: int) -> NDArray[np.float32]:
+        """(B, D) of unit length. Batches are filled up to one size: a row's numbers depend on no neighbour's number."""
+        if self._seen is None or self._seen[0] is not pixels_BSS3:
+            missing = max(0, self._batch_size - len(pixels_BSS3))
+            padded = np.concatenate([pixels_BSS3, np.zeros((missing, *pixels_BSS3.shape[1:]), np.uint8)])
+            pixels_B3SS = torch.from_numpy(padded).permute(0, 3, 1, 2).contiguous()
+            with torch_threads(threads):
+                made = self._encoder.features(pixels_B3SS, (EMBEDDING,))[EMBEDDING]
+            self._seen = (pixels_BSS3, unit(made[: len(pixels_BSS3)]))
+        return self._seen[1]
+
+    def texts(self, sentences: Sequence[str], threads: int) -> NDArray[np.float32]:
+        """(B, D) of unit length."""
+        with torch_threads(threads):
+            return unit(self._encoder.texts(sentences))
+
+
+def unit(rows_BD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row divided by its length; a row of zeros gives NaN, which is no score."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out: NDArray[np.float32] = rows_BD / np.linalg.norm(rows_BD, axis=1, keepdims=True)
+    return out
+
+
+@functools.lru_cache(maxsize=2)
+def tower(folder: str, identity: str, batch_size: int) -> Tower:
+    """This process's tower; `identity` is the checkpoint's id, so that a changed folder is loaded anew."""
+    return Tower(folder, batch_size)

@@ -1,0 +1,16 @@
+"""The scorers that have a word, and the functions that make them.
+
+The step `score` counts as changed when this module, or whatever a string in it leads to, changes: it imports nothing else.
+A scorer of one's own needs no line here: a recipe may say `scorer: my_package.my_module:make`.
+"""
+
+from collections.abc import Mapping
+
+PHASE = "pipeline.score:score"
+
+SCORERS: Mapping[str, str] = {
+    "aesthetics": "evaluation.scorers:aesthetics",
+    "clip_similarity": "evaluation.scorers:clip_similarity",
+    "nsfw": "evaluation.scorers:nsfw",
+    "watermark": "evaluation.scorers:watermark",
+}
