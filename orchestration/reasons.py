@@ -17,11 +17,25 @@ MEANING: dict[str, str] = {
     "bad_name": "a name in a tar that is absolute or leads out of its folder",
     # crawl
     "not_html": "the answer is no HTML page",
+    # sources
+    "damaged_record": "an archive's record that cannot be read; the file goes on after it",
+    "not_a_page": "an archive's record of another kind: a request, metadata, crawl information",
+    "damaged_row": "a table's row that cannot be read",
+    "damaged_line": "an index's line that cannot be read",
+    "damaged_file": "a file that cannot be read from here on",
+    "duplicate_record": "a record that the index names twice",
+    "no_picture": "a sample without a picture",
+    "url_unusable": "an address that is no http(s) URL",
+    "too_many_pictures": "beyond the first 10,000 pictures of one page",
     # select
     "duplicate_pair": "the same picture URL with the same text, seen before",
     "text_empty": "no text stands with the picture",
     "text_boilerplate": "a file name or a stock phrase, not a description",
     "text_too_short": "too few words to describe anything",
+    "text_too_long": "more characters or words than a caption has",
+    "text_repetitive": "says the same over and over",
+    "text_special_characters": "signs rather than words",
+    "text_frequent_in_domain": "the same text stands on many pictures of its site",
     "text_language": "not in a language of the recipe",
     "no_query": "no entry of the query list occurs in the text",
     "balanced_out": "its queries already have their share of pairs",
@@ -45,11 +59,15 @@ MEANING: dict[str, str] = {
     "decoder_hung": "the decoder did not finish, and was ended",
     "image_too_small": "the shorter side is below the minimum",
     "aspect_too_extreme": "much longer than wide, or wider than long",
+    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
+    "image_blurred": "less sharp than the recipe asks for",
     # score
     "below_score": "a scorer's number is below the recipe's minimum",
     "above_score": "a scorer's number is above the recipe's maximum",
     "outside_top_fraction": "not among the best share that the recipe keeps",
     "no_score": "a scorer could give it no number",
+    "image_blank": "nearly one colour: fewer bits of grey than the recipe asks for",
+    "image_blurred": "less sharp than the recipe asks for",
     # deduplicate, decontaminate
     "duplicate_bytes": "the very same bytes as a kept picture",
     "near_duplicate": "looks like a kept picture: resized, recompressed or cropped",
@@ -57,6 +75,7 @@ MEANING: dict[str, str] = {
     "near_embedding": "means nearly the same as a kept picture, by its embedding",
     "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
+    "featureless": "an evaluation picture of one plain colour: every plain picture would look like it",
 }
 
 ACTIVITY: dict[str, str] = {

@@ -51,10 +51,13 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
-    if recipe.evaluate or curate.decontaminate.against:
-        steps.append(_references(recipe, curate))
+    given = _given_sets(recipe, curate)
+    if recipe.evaluate or given:
+        steps.append(_references(recipe, curate, given))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
+    # The sets' content, not the folders they lie in.
+    section["decontaminate"] = {**section["decontaminate"], "against": [[one.name, one.identity] for one in given]}
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
     section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
@@ -67,7 +70,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
         section = {**section, "score": scoring[0].config}
     steps += [
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", (*names, *from_web),
+        Step("select", {**section["select"], **_query_files(curate)}, "pipeline.select", (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
@@ -91,17 +94,18 @@ def _content(section: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, 
     return content | {"select": select}
 
 
-def _query_file(curate: CurateConfig) -> dict[str, str]:
-    """Files that a recipe names count by their content."""
+def _query_files(curate: CurateConfig) -> dict[str, str]:
+    """Checksums of the files that the selection reads, so that a changed file is other work."""
     found = {}
     for key, path, what in (
         ("queries.path", curate.select.queries.path, "a text file with one query per line"),
+        ("balance.counts", curate.select.balance.counts, "the queries.parquet of an earlier selection"),
         ("exclude", curate.select.exclude, "a text file with one rule per line"),
     ):
         if path and not storage.exists(path):
             raise ConfigError(f"curate.select.{key}: {path!r} does not exist; give {what}")
         if path:
-            found["query_list_sha256" if key == "queries.path" else "exclude_sha256"] = storage.sha256_file(path)
+            found[f"{key}_sha256"] = storage.sha256_file(path)
     return found
 
 
@@ -124,17 +128,20 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
-def _references(recipe: Recipe, curate: CurateConfig) -> Step:
-    from pipeline.changes import chosen_variants
+def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
     from pipeline.reference_sets import given_sets
 
+    return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
+
+
+def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
     config = curate.decontaminate
-    given = given_sets(config.against, tasks)
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
         from evaluation.catalog import reference_sets
+        from pipeline.changes import chosen_variants
         from pipeline.references import Indexing, build_index
 
         sets = [*reference_sets(tasks), *given]
@@ -236,7 +243,8 @@ def _fetch(curate: CurateConfig) -> Any:
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
-        name = store_name(curate.fetch, network, code_version("pipeline.picture"))
+        maker = "img2dataset_engine" if curate.fetch.engine == "img2dataset" else "picture_batch"
+        name = store_name(curate.fetch, network, code_version(f"pipeline.{maker}"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress

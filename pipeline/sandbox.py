@@ -103,15 +103,6 @@ class Sandbox:
         return [PREFIX.pack(MAGIC, len(text), len(payload)) + text, payload]
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # Secrets in our environment are none of a parser's business; one thread per library keeps address space small.
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        environment |= {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        environment |= {
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "NO_ALBUMENTATIONS_UPDATE": "1",
-        }
         child = subprocess.Popen(
             [
                 sys.executable,
@@ -125,7 +116,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env=environment,
+            env=child_environment(),
         )
         self._child = child
         assert child.stdin is not None
@@ -180,6 +171,19 @@ class Sandbox:
         if code in _HUNG:
             return SandboxDied("decoder_hung", f"over {self.timeout_seconds:g} s")
         return SandboxDied("decoder_crashed", signal.Signals(-code).name if code < 0 else f"exit {code}")
+
+
+def child_environment() -> dict[str, str]:
+    """What a child that opens hostile bytes may know: secrets in our environment are none of a parser's business."""
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    # One thread per library keeps its address space small.
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "NO_ALBUMENTATIONS_UPDATE": "1",
+    }
 
 
 def _widen(pipe: int) -> None:

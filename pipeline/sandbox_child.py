@@ -71,6 +71,13 @@ def _reply(replies: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> Non
 
 def _limit(memory_bytes: int) -> None:
     """Address space above today's, no files written, no core dumps, few descriptors."""
+    limit_memory(memory_bytes)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def limit_memory(memory_bytes: int) -> None:
+    """This process may take `memory_bytes` above what it has, and leaves no core dump."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             today = int(file.read().split()[0]) * resource.getpagesize()
@@ -78,8 +85,6 @@ def _limit(memory_bytes: int) -> None:
     except FileNotFoundError:  # macOS: has no /proc, and does not enforce this limit either
         pass
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 
 def _start_clock(timeout_seconds: float) -> None:

@@ -165,13 +165,13 @@ def _resume(data: bytes, position: int, last: bool) -> int:
 
 
 def headers_of(head: bytes) -> dict[str, str]:
-    """Names in lower case; of a name that stands twice both values, as "a, b". The first line is not one."""
+    """Names in lower case; of a name that stands twice both values, one per line. The first line is not one."""
     found: dict[str, str] = {}
     for line in head.decode("utf-8", "replace").split("\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
             key = name.strip().lower()
-            found[key] = f"{found[key]}, {value.strip()}" if key in found else value.strip()
+            found[key] = f"{found[key]}\n{value.strip()}" if key in found else value.strip()
     return found
 
 
