@@ -79,15 +79,19 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section), phases),
+        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section, _query_file(curate)), phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 
 
-def _content(section: Mapping[str, Any]) -> dict[str, Any]:
-    """What a dataset's content depends on, for its manifest: how fast it was made is none of it."""
-    return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
+def _content(section: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """What a dataset's content depends on, for its manifest: how fast it was made is none of it, and where the files lie
+    that its selection was told of neither (`files`: their hashes)."""
+    content = {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
+    select = {**content["select"], "queries": {**content["select"]["queries"]}}
+    select["queries"]["path"], select["exclude"] = files.get("query_list_sha256"), files.get("exclude_sha256")
+    return content | {"select": select}
 
 
 def _query_files(curate: CurateConfig) -> dict[str, str]:

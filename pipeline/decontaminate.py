@@ -121,7 +121,7 @@ def _search(index_paths: list[str], limits: dict[str, Limits], paths: list[str])
 
 def _apply(mode: str, argument: tuple[str, str | None]) -> Output:
     path, near = argument
-    rows = storage.read_table(path)
+    rows = storage.read_without_pictures(path)
     words = {row["uid"]: _evidence(row) for row in storage.read_table(near).to_pylist()} if near else {}
     found = [words.get(uid) for uid in rows.column("uid").to_pylist()]
     batch = Batch.of(rows)

@@ -17,6 +17,7 @@ from pipeline.ledger import PhaseResult
 from pipeline.lineage_question import Question, exact
 from pipeline.lineage_select import balance_facts
 from pipeline.manifest import NAME, Manifest
+from pipeline.shard_form import plain
 from pipeline.shards import read_index
 
 HIDDEN = ("image", "thumbnail", "thumbnail8", "image_offset", "image_bytes", "status", "error_message")
@@ -137,7 +138,7 @@ def _ask_phase(
     for file in phase.kept:
         for row in _matching(storage.join(phase.folder, file.path), question, list(rows)):
             known = rows.setdefault(row["uid"], {})
-            facts = {name: value for name, value in row.items() if name not in known and value is not None}
+            facts = {name: plain(value) for name, value in row.items() if name not in known and value is not None}
             known |= row
             if phase.name == "select":
                 facts |= balance_facts(phase, manifest.config, row)
@@ -232,7 +233,9 @@ def _pair(
         )
     else:
         said = "it is not there, and the phases that made the dataset are not beside it"
-    facts = {name: value for name, value in (place or {}).items() if value is not None and name not in HIDDEN} or None
+    facts = {
+        name: plain(value) for name, value in (place or {}).items() if value is not None and name not in HIDDEN
+    } or None
     return Pair(uid, row.get("url"), row.get("text"), place is not None, said, tuple(verdicts), facts)
 
 
