@@ -26,7 +26,7 @@ from pipeline.sources.config import WatSource
 from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.inputs import expanded, identified, open_blocks
 from pipeline.sources.pages import BEYOND, Dropped
-from pipeline.urls import Base, UnusableURLError, canonical
+from pipeline.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
 from pipeline.web_config import NetworkConfig
 
 _MAX_PICTURES = 10_000
@@ -137,13 +137,13 @@ def parse(payload: bytes) -> tuple[Any, list[tuple[str, str, str]]]:
     """
     text = payload.decode()
     start, end = text.find(_LINKS), -1
-    if start >= 0 and "icense" not in text[start:] and "ICENSE" not in text[start:]:
+    if start >= 0 and text.find("icense", start) < 0:
         found: list[tuple[str, str, str]] = _PICTURE_FORM.findall(text, start)
         end = text.find("}]", start)
         if end >= 0 and len(found) == text.count('"IMG@/src"', start):
             with contextlib.suppress(ValueError):
                 value = orjson.loads(f'{text[:start]}"Links":[]{text[end + 2 :]}')
-                return value, _unescaped(found) if "\\" in text[start:end] else found
+                return value, _unescaped(found) if text.find("\\", start, end) >= 0 else found
     value = orjson.loads(payload)
     page = value["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"].get("HTML-Metadata") or {}
     links = [link for link in page.get("Links") or () if link.get("path") == "IMG@/src"]
@@ -235,12 +235,16 @@ class _Page:
             with contextlib.suppress(UnusableURLError):
                 told = shared.setdefault(join(word), [])
                 told += [(" ".join(text.split()), origin) for text, origin in said if text.strip()]
+        add = rows.add
         for word, alt, title in self._pictures[:_MAX_PICTURES]:
             texts: list[tuple[str, str]] = []
             if alt and (clean := " ".join(alt.split())):
                 texts.append((clean, "alt"))
             if title and (clean := " ".join(title.split())):
                 texts.append((clean, "title"))
+            if not texts and not shared:  # two of five: their address stays as the page writes it
+                fallen.add(page_url, word[:MAX_CHARACTERS], "text_empty", None)
+                continue
             try:
                 url = join(word)
             except UnusableURLError as error:
@@ -249,9 +253,7 @@ class _Page:
             if shared and url in shared:
                 texts += [each for each in shared.pop(url) if each not in texts]
             if texts and texts[0][1] == first:
-                rows.add(url, texts[0][0], first, texts)
-            elif not texts:
-                fallen.add(page_url, url, "text_empty", None)
+                add(url, texts[0][0], first, texts if len(texts) > 1 else None)
             else:
                 self._add(url, texts, rows, fallen, text_from)
         for _ in self._pictures[_MAX_PICTURES:]:

@@ -61,7 +61,7 @@ def test_pairs_carry_their_page_and_their_place_in_the_crawl(tmp_path: Path) -> 
     ]
     links += [
         picture("n.gif"),
-        picture("data:image/gif;base64,R0"),
+        picture("data:image/gif;base64,R0", "x"),
         {"path": "A@/href", "url": "/cc", "rel": "license"},
     ]
     head = {
