@@ -15,7 +15,7 @@ from orchestration.live import LINE, Live, ended
 from orchestration.progress import Bars, Lines, say
 from orchestration.reasons import MEANING
 from orchestration.step import StepRecord
-from orchestration.steps import _phase
+from orchestration.curation_steps import _phase
 from pipeline.batch import Batch
 from pipeline.errors import DataError
 from pipeline.executor import InProcess
