@@ -79,8 +79,8 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section, _query_file(curate)), phases),
-             "writes shards and the manifest"),
+        Step("pack", section["pack"], "pipeline.pack", (*names, *phases),
+             _pack(curate, _content(section, _query_files(curate)), phases), "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 
@@ -90,7 +90,8 @@ def _content(section: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, 
     that its selection was told of neither (`files`: their hashes)."""
     content = {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
     select = {**content["select"], "queries": {**content["select"]["queries"]}}
-    select["queries"]["path"], select["exclude"] = files.get("query_list_sha256"), files.get("exclude_sha256")
+    select["balance"] = {**select["balance"], "counts": files.get("balance.counts_sha256")}
+    select["queries"]["path"], select["exclude"] = files.get("queries.path_sha256"), files.get("exclude_sha256")
     return content | {"select": select}
 
 

@@ -45,7 +45,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [f"keep probability 0.1, coin 0.{n}" for n in range(12)],
     )
     select = phase(folder, "select", first, 12, t=2)
-    curve = {"query": ["cat", "dog", "red fox"], "before": [4, 1, 2], "after": [2, 1, 2], "keep_probability": [0.5, 1.0, 1.0]}
+    curve = {
+        "query": ["cat", "dog", "red fox"],
+        "before": [4, 1, 2],
+        "after": [2, 1, 2],
+        "keep_probability": [0.5, 1.0, 1.0],
+    }
     storage.write_table(f"{select.folder}/queries.parquet", pa.table(curve))
     left = table.filter(pa.array([n != 4 for n in range(12)]))
     second = Batch.of(left).drop(["not_found" if n in (2, 3) else None for n in range(11)], ["status 404"] * 11)
