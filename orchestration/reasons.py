@@ -9,7 +9,6 @@ MEANING: dict[str, str] = {
     "taken_down": "a takedown list names it, its host, its page or its bytes",
     # datasets from datasets, and from the shards of others
     "not_in_subset": "the subset file does not name it",
-    "no_picture": "the sample in the tar has no jpg, png or webp",
     "broken_tar": "the tar cannot be read on from some place, or has no end",
     "link": "a link in a tar, never followed",
     "device": "a device or pipe in a tar",

@@ -109,7 +109,7 @@ def test_recheck_with_a_recipes_network_and_apply(
         port = site.server.server_port
         recipe = tmp_path / "my.yaml"
         recipe.write_text(
-            "name: my\ncurate:\n  network: {hosts: {a.example: '127.0.0.1:1'}}\n  crawl: {seeds: [http://a.example/]}\n"
+            "name: my\ncurate:\n  network: {hosts: {a.example: '127.0.0.1:1'}}\n  sources: {crawl: {kind: site, seeds: [http://a.example/]}}\n"
         )
         hosts = f"curate.network.hosts={{a.example: '127.0.0.1:{port}'}}"
         words = ("recheck", dataset, "--recipe", str(recipe), "--set", hosts, "--apply")
