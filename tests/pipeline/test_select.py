@@ -68,7 +68,7 @@ def config(tmp_path: Path, t: int | None = 30, buckets: int = 4) -> SelectConfig
 def test_selection_equals_its_twin_however_the_rows_are_cut(tmp_path: Path, parts: int, buckets: int) -> None:
     rows = candidates()
     source = phase_of(str(tmp_path / "in"), split(rows, parts))
-    result = select(config(tmp_path, buckets=buckets), source, str(tmp_path / "out"), InProcess())
+    result = select(config(tmp_path, buckets=buckets), [source], str(tmp_path / "out"), InProcess())
     kept, reasons = twin(rows, 30)
     assert set(result.read_kept().column("uid").to_pylist()) == kept
     assert dict(result.fates["pairs"].reasons) == reasons
@@ -77,14 +77,14 @@ def test_selection_equals_its_twin_however_the_rows_are_cut(tmp_path: Path, part
 
 def test_a_finished_selection_done_again_has_the_same_id(tmp_path: Path) -> None:
     source = phase_of(str(tmp_path / "in"), split(candidates(), 3))
-    ids = [select(config(tmp_path), source, str(tmp_path / name), InProcess()).id for name in ("a", "a", "b")]
+    ids = [select(config(tmp_path), [source], str(tmp_path / name), InProcess()).id for name in ("a", "a", "b")]
     assert len(set(ids)) == 1
 
 
 def test_without_a_list_the_texts_words_are_the_queries(tmp_path: Path) -> None:
     source = phase_of(str(tmp_path / "in"), [candidates()])
     words = SelectConfig(queries=QueriesConfig(minimum_count=60), balance=BalanceConfig(t=1000))
-    result = select(words, source, str(tmp_path / "out"), InProcess())
+    result = select(words, [source], str(tmp_path / "out"), InProcess())
     assert result.extra["queries"] == 3  # a, dog and cat: the rest is rarer
     assert "balanced_out" not in result.fates["pairs"].reasons
 
@@ -93,4 +93,4 @@ def test_nothing_left_is_one_line(tmp_path: Path) -> None:
     source = phase_of(str(tmp_path / "in"), [candidates()])
     strict = SelectConfig(queries=QueriesConfig(minimum_count=10_000))
     with pytest.raises(DataError, match="no pair left after selection"):
-        select(strict, source, str(tmp_path / "out"), InProcess())
+        select(strict, [source], str(tmp_path / "out"), InProcess())
