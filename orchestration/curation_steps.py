@@ -266,11 +266,12 @@ def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...
         from pipeline.sources.harvest import MODULES
 
         carry(context.records["decontaminate"].path, folder)
-        phases = [*_sources(curate, context).values(), *(_load(context, name) for name in names)]
+        sources = list(_sources(curate, context).values())
+        phases = [_load(context, name) for name in names]
         modules = [MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
         modules += [f"pipeline.{name}" for name in (*names, "pack")]
         version = storage.sha256("".join(map(code_version, modules)).encode())[:16]
-        manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress)
+        manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress, sources)
         data_card.write(folder)
         return Made(manifest.id, {"rows": manifest.rows, "bytes": manifest.bytes, "shards": len(manifest.shards)})
 

@@ -119,9 +119,20 @@ def _id_of(folder: str, name: str = NAME) -> str | None:
 
 
 def phases_of(folder: str, manifest: Manifest) -> list[PhaseResult]:
-    """The phases in the manifest's parents, in order; one whose folder is gone is left out."""
+    """The sources and the phases in the manifest's parents, in order; one whose folder is gone is left out."""
     found = {_id_of(each, "phase.json"): each for each in _beside(folder)}
-    return [PhaseResult.load(found[id]) for id in manifest.parents if id in found]
+    phases = [PhaseResult.load(found[id]) for id in manifest.parents if id in found]
+    given = next((_inputs_of(phase.folder) for phase in phases if phase.name == "select"), [])
+    return [*(PhaseResult.load(found[id]) for id in given if id in found), *phases]
+
+
+def _inputs_of(folder: str) -> list[str]:
+    """The ids of what a step was made from, as its record tells."""
+    path = storage.join(folder, "step.json")
+    try:
+        return [id for _, id in sorted(storage.read_json(path)["inputs"].items())] if storage.exists(path) else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 # --- asking -------------------------------------------------------------------------------------------------------------
