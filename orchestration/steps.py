@@ -51,10 +51,13 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         steps.append(_web(recipe, shown["web"]))
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
-    if recipe.evaluate or curate.decontaminate.against:
-        steps.append(_references(recipe, curate))
+    given = _given_sets(recipe, curate)
+    if recipe.evaluate or given:
+        steps.append(_references(recipe, curate, given))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
+    # The sets' content, not the folders they lie in.
+    section["decontaminate"] = {**section["decontaminate"], "against": [[one.name, one.identity] for one in given]}
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
     section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
@@ -67,7 +70,7 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
         phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
         section = {**section, "score": scoring[0].config}
     steps += [
-        Step("select", {**section["select"], **_query_file(curate)}, "pipeline.select", (*names, *from_web),
+        Step("select", {**section["select"], **_query_files(curate)}, "pipeline.select", (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
         Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
@@ -76,24 +79,34 @@ def _curation(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) ->
              "one pair of each set of equal or near-equal pictures"),
         Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section), phases),
+        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section, _query_file(curate)), phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
 
 
-def _content(section: Mapping[str, Any]) -> dict[str, Any]:
-    """What a dataset's content depends on, for its manifest: how fast it was made is none of it."""
-    return {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
+def _content(section: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """What a dataset's content depends on, for its manifest: how fast it was made is none of it, and where the files lie
+    that its selection was told of neither (`files`: their hashes)."""
+    content = {name: value for name, value in section.items() if name not in ("cpus_per_item", "workers")}
+    select = {**content["select"], "queries": {**content["select"]["queries"]}}
+    select["queries"]["path"], select["exclude"] = files.get("query_list_sha256"), files.get("exclude_sha256")
+    return content | {"select": select}
 
 
-def _query_file(curate: CurateConfig) -> dict[str, str]:
-    path = curate.select.queries.path
-    if path and not storage.exists(path):
-        raise ConfigError(
-            f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
-        )
-    return {"query_list_sha256": storage.sha256_file(path)} if path else {}
+def _query_files(curate: CurateConfig) -> dict[str, str]:
+    """Checksums of the files that the selection reads, so that a changed file is other work."""
+    found = {}
+    for key, path, what in (
+        ("queries.path", curate.select.queries.path, "a text file with one query per line"),
+        ("balance.counts", curate.select.balance.counts, "the queries.parquet of an earlier selection"),
+        ("exclude", curate.select.exclude, "a text file with one rule per line"),
+    ):
+        if path and not storage.exists(path):
+            raise ConfigError(f"curate.select.{key}: {path!r} does not exist; give {what}")
+        if path:
+            found[f"{key}_sha256"] = storage.sha256_file(path)
+    return found
 
 
 def _deduplicate_identity(curate: CurateConfig) -> dict[str, Any]:
@@ -115,17 +128,20 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
     return Step("web", config, "pipeline.demo.site", (), work, "draws the demo web")
 
 
-def _references(recipe: Recipe, curate: CurateConfig) -> Step:
-    from pipeline.changes import chosen_variants
+def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
     from pipeline.reference_sets import given_sets
 
+    return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
+
+
+def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
     config = curate.decontaminate
-    given = given_sets(config.against, tasks)
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
         from evaluation.catalog import reference_sets
+        from pipeline.changes import chosen_variants
         from pipeline.references import Indexing, build_index
 
         sets = [*reference_sets(tasks), *given]

@@ -5,6 +5,7 @@ cloud-metadata addresses wrapped in NAT64, 6to4 or v4-compatible IPv6. Here wrap
 judged (IANA special-purpose registries; RFC 6052, 8215, 3056, 4380, 4291, 5214).
 """
 
+import functools
 import ipaddress
 from collections.abc import Container, Iterator
 
@@ -51,6 +52,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
+@functools.lru_cache(maxsize=20_000)
 def refusal(text: str) -> str | None:
     """Why this address may not be connected to ("loopback"), or None for an address of the open internet."""
     try:

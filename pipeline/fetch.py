@@ -28,7 +28,7 @@ from pipeline.executor import Executor
 from pipeline.fetch_config import FetchConfig
 from pipeline.journal import Journal, lane_of, place_of
 from pipeline.lane import LaneWork
-from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
 from pipeline.located import locations, read_located
 from pipeline.picture_config import IMAGE_COLUMNS
 from pipeline.web_config import NetworkConfig
@@ -168,6 +168,7 @@ def _download(
     def tell() -> None:
         done, counts = _told(told)
         progress(min(done, total), total, f"pictures: {_in_words(counts)}")
+        met(progress, "pictures", counts)
 
     try:
         work = functools.partial(fetch_worker.run_lane, config, network)

@@ -93,7 +93,7 @@ class Journal:
         table = pa.Table.from_pylist(list(rows), schema=OUTCOME)
         places = [place_of(row["url"]) >> 47 for row in rows]
         name = f"{min(places):04x}-{max(places):04x}-{uuid.uuid4().hex[:16]}.parquet"
-        storage.write_bytes(storage.join(self._home("journal"), name), _bytes(table))
+        storage.write_table(storage.join(self._home("journal"), name), table)
 
     def states(self, urls: Iterable[str], round: int) -> dict[str, State]:
         """What is known of each of `urls` that was tried before."""
@@ -180,19 +180,6 @@ class Journal:
                     storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")
                 ]
         return paths
-
-
-def _bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    kinds = {field.name: field.type for field in table.schema}
-    words = [name for name, kind in kinds.items() if not pa.types.is_binary(kind)]
-    # Pictures are compressed already: to look for repetitions in them costs time and gives nothing.
-    packing = {name: "zstd" if name in words else "none" for name in words} | {
-        name: "none" for name in kinds if name not in words
-    }
-    packing["repairs.list.element"] = packing.pop("repairs")
-    pq.write_table(table, sink, compression=packing, use_dictionary=["reason", "met", "format"])
-    return sink.getvalue().to_pybytes()
 
 
 def _read(path: str, columns: list[str] | None) -> pa.Table | None:

@@ -161,7 +161,7 @@ class Lane:
             self.fail(error)
             return
         if "reason" in facts:
-            facts = {"reason": facts["reason"], "evidence": facts.get("evidence"), "met": facts["reason"]}
+            facts = facts | {"met": facts["reason"]}
         self._take(row | facts)
 
     def _take(self, row: dict[str, Any]) -> None:

@@ -30,6 +30,13 @@ def tell(progress: Progress, what: str, record: "Record") -> None:
         note(what, {unit: asdict(fate) for unit, fate in record.fates.items()}, record.telemetry)
 
 
+def met(progress: Progress, what: str, counts: Mapping[str, int]) -> None:
+    """Hand on what fetches met so far (words of pipeline.taxonomy, all that went before included) to one with `met`."""
+    take = getattr(progress, "met", None)
+    if take is not None:
+        take(what, counts)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The Progress that shows nothing."""
 

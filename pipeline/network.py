@@ -6,8 +6,10 @@ nothing; every redirect starts over. robots.txt (RFC 9309) and X-Robots-Tag are 
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,11 @@ from pipeline.robots import RobotsRules, first_opt_out, header_directives
 from pipeline.site_rules import SiteRules
 from pipeline.urls import canonical, host_of, origin_of
 from pipeline.web_config import NetworkConfig, split_address
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout  # which aiohttp brings there
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) -> IP addresses; raises OSError where the name has none."""
@@ -108,7 +115,8 @@ class Network:
     async def _request(self, url: str, wish: Wish, seconds: float) -> Verdict:
         """One request without redirects, every way it can fail told apart."""
         try:
-            return await asyncio.wait_for(self._exchange(url, wish), seconds)
+            async with timeout(seconds):
+                return await self._exchange(url, wish)
         except _RefusedError as error:
             return Verdict(reason="address_refused", evidence=str(error))
         except (asyncio.TimeoutError, TimeoutError):  # one class from Python 3.11 on
@@ -181,10 +189,12 @@ class Network:
         parts: list[bytes] = []
         received, suspected = 0, False
         while received <= wish.max_bytes:
-            try:
-                part = await asyncio.wait_for(content.readany(), 0.25 if suspected else config.grace_seconds)
-            except (asyncio.TimeoutError, TimeoutError):
-                part = None
+            part: bytes | None = None
+            if content.total_bytes > received or content.at_eof():  # what is here already needs no clock
+                part = await content.readany()
+            else:
+                with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+                    part = await asyncio.wait_for(content.readany(), 0.25 if suspected else config.grace_seconds)
             if part == b"":
                 break
             if part is not None:

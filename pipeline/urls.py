@@ -4,6 +4,7 @@ Equal addresses get equal strings: host in lower case and IDNA, default port dro
 outside ASCII percent-encoded, no fragment. What browsers repair is repaired (blanks, backslashes, a stray %).
 """
 
+import functools
 import ipaddress
 import re
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -68,11 +69,14 @@ class Base:
     def join(self, word: str) -> str:
         """Raises UnusableURLError."""
         full = word
-        if word[:1] == "/" and word[1:2] != "/":
-            full = self._origin + word
+        first = word[:1]
+        if first == "/":
+            full = self._origin + word if word[1:2] != "/" else word
+        elif first == "h" and word[:4] == "http":
+            pass
         elif word[:5] == "data:":  # many and long
             raise UnusableURLError("scheme data")
-        elif self._folder and word[:4] != "http" and "//" not in word:
+        elif self._folder and "//" not in word:
             folder, rest = self._folder, word
             while rest[:3] == "../":
                 rest = rest[3:]
@@ -117,6 +121,7 @@ def _host_and_port(place: str, scheme: str) -> tuple[str, str]:
     return _host(found[1]), "" if number == _DEFAULT_PORTS[scheme] else f":{number}"
 
 
+@functools.lru_cache(maxsize=20_000)
 def _host(raw: str) -> str:
     if raw.startswith("["):
         try:

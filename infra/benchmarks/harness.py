@@ -48,6 +48,7 @@ class Peer:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self.pid = process.pid
 
     def ask(self, word: str) -> dict[str, Any]:
         assert self._process.stdin is not None

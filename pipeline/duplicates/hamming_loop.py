@@ -41,7 +41,7 @@ def search_loop(
                 if mode == MARK:
                     marks[i] = True
                     marks[j] = True
-                elif mode == LIST or mode == UNITE:
+                elif mode in (LIST, UNITE):
                     found[count, 0] = i
                     found[count, 1] = j
                     if mode == UNITE:

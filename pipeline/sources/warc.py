@@ -7,6 +7,7 @@ sandbox, many pages at a time.
 import functools
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +49,7 @@ def harvest_warc(
         "max_page_bytes": config.max_page_bytes,
     }
     records = []
+    lines: Fate | None = None
     if config.files or config.paths_file:
         inputs = identified(expanded(config, key) if config.index is None else [], executor, progress)
         items = [
@@ -57,11 +59,13 @@ def harvest_warc(
         records += run_items(folder, functools.partial(_read_file, wish), items, executor, progress, f"{name}: WARC")
     if config.index is not None:
         lists = identified(sorted({p for each in config.index for p in matching(each, key)}), executor, progress)
-        pointed = pointer_items(lists, config.prefix, config.records_per_item, wish, folder, executor, progress)
+        pointed, lines = pointer_items(lists, config.prefix, config.records_per_item, wish, folder, executor, progress)
         records += run_items(
             folder, functools.partial(_read_pointed, wish, config.prefix), pointed, executor, progress, f"{name}: WARC"
         )
     result = PhaseResult.of_records(name, folder, records)
+    if lines is not None:
+        result = replace(result, fates={"lines": lines, **result.fates})
     result.save()
     return result
 
@@ -107,8 +111,7 @@ def _read_run(run: Sequence[Pointer], prefix: str, max_record_bytes: int) -> Ite
     for each in run:
         part = data[each.offset - start : each.end - start]
         found = next(iter(read_records(io.BytesIO(part), max_record_bytes)), Record(0, damage="no bytes at this place"))
-        place = each.offset
-        yield each.file, Record(place, found.kind, found.headers, found.payload, found.damage)
+        yield each.file, replace(found, offset=each.offset)
 
 
 def extract(records: Iterable[tuple[str, Record]], wish: Mapping[str, Any]) -> Output:

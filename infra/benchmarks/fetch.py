@@ -1,0 +1,262 @@
+"""Fetch, resize and write shards: ours end to end beside img2dataset, on the same pictures from the same loopback server.
+
+    make bench NAME=fetch          OPENWIT_BENCH_IMAGES (20000), OPENWIT_BENCH_REPEATS (3)
+
+Both with 2 workers of 64 downloads at once, 256 px, mode border, quality 95, WebDataset shards of 1,000, 10 s limit, no
+retries. Cases: HTTP; HTTPS; HTTP with 2 % of the hosts silent; peak memory; how far the pixels are apart.
+"""
+
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from harness import Peer, Row, peer, write
+from picture_server import address, make_pictures
+from PIL import Image
+
+PEER = "img2dataset"
+VERSION = "1.47.0"
+SIDES = ("ours", PEER)
+WORDS = {"http": "HTTP", "https": "HTTPS", "hanging": "HTTP, 2 % of hosts silent"}
+IMAGES = int(os.environ.get("OPENWIT_BENCH_IMAGES", "20000"))
+REPEATS = int(os.environ.get("OPENWIT_BENCH_REPEATS", "3"))
+CASES = os.environ.get("OPENWIT_BENCH_CASES", "http https hanging").split()
+HOSTS, HANGING, PICTURES, THREADS = 200, 4, 400, 64
+OURS = {
+    "image_size": 256,
+    "resize_mode": "border",
+    "resize_only_if_bigger": False,
+    "skip_reencode": False,
+    "encode_quality": 95,
+    "maximum_aspect_ratio": 100.0,
+}
+THEIRS = {
+    "processes_count": 2,
+    "thread_count": THREADS,
+    "image_size": 256,
+    "resize_mode": "border",
+    "encode_quality": 95,
+    "number_sample_per_shard": 1000,
+    "timeout": 10,
+    "retries": 0,
+}
+
+
+@contextmanager
+def website(folder: Path) -> Iterator[dict[str, int]]:
+    """The server's ports. The certificate is made here, and made known to both sides through SSL_CERT_FILE."""
+    names = ",".join(f"IP:{address(number)}" for number in range(HOSTS))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+         folder / "key.pem", "-out", folder / "cert.pem", "-days", "2", "-subj", "/CN=benchmark", "-addext",
+         f"subjectAltName={names}"],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    known = Path("/etc/ssl/certs/ca-certificates.crt")
+    bundle = folder / "bundle.pem"
+    bundle.write_text((known.read_text("utf-8") if known.exists() else "") + (folder / "cert.pem").read_text("utf-8"))
+    os.environ["SSL_CERT_FILE"] = str(bundle)
+    pictures = {f"{number:05d}": np.frombuffer(data, np.uint8) for number, data in enumerate(make_pictures(PICTURES))}
+    print(f"{PICTURES} pictures of {statistics.mean(map(len, pictures.values())) / 1000:.1f} KB", file=sys.stderr)
+    np.savez(folder / "pictures.npz", **pictures)
+    job = {"pictures": str(folder / "pictures.npz"), "hosts": HOSTS, "hanging": HANGING}
+    job |= {"key": str(folder / "key.pem"), "certificate": str(folder / "cert.pem")}
+    (folder / "server.json").write_text(json.dumps(job))
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("picture_server.py"), folder / "server.json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        yield json.loads(server.stdout.readline())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def url_list(folder: Path, scheme: str, port: int, hosts: int) -> Path:
+    """IMAGES URLs over all hosts; the last of HOSTS hang, so fewer `hosts` leave them out."""
+    urls = [f"{scheme}://{address(number % hosts)}:{port}/{number}.jpg" for number in range(IMAGES)]
+    path = folder / f"{scheme}-{hosts}.parquet"
+    pq.write_table(pa.table({"url": urls, "caption": [f"picture {number}" for number in range(IMAGES)]}), path)
+    return path
+
+
+class Ours:
+    """Our side: a fresh process for each run, since Ray and all that it starts must count anew."""
+
+    def __init__(self, ports: dict[str, int], folder: Path) -> None:
+        hosts = [address(number) for number in range(HOSTS)]
+        network = {"allowed_ports": list(ports.values()), "total_seconds": 10, "retries": 0, "concurrency": THREADS}
+        self._jobs = {}
+        for scheme, port in ports.items():
+            job = {"fetch": OURS, "samples_per_shard": 1000}
+            job["network"] = network | {"hosts": {host: f"{host}:{port}" for host in hosts}}
+            self._jobs[scheme] = folder / f"ours-{scheme}.json"
+            self._jobs[scheme].write_text(json.dumps(job), "utf-8")
+
+    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
+        """(the answer, peak memory in bytes)."""
+        script = Path(__file__).with_name("fetch_ours.py")
+        process = subprocess.Popen(
+            [sys.executable, script, self._jobs[scheme]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            with Memory(process.pid) as memory:
+                answer = Peer(process).ask(json.dumps(wish))
+            return answer, memory.peak_bytes
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+
+
+class Theirs:
+    """img2dataset, in its own environment."""
+
+    def __init__(self, process: Peer) -> None:
+        self._process = process
+
+    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
+        with Memory(self._process.pid) as memory:
+            answer = self._process.ask(json.dumps(wish))
+        return answer, memory.peak_bytes
+
+
+class Memory:
+    """The most that a process and all below it held at once (sum of resident set sizes), looked at 5 times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._stop = threading.Event()
+        self.peak_bytes = 0
+
+    def __enter__(self) -> "Memory":
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            total = 0
+            for process in [self._root, *self._root.children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak_bytes = max(self.peak_bytes, total)
+
+
+def pictures_in(folder: Path) -> dict[str, bytes]:
+    """The pictures of the shards below `folder`, by their number."""
+    found = {}
+    for path in sorted(folder.rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            members: dict[str, dict[str, bytes]] = {}
+            for member in tar:
+                key, _, kind = member.name.partition(".")
+                members.setdefault(key, {})[kind] = tar.extractfile(member).read()  # type: ignore[union-attr]
+        for kinds in members.values():
+            url = json.loads(kinds["json"])["url"]
+            found[url.rpartition("/")[2].partition(".")[0]] = kinds["jpg"]
+    return found
+
+
+def difference(left: dict[str, bytes], right: dict[str, bytes]) -> tuple[float, float]:
+    """(mean absolute, largest) difference of decoded values 0..255, over the first 300 pictures of both sides."""
+    means, most = [], 0.0
+    for name in sorted(set(left) & set(right), key=int)[:300]:
+        one, two = (np.asarray(Image.open(io.BytesIO(side[name])).convert("RGB"), np.float32) for side in (left, right))
+        if one.shape != two.shape:
+            raise SystemExit(f"picture {name}: {one.shape} and {two.shape}; no speed is reported")
+        means.append(float(np.abs(one - two).mean()))
+        most = max(most, float(np.abs(one - two).max()))
+    return statistics.mean(means), most
+
+
+class Figures:
+    """What was measured: per case and side, pictures a second and peak bytes; how far the pixels are apart."""
+
+    def __init__(self) -> None:
+        self.speeds: dict[tuple[str, int], list[float]] = {}
+        self.peaks: dict[int, list[float]] = {}
+        self.pixels = (0.0, 0.0)
+
+    def add(self, case: str, side: int, speed: float, peak_bytes: int) -> None:
+        print(f"{case} {SIDES[side]}: {speed:.1f}/s, {peak_bytes / 1e6:.0f} MB", file=sys.stderr)
+        self.speeds.setdefault((case, side), []).append(speed)
+        if case == "http":
+            self.peaks.setdefault(side, []).append(peak_bytes / 1e6)
+
+    def speed(self, case: str, side: int) -> float:
+        return statistics.median(self.speeds[case, side])
+
+    def rows(self) -> list[Row]:
+        found = []
+        for case in CASES:
+            metric = "pictures fetched, resized, in shards"
+            found.append(Row(WORDS[case], metric, "per second", self.speed(case, 0), self.speed(case, 1), PEER))
+        if {"http", "hanging"} <= set(CASES):
+            kept = [self.speed("hanging", side) / self.speed("http", side) for side in (0, 1)]
+            found.append(Row(WORDS["hanging"], "speed beside none silent", "fraction", kept[0], kept[1], PEER))
+        if "http" in CASES:
+            peaks = [statistics.median(self.peaks[side]) for side in (0, 1)]
+            metric = "peak memory of all processes"
+            found.append(Row(WORDS["http"], metric, "MB", peaks[0], peaks[1], PEER, higher_is_better=False))
+        return found
+
+
+def measure(folder: Path, ports: dict[str, int], sides: tuple[Ours, Theirs]) -> Figures:
+    figures = Figures()
+    for turn, case in ((turn, case) for turn in range(REPEATS) for case in CASES):
+        scheme = "https" if case == "https" else "http"
+        hosts = HOSTS if case == "hanging" else HOSTS - HANGING
+        urls = url_list(folder, scheme, ports[scheme], hosts)
+        good = sum(number % hosts < HOSTS - HANGING for number in range(IMAGES))
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            answer, peak = sides[side].run({"urls": str(urls), "folder": str(folder / "out" / SIDES[side])}, scheme)
+            figures.add(case, side, good / answer["seconds"], peak)
+        made = [pictures_in(folder / "out" / side) for side in SIDES]
+        if len(made[0]) != good or len(made[1]) > good:
+            raise SystemExit(f"{case}: {good} pictures can be had, ours has {len(made[0])}, {PEER} {len(made[1])}")
+        if len(made[1]) < good:
+            print(f"{PEER} lost {good - len(made[1])} of {good}", file=sys.stderr)
+        figures.pixels = difference(*made)
+    return figures
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with website(folder) as ports, peer(PEER, [f"{PEER}=={VERSION}"], {"options": THEIRS}, folder) as process:
+            figures = measure(folder, ports, (Ours(ports, folder), Theirs(process)))
+    mean, most = figures.pixels
+    data = (
+        f"{IMAGES:,} URLs of {PICTURES} JPEGs (650 px, 35 KB) on {HOSTS} loopback hosts;"
+        f" decoded pixels differ by {mean:.2f} of 255 on average, {most:.0f} at most"
+    )
+    write("fetch", data, figures.rows(), {PEER: VERSION})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Ours in the fetch benchmark, in a process of its own so that its memory can be measured: `fetch` and `pack` on an embedded Ray.
+
+Speaks like a peer: a line {"urls": parquet, "folder": ...} is answered with the seconds, those that Ray's start took among them.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def main() -> None:
+    from orchestration.cluster import connected
+    from pipeline import storage
+    from pipeline.fetch import FetchConfig, fetch
+    from pipeline.ledger import Fate, File, PhaseResult
+    from pipeline.on_ray import OnRay
+    from pipeline.pack import PackConfig, pack
+    from pipeline.sample import candidates
+    from pipeline.web_config import NetworkConfig
+
+    job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    for line in sys.stdin:
+        wish = json.loads(line)
+        table = storage.read_table(wish["urls"])
+        rows = candidates(
+            {"url": row["url"], "text": row["caption"], "text_origin": "alt", "page_url": ""}
+            for row in table.to_pylist()
+        )
+        queries = pa.array([[]] * rows.num_rows, pa.list_(pa.int32()))
+        data = storage.table_bytes(rows.append_column("queries", queries))
+        storage.write_bytes(f"{wish['folder']}/selected/kept.parquet", data)
+        file = File("kept.parquet", rows.num_rows, len(data), storage.sha256(data))
+        selected = PhaseResult(
+            "select", f"{wish['folder']}/selected", (file,), (), {"pairs": Fate(rows.num_rows, rows.num_rows)}
+        )
+        start = time.perf_counter()
+        with connected():
+            executor = OnRay()
+            network = NetworkConfig(**job["network"])
+            ready = time.perf_counter()
+            fetched = fetch(FetchConfig(**job["fetch"]), network, selected, f"{wish['folder']}/fetch", executor)
+            done = time.perf_counter()
+            shards = PackConfig(samples_per_shard=job["samples_per_shard"])
+            manifest = pack(shards, [fetched], {}, "", f"{wish['folder']}/pack", executor)
+            seconds = time.perf_counter() - start
+        steps = {"start": ready - start, "fetch": done - ready, "pack": start + seconds - done}
+        answer = {
+            "seconds": seconds,
+            "rows": manifest.rows,
+            "steps": steps,
+            "dropped": dict(fetched.fates["pairs"].reasons),
+        }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
