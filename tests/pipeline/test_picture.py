@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter, features
@@ -237,6 +238,16 @@ def test_large_cmyk_is_decoded_at_reduced_size_in_the_right_colours() -> None:
     assert picture is not None
     assert picture.size == (256, 192)
     assert near(corner_colours(picture)[0], RED)
+
+
+def test_adobes_inverted_ycck_is_not_a_negative(shared: Path) -> None:
+    """Against OpenCV's own way from YCCK to colours, which is another code."""
+    payload = (shared / "data" / "fuzz-pillow" / "Tests" / "images" / "pil_sample_cmyk.jpg").read_bytes()
+    facts, picture = run(payload, format="png", encode_quality=1)
+    assert facts["repairs"] == ["cmyk"]
+    assert picture is not None
+    other = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.abs(np.asarray(picture).astype(int) - other).mean() < 3
 
 
 @pytest.mark.parametrize(
