@@ -232,13 +232,16 @@ class PhaseResult:
 
     @property
     def id(self) -> str:
-        """SHA-256 over what the phase kept and dropped, and why."""
+        """SHA-256 over what the phase kept, and how many rows it dropped for which reason.
+
+        Not over the dropped rows' files: a phase may judge rows before they are brought into an order of their own, and then
+        those files know how its input was cut.
+        """
         return storage.sha256(
             storage.canonical_json(
                 {
                     "name": self.name,
                     "kept": [file.sha256 for file in self.kept],
-                    "dropped": [file.sha256 for file in self.dropped],
                     "fates": {unit: asdict(fate) for unit, fate in self.fates.items()},
                     "extra": dict(self.extra),
                 }

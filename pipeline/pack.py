@@ -51,7 +51,8 @@ def pack(
     """Write the kept rows of the last of `phases` as shards; the manifest carries the counts of all of them.
 
     Of `sources`, which came before, it has the counts and no ids: those know how the input was cut into files, which the
-    pairs that were chosen from it do not. Raises DataError when there is no row to write, and when the shards hold fewer rows than were kept.
+    pairs that were chosen from it do not. Raises DataError when there is no row to write, and when the shards hold fewer
+    rows than were kept.
     """
     last = phases[-1]
     rows = _filled(last)

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from orchestration import progress as shown
 from orchestration.advice import ADVICE, CLASS_OF, advice_for, classes
+from orchestration.curation_steps import _phase
 from orchestration.live import LINE, Live, ended
 from orchestration.progress import Bars, Lines, say
 from orchestration.reasons import MEANING
 from orchestration.step import StepRecord
-from orchestration.curation_steps import _phase
 from pipeline.batch import Batch
 from pipeline.errors import DataError
 from pipeline.executor import InProcess
