@@ -216,3 +216,17 @@ def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
     storage.write_table(f"{phase.folder}/{phase.kept[0].path}", table.drop_columns(["image"]))
     with pytest.raises(DataError, match="no phase of"):
         pack(PackConfig(), [phase], {}, "code", str(tmp_path / "out"), InProcess())
+
+
+def test_a_file_is_searched_as_bytes_are(tmp_path: Path) -> None:
+    from pipeline.picture_places import FileView
+
+    data = os.urandom(5000) + b"needle" + os.urandom(3000)
+    (tmp_path / "x").write_bytes(data)
+    with (tmp_path / "x").open("rb") as file:
+        view = FileView(file)
+        for size in (4096, 1, 7, 5003):  # the needle across the edges of pieces too
+            view.PIECE_BYTES = size
+            assert view.find(b"needle", 10) == data.find(b"needle", 10)
+            assert view.find(b"no such needle", 0) == -1
+        assert view[4990:5010] == data[4990:5010]
