@@ -29,6 +29,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
 from pipeline.executor import Executor, InProcess
 from pipeline.ledger import Progress, silent
+from pipeline.on_processes import Processes
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,16 @@ def run(
     progress: Progress = silent,
     executor: str | None = None,
 ) -> RunResult:
-    """Do what is not done. `executor` is "ray" (default, or OPENWIT_EXECUTOR) or "in-process", for debugging.
+    """Do what is not done. `executor` is "ray" (default, or OPENWIT_EXECUTOR), "processes" of this
+    machine alone, or "in-process", for debugging.
 
     Raises UserError for what a user can mend; finished work stays, and a run that is started again goes on from it.
     """
     started = time.monotonic()
     root = str(local_root(root))
     kind = executor or os.environ.get("OPENWIT_EXECUTOR", "ray")
-    if kind not in ("ray", "in-process"):
-        raise ConfigError(f"OPENWIT_EXECUTOR: {kind!r} is no executor; use ray or in-process")
+    if kind not in ("ray", "processes", "in-process"):
+        raise ConfigError(f"OPENWIT_EXECUTOR: {kind!r} is no executor; use ray, processes or in-process")
     steps = _until(build_steps(recipe), until)
     records = _finished(steps, root)
     if len(records) == len(steps):
@@ -220,7 +222,8 @@ class Work:
         self._memory = memory
         self.records: dict[str, StepRecord] = {}
         self._recipe, self._root, self._narrator, self._stack = recipe, root, narrator, stack
-        self._in_process = executor == "in-process"
+        self._kind = executor
+        self._processes: Processes | None = None
         self._connected = False
         self._hosts: Mapping[str, str] | None = None
 
@@ -237,8 +240,13 @@ class Work:
             self._connected = True
 
     def executor(self) -> Executor:
-        if self._in_process:
+        if self._kind == "in-process":
             return InProcess()
+        if self._kind == "processes":
+            if self._processes is None:
+                self._processes = Processes(self._recipe.curate.workers if self._recipe.curate else None)
+                self._stack.callback(self._processes.close)
+            return self._processes
         from pipeline.on_ray import OnRay
 
         self.connect()

@@ -14,7 +14,8 @@ from pipeline.executor import IDLE_SECONDS, Idle, Item, Result
 
 
 class OnRay:
-    """Executor on the Ray cluster this process is connected to; at most `in_flight` items are queued at once."""
+    """Executor on the Ray cluster this process is connected to; at most `in_flight` items are queued at once, or
+    that many actors stay."""
 
     def __init__(
         self,

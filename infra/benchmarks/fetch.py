@@ -3,7 +3,8 @@
     make bench NAME=fetch          OPENWIT_BENCH_IMAGES (20000), OPENWIT_BENCH_REPEATS (3)
 
 Both with 2 workers of 64 downloads at once, 256 px, mode border, quality 95, WebDataset shards of 1,000, 10 s limit, no
-retries. Cases: HTTP; HTTPS; HTTP with 2 % of the hosts silent; peak memory; how far the pixels are apart.
+retries. Cases: HTTP; HTTPS; HTTP with 2 % of the hosts silent; HTTP on an embedded Ray (the others run on two processes of this
+machine, OPENWIT_EXECUTOR=processes). Besides speed: CPU time, peak memory, how far the pixels are apart.
 """
 
 import io
@@ -15,27 +16,25 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from harness import Peer, Row, peer, write
 from picture_server import address, make_pictures
 from PIL import Image
+from watch import Cost, Watch
 
 PEER = "img2dataset"
 VERSION = "1.47.0"
 SIDES = ("ours", PEER)
-WORDS = {"http": "HTTP", "https": "HTTPS", "hanging": "HTTP, 2 % of hosts silent"}
+WORDS = {"http": "HTTP", "https": "HTTPS", "hanging": "HTTP, 2 % of hosts silent", "ray": "HTTP, ours on Ray"}
 IMAGES = int(os.environ.get("OPENWIT_BENCH_IMAGES", "20000"))
 REPEATS = int(os.environ.get("OPENWIT_BENCH_REPEATS", "3"))
-CASES = os.environ.get("OPENWIT_BENCH_CASES", "http https hanging").split()
+CASES = os.environ.get("OPENWIT_BENCH_CASES", "http https hanging ray").split()
 HOSTS, HANGING, PICTURES, THREADS = 200, 4, 400, 64
 OURS = {
     "image_size": 256,
@@ -98,28 +97,30 @@ def url_list(folder: Path, scheme: str, port: int, hosts: int) -> Path:
 
 
 class Ours:
-    """Our side: a fresh process for each run, since Ray and all that it starts must count anew."""
+    """Our side: a fresh process for each run, since all that it starts must count anew."""
 
     def __init__(self, ports: dict[str, int], folder: Path) -> None:
         hosts = [address(number) for number in range(HOSTS)]
         network = {"allowed_ports": list(ports.values()), "total_seconds": 10, "retries": 0, "concurrency": THREADS}
         self._jobs = {}
-        for scheme, port in ports.items():
-            job = {"fetch": OURS, "samples_per_shard": 1000}
+        for case in WORDS:
+            port = ports[scheme_of(case)]
+            job = {"fetch": OURS, "samples_per_shard": 1000, "executor": "ray" if case == "ray" else "processes"}
             job["network"] = network | {"hosts": {host: f"{host}:{port}" for host in hosts}}
-            self._jobs[scheme] = folder / f"ours-{scheme}.json"
-            self._jobs[scheme].write_text(json.dumps(job), "utf-8")
+            self._jobs[case] = folder / f"ours-{case}.json"
+            self._jobs[case].write_text(json.dumps(job), "utf-8")
 
-    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
-        """(the answer, peak memory in bytes)."""
+    def run(self, wish: dict[str, str], case: str) -> tuple[float, Cost]:
+        """(seconds, cost)."""
         script = Path(__file__).with_name("fetch_ours.py")
         process = subprocess.Popen(
-            [sys.executable, script, self._jobs[scheme]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, script, self._jobs[case]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         try:
-            with Memory(process.pid) as memory:
+            with Watch(process.pid) as watch:
                 answer = Peer(process).ask(json.dumps(wish))
-            return answer, memory.peak_bytes
+            print(answer, file=sys.stderr)
+            return answer["seconds"], watch.cost
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -132,38 +133,14 @@ class Theirs:
     def __init__(self, process: Peer) -> None:
         self._process = process
 
-    def run(self, wish: dict[str, str], scheme: str) -> tuple[dict[str, Any], int]:
-        with Memory(self._process.pid) as memory:
+    def run(self, wish: dict[str, str], case: str) -> tuple[float, Cost]:
+        with Watch(self._process.pid) as watch:
             answer = self._process.ask(json.dumps(wish))
-        return answer, memory.peak_bytes
+        return answer["seconds"], watch.cost
 
 
-class Memory:
-    """The most that a process and all below it held at once (sum of resident set sizes), looked at 5 times a second."""
-
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-        self._stop = threading.Event()
-        self.peak_bytes = 0
-
-    def __enter__(self) -> "Memory":
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            total = 0
-            for process in [self._root, *self._root.children(recursive=True)]:
-                try:
-                    total += process.memory_info().rss
-                except psutil.Error:
-                    continue
-            self.peak_bytes = max(self.peak_bytes, total)
+def scheme_of(case: str) -> str:
+    return "https" if case == "https" else "http"
 
 
 def pictures_in(folder: Path) -> dict[str, bytes]:
@@ -194,48 +171,47 @@ def difference(left: dict[str, bytes], right: dict[str, bytes]) -> tuple[float, 
 
 
 class Figures:
-    """What was measured: per case and side, pictures a second and peak bytes; how far the pixels are apart."""
+    """What was measured: per case and side, pictures a second, peak MB and CPU ms; how far the pixels are apart."""
 
     def __init__(self) -> None:
-        self.speeds: dict[tuple[str, int], list[float]] = {}
-        self.peaks: dict[int, list[float]] = {}
+        self._found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
         self.pixels = (0.0, 0.0)
 
-    def add(self, case: str, side: int, speed: float, peak_bytes: int) -> None:
-        print(f"{case} {SIDES[side]}: {speed:.1f}/s, {peak_bytes / 1e6:.0f} MB", file=sys.stderr)
-        self.speeds.setdefault((case, side), []).append(speed)
-        if case == "http":
-            self.peaks.setdefault(side, []).append(peak_bytes / 1e6)
+    def add(self, case: str, side: int, pictures: int, seconds: float, cost: Cost) -> None:
+        figures = (pictures / seconds, cost.peak_bytes / 1e6, cost.cpu_seconds / pictures * 1e3)
+        print(f"{case} {SIDES[side]}: %.1f/s, %.0f MB, %.2f ms CPU" % figures, file=sys.stderr)
+        self._found.setdefault((case, side), []).append(figures)
 
-    def speed(self, case: str, side: int) -> float:
-        return statistics.median(self.speeds[case, side])
+    def median(self, case: str, number: int) -> tuple[float, float]:
+        """(ours, theirs)."""
+        ours, theirs = (statistics.median(one[number] for one in self._found[case, side]) for side in (0, 1))
+        return ours, theirs
 
     def rows(self) -> list[Row]:
         found = []
         for case in CASES:
-            metric = "pictures fetched, resized, in shards"
-            found.append(Row(WORDS[case], metric, "per second", self.speed(case, 0), self.speed(case, 1), PEER))
+            words = WORDS[case]
+            found.append(Row(words, "pictures in shards", "per second", *self.median(case, 0), PEER))
+            found.append(Row(words, "CPU time", "ms a picture", *self.median(case, 2), PEER, higher_is_better=False))
+            found.append(
+                Row(words, "peak memory of all processes", "MB", *self.median(case, 1), PEER, higher_is_better=False)
+            )
         if {"http", "hanging"} <= set(CASES):
-            kept = [self.speed("hanging", side) / self.speed("http", side) for side in (0, 1)]
+            kept = [hung / good for hung, good in zip(self.median("hanging", 0), self.median("http", 0), strict=True)]
             found.append(Row(WORDS["hanging"], "speed beside none silent", "fraction", kept[0], kept[1], PEER))
-        if "http" in CASES:
-            peaks = [statistics.median(self.peaks[side]) for side in (0, 1)]
-            metric = "peak memory of all processes"
-            found.append(Row(WORDS["http"], metric, "MB", peaks[0], peaks[1], PEER, higher_is_better=False))
         return found
 
 
 def measure(folder: Path, ports: dict[str, int], sides: tuple[Ours, Theirs]) -> Figures:
     figures = Figures()
     for turn, case in ((turn, case) for turn in range(REPEATS) for case in CASES):
-        scheme = "https" if case == "https" else "http"
         hosts = HOSTS if case == "hanging" else HOSTS - HANGING
-        urls = url_list(folder, scheme, ports[scheme], hosts)
+        urls = url_list(folder, scheme_of(case), ports[scheme_of(case)], hosts)
         good = sum(number % hosts < HOSTS - HANGING for number in range(IMAGES))
         shutil.rmtree(folder / "out", ignore_errors=True)
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
-            answer, peak = sides[side].run({"urls": str(urls), "folder": str(folder / "out" / SIDES[side])}, scheme)
-            figures.add(case, side, good / answer["seconds"], peak)
+            wish = {"urls": str(urls), "folder": str(folder / "out" / SIDES[side])}
+            figures.add(case, side, good, *sides[side].run(wish, case))
         made = [pictures_in(folder / "out" / side) for side in SIDES]
         if len(made[0]) != good or len(made[1]) > good:
             raise SystemExit(f"{case}: {good} pictures can be had, ours has {len(made[0])}, {PEER} {len(made[1])}")

@@ -1,8 +1,11 @@
-"""Ours in the fetch benchmark, in a process of its own so that its memory can be measured: `fetch` and `pack` on an embedded Ray.
+"""Ours in the fetch benchmark, in a process of its own so that its memory can be measured: `fetch` and `pack` on 2 workers.
+
+The job says whether on an embedded Ray or on processes (OPENWIT_EXECUTOR=processes).
 
 Speaks like a peer: a line {"urls": parquet, "folder": ...} is answered with the seconds, those that Ray's start took among them.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -16,6 +19,7 @@ def main() -> None:
     from pipeline import storage
     from pipeline.fetch import FetchConfig, fetch
     from pipeline.ledger import Fate, File, PhaseResult
+    from pipeline.on_processes import Processes
     from pipeline.on_ray import OnRay
     from pipeline.pack import PackConfig, pack
     from pipeline.sample import candidates
@@ -37,8 +41,8 @@ def main() -> None:
             "select", f"{wish['folder']}/selected", (file,), (), {"pairs": Fate(rows.num_rows, rows.num_rows)}
         )
         start = time.perf_counter()
-        with connected():
-            executor = OnRay()
+        with connected(2) if job["executor"] == "ray" else contextlib.nullcontext():
+            executor = OnRay() if job["executor"] == "ray" else Processes(2)
             network = NetworkConfig(**job["network"])
             ready = time.perf_counter()
             fetched = fetch(FetchConfig(**job["fetch"]), network, selected, f"{wish['folder']}/fetch", executor)
