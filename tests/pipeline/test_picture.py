@@ -264,6 +264,17 @@ def test_of_every_kind_of_animation_the_first_frame_stays(format: str, options: 
     assert near(corner_colours(picture)[1], BLUE, 40)
 
 
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_orientation_is_also_read_from_other_formats(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    facts, picture = run(encoded(two_halves().transpose(Image.Transpose.ROTATE_90), format, exif=exif.tobytes()))
+    assert facts["repairs"] == ["exif_rotated"]
+    assert picture is not None
+    assert picture.size == (60, 40)
+    assert near(corner_colours(picture)[0], RED)
+
+
 def test_exif_that_cannot_be_read_is_none() -> None:
     payload = encoded(two_halves(), exif=b"Exif\0\0MM\0*\xff\xff\xff\xffgarbage")
     facts, _ = run(payload)
