@@ -35,7 +35,9 @@ def _files(name: str, text: str) -> Any:
 @json_option
 @debug_option
 def queries(folder: str, as_json: bool, **given: Any) -> None:
-    """Make a query list: FOLDER/queries.txt, and queries.parquet with the source and count of each entry.
+    """Make a query list from word lists, text and page views.
+
+    FOLDER/queries.txt holds it, FOLDER/queries.parquet the source and count of each entry.
 
     The same files give the same list. A command that was stopped goes on where it ended.
     """
