@@ -22,7 +22,7 @@ from pipeline.web_config import NetworkConfig
 
 Value = TypeVar("Value")
 
-BYTES_IN_MEMORY = 48_000_000
+BYTES_IN_MEMORY = 16_000_000
 """Downloaded and not decoded, or decoded and not written: above this no download is begun."""
 
 
@@ -35,7 +35,7 @@ class Worker:
         self.learned: dict[Lane, list[str]] = {}
         """Origins whose site files a lane has yet to write."""
         self._config = config
-        self._threads = ThreadPoolExecutor(4, "storage")
+        self._threads = ThreadPoolExecutor(2, "storage")
         self._lanes: set[Lane] = set()
 
     async def __aenter__(self) -> "Worker":

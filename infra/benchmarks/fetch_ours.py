@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-
 
 def main() -> None:
+    from pipeline import storage  # isort: skip  first, since it tells Arrow which allocator to use
+
+    import pyarrow as pa
+
     from orchestration.cluster import connected
-    from pipeline import storage
     from pipeline.fetch import FetchConfig, fetch
     from pipeline.ledger import Fate, File, PhaseResult
     from pipeline.on_processes import Processes
