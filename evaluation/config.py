@@ -25,7 +25,7 @@ Corruption = Literal[
 class EvaluateConfig(Settings):
     """What to measure a checkpoint on, and how."""
 
-    tasks: tuple[str, ...] = Field(tuple(task.name for task in catalog.TASKS), min_length=1)
+    tasks: tuple[str, ...] = tuple(task.name for task in catalog.TASKS)
     """Benchmarks, by the names that `openwit tasks` lists."""
     protocols: tuple[Protocol, ...] = Field(get_args(Protocol), min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""

@@ -66,7 +66,7 @@ class ForeignCheckpoint:
         wanted = model.state_dict()
         for name in sorted({*found} ^ {*wanted}):
             raise DataError(f"{path}: tensor {name} is {'missing' if name in wanted else 'not of this model'}")
-        for name, tensor in found.items():
+        for name, tensor in sorted(found.items()):
             if tensor.shape != wanted[name].shape:
                 raise DataError(
                     f"{path}: {name} has shape {tuple(tensor.shape)}, its configuration says {tuple(wanted[name].shape)}"

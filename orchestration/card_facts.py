@@ -17,6 +17,7 @@ import pyarrow as pa
 from orchestration.inspection import spread
 from orchestration.show import bytes_text
 from pipeline import storage
+from pipeline.language import CANDIDATES
 from pipeline.lineage import phases_of
 from pipeline.manifest import Manifest
 from pipeline.shards import read_image, read_index
@@ -167,7 +168,9 @@ def _host(url: str) -> str | None:
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(sorted(CANDIDATES))
+    return identifier
 
 
 def _language(text: str) -> str:

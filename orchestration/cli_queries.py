@@ -26,7 +26,7 @@ def _files(name: str, text: str) -> Any:
 @click.option("--minimum-count", type=click.IntRange(1), default=100, show_default=True, help="Of a word.")
 @click.option("--bigrams", type=click.IntRange(0), default=100_646, show_default=True, help="Most bigrams, best first.")
 @click.option("--minimum-bigram-count", type=click.IntRange(1), default=100, show_default=True, help="Of a bigram.")
-@click.option("--minimum-pmi", type=float, help="Of a bigram, in bits (MetaCLIP: 30 on all of Wikipedia).")
+@click.option("--minimum-pmi", type=float, default=0.0, show_default=True, help="Of a bigram, in bits (MetaCLIP: 30).")
 @click.option("--minimum-views", type=click.IntRange(0), default=70, show_default=True, help="Of a title.")
 @click.option("--maximum", type=click.IntRange(1), default=500_000, show_default=True, help="Entries of the list.")
 @click.option("--language", default="en", show_default=True, help="Of the page views that count.")
@@ -35,7 +35,9 @@ def _files(name: str, text: str) -> Any:
 @json_option
 @debug_option
 def queries(folder: str, as_json: bool, **given: Any) -> None:
-    """Make a query list: FOLDER/queries.txt, and queries.parquet with the source and count of each entry.
+    """Make a query list from word lists, text and page views.
+
+    FOLDER/queries.txt holds it, FOLDER/queries.parquet the source and count of each entry.
 
     The same files give the same list. A command that was stopped goes on where it ended.
     """

@@ -16,8 +16,8 @@ from scipy.stats import chi2
 from evaluation.statistics import Interval, wilson
 from pipeline.ledger import Fate
 
-COPIES = ("duplicate",)
-"""Reasons that begin so come from two rows meeting."""
+COPIES = frozenset({"duplicate_pair", "duplicate_bytes", "near_duplicate", "near_caption", "near_embedding"})
+"""Reasons that come from two rows of the run meeting."""
 SMALLEST = 1e-9
 
 
@@ -96,10 +96,10 @@ def kept_share(fate: Fate, fraction: float, exact: bool) -> Interval:
     if exact:
         share = fate.kept / fate.rows_in
         return Interval(share, share, share)
-    copies = sum(count for reason, count in fate.reasons.items() if reason.startswith(COPIES))
+    copies = sum(count for reason, count in fate.reasons.items() if reason in COPIES)
     others = fate.rows_in - fate.kept - copies
     plain = wilson(fate.rows_in - others, fate.rows_in)
-    if not any(reason.startswith(COPIES) for reason in fate.reasons) and fraction >= 1:
+    if not copies and fraction >= 1:
         return plain
     dropped = dropped_copies(copies, fate.rows_in, fraction)
     return Interval(plain.value * (1 - dropped.value), plain.low * (1 - dropped.high), plain.high * (1 - dropped.low))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.advice import advice_for, classes
+from orchestration.advice import MET, advice_for, classes
 from orchestration.step import StepRecord
 
 SHOWN = 4
@@ -50,8 +50,17 @@ class Live:
         if fate is None:
             return []
         tally.add(fate, telemetry)
+        return self._advice(what, tally, tally.rows_in, tally.telemetry)
+
+    def met(self, what: str, counts: Mapping[str, int]) -> list[str]:
+        """Take what a fetch met so far, all in all, before its rows are settled; returns new lines of advice."""
+        tally = self._tallies.setdefault(what, Tally())
+        words = {f"{MET}{word}": n for word, n in counts.items() if word != "bytes"}
+        return self._advice(what, tally, sum(words.values()), words)
+
+    def _advice(self, what: str, tally: Tally, rows: int, telemetry: Mapping[str, int]) -> list[str]:
         found = []
-        for line in advice_for(what, tally.rows_in, tally.reasons, tally.telemetry):
+        for line in advice_for(what, rows, tally.reasons, telemetry):
             kind = line.partition("% ")[2]
             if kind not in tally.advised:
                 tally.advised.add(kind)

@@ -10,6 +10,7 @@ same code, limits and politeness. Forecasts are made of the counts in orchestrat
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from orchestration.forecast import Forecast, Range, Seen, forecast_stages, total
 from orchestration.journal import local_root
 from orchestration.pilot_sample import Sample, draw, weighed
 from orchestration.pilot_sources import part_of, scaled_balance
+from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.steps import build_steps
@@ -27,8 +29,10 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.ledger import PhaseResult, Progress, silent
 from pipeline.manifest import Manifest
+from pipeline.urls import host_of
 
 FOLDER = "pilot"
+MOSTLY = 0.5
 Records = dict[str, StepRecord]
 
 
@@ -55,11 +59,13 @@ class _Pilot:
         sources, at_least = self._read_sources()
         scale = _overall_scale(sources)
         selected, exact = self._select(scale)
+        select_seconds = self._seconds("select")
         sampled = self._sample(selected, list(sources))
         seen, notes = self._rest(sampled.weights)
         fraction = len(sampled.weights) / max(1, selected.fates["pairs"].kept) / scale
         candidates = sum(facts["expected"] for facts in sources.values())
-        first = Seen("select", "pairs", selected.fates["pairs"], _bytes(selected), self._seconds("select"), exact)
+        notes += one_host(sampled.phase)
+        first = Seen("select", "pairs", selected.fates["pairs"], _bytes(selected), select_seconds, exact)
         rows = Range(candidates, candidates, candidates)
         stages, leaving = forecast_stages([first, *seen], rows, {"deduplicate": min(1.0, fraction)}, workers)
         stored = [stage.bytes for stage in stages]
@@ -191,16 +197,17 @@ class _Pilot:
         return step.finished(self.real, records) if ready else None
 
     def _do(self, step: Step) -> StepRecord:
-        self.progress(0, 0, f"pilot: {step.name}, {step.about}")
         record = step.finished(self.below, self.records)
         if record is None:
+            say(self.progress, f"pilot: {step.name}, {step.about}")
             with only_one(self.below, step.path(self.below, self.records)):
                 record = step.run(self.work, self.below)
         return record
 
     def _seconds(self, name: str) -> float:
-        """Of all the step's work items together, whichever worker did them."""
-        return worker_seconds(self.records[name].path)
+        """Of one worker: the pilot's own steps had one, the real run's items tell how long each took."""
+        record = self.records[name]
+        return record.seconds if record.path.startswith(self.below) else worker_seconds(record.path)
 
 
 def _needed(steps: Mapping[str, Step], step: Step) -> list[str]:
@@ -219,6 +226,18 @@ def _overall_scale(sources: Mapping[str, Mapping[str, Any]]) -> float:
     """Rows of the whole run for each one that was read."""
     read = sum(facts["read"] for facts in sources.values())
     return sum(facts["expected"] for facts in sources.values()) / read if read else 1.0
+
+
+def one_host(sampled: PhaseResult) -> list[str]:
+    """A line where one host has most of the pictures: what it allows is the pace then."""
+    urls = sampled.read_kept(["url"]).column("url").to_pylist()
+    hosts = Counter(host_of(url) for url in urls)
+    if not hosts:
+        return []
+    host, n = min(hosts.items(), key=lambda item: (-item[1], item[0]))
+    if n < MOSTLY * len(urls):
+        return []
+    return [f"{n / len(urls):.0%} of the pictures lie on {host}: the pace it allows bounds the fetch, not the workers"]
 
 
 def _bytes(result: PhaseResult) -> int:

@@ -21,7 +21,7 @@ MOST_HASHES = 2_000_000
 
 def place(uid: str) -> int:
     """Where a uid stands in the draw, 64 bits."""
-    return xxhash.xxh64_intdigest(f"pilot\0{uid}".encode())
+    return xxhash.xxh64_intdigest(f"pilot\0{uid}".encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def drawn(selected: PhaseResult, pools: Mapping[str, PhaseResult], count: int) -
 
         def mine(bound: int = bound, hashes: set[int] = hashes) -> Iterator[tuple[int, str]]:
             nonlocal seen
-            for uid in _uids(selected):
-                if (at := place(uid)) < bound and at in hashes:
+            for uid, url in _rows(selected, ["uid", "url"]):
+                if (at := place(url)) < bound and at in hashes:
                     seen += 1
-                    yield at, uid
+                    yield place(uid), uid
 
         chosen = _smallest(mine(), count)
         whole = seen / (bound / WHOLE)
@@ -101,12 +101,17 @@ def _smallest(pairs: Iterator[tuple[int, str]], count: int) -> list[str]:
 
 
 def _hashes(pool: PhaseResult) -> tuple[int, set[int]]:
-    """Of a source's pairs those that come first in the draw: (bound, their places)."""
+    """Of a source's URLs those whose hash is below a bound: (bound, the hashes). Selection changes a uid, never a URL."""
     rows = max(1, pool.fates["pairs"].kept)
     bound = WHOLE if rows <= MOST_HASHES else int(WHOLE * (MOST_HASHES / rows))
-    return bound, {at for uid in _uids(pool) if (at := place(uid)) < bound}
+    return bound, {at for (url,) in _rows(pool, ["url"]) if (at := place(url)) < bound}
+
+
+def _rows(result: PhaseResult, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    for file in result.kept:
+        rows = storage.read_table(storage.join(result.folder, file.path), columns)
+        yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)
 
 
 def _uids(result: PhaseResult) -> Iterator[str]:
-    for file in result.kept:
-        yield from storage.read_table(storage.join(result.folder, file.path), ["uid"]).column("uid").to_pylist()
+    return (uid for (uid,) in _rows(result, ["uid"]))

@@ -1,12 +1,14 @@
 """A recipe brought down to a part: N pages of each site, some of many files, and t to match."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestration.recipe import Recipe
+from pipeline.config import CurateConfig
 from pipeline.ledger import PhaseResult
+from pipeline.sources.config import FilesSource, SiteSource, Source
+from pipeline.sources.inputs import expanded
 
 FILES = 3
 """Input files of one source that a pilot reads."""
@@ -33,8 +35,8 @@ def part_of(recipe: Recipe, pages: int) -> Part:
     assert recipe.curate is not None
     shares: dict[str, float] = {}
     changed: dict[str, Any] = {}
-    for name, source in sources_of(recipe.curate).items():
-        if hasattr(source, "max_pages"):
+    for name, source in recipe.curate.sources.items():
+        if isinstance(source, SiteSource):
             changed[name] = source.model_copy(update={"max_pages": min(source.max_pages, pages)})
             continue
         files = _files(source)
@@ -42,7 +44,7 @@ def part_of(recipe: Recipe, pages: int) -> Part:
             some = tuple(files[i * len(files) // FILES] for i in range(FILES))
             shares[name] = FILES / len(files)
             changed[name] = source.model_copy(update={"files": some, "paths_file": None, "prefix": ""})
-    curate = with_sources(recipe.curate, changed)
+    curate = recipe.curate.model_copy(update={"sources": {**recipe.curate.sources, **changed}})
     return Part(copied(recipe, curate), shares)
 
 
@@ -57,27 +59,14 @@ def scaled_balance(recipe: Recipe, scale: float) -> Recipe:
     return copied(recipe, curate)
 
 
-def copied(recipe: Recipe, curate: Any) -> Recipe:
+def copied(recipe: Recipe, curate: CurateConfig) -> Recipe:
     changed = recipe.model_copy(update={"curate": curate})
     changed._written = recipe._written
     return changed
 
 
-def sources_of(curate: Any) -> dict[str, Any]:
-    """name -> settings of each source."""
-    found: dict[str, Any] = getattr(curate, "sources", None) or {"crawl": curate.crawl}
-    return found
-
-
-def with_sources(curate: Any, changed: Mapping[str, Any]) -> Any:
-    if getattr(curate, "sources", None):
-        return curate.model_copy(update={"sources": {**curate.sources, **changed}})
-    return curate.model_copy(update=dict(changed))
-
-
-def _files(source: Any) -> list[str]:
-    """Every input file that a source of files names."""
-    if not hasattr(source, "files") or getattr(source, "index", None):
+def _files(source: Source) -> list[str]:
+    """Every input file that a source of files names; of an index all, since it says what to read."""
+    if not isinstance(source, FilesSource) or getattr(source, "index", None):
         return []
-    found: list[str] = importlib.import_module("pipeline.sources.inputs").expanded(source)
-    return found
+    return expanded(source)

@@ -12,6 +12,8 @@ from orchestration.plot import WIDTH_INCHES, Colour, Plot
 from orchestration.report_data import Balance
 from pipeline.ledger import Fate
 
+RANKS_SHOWN = 2000
+
 
 def funnel(fates: Mapping[str, Mapping[str, Fate]]) -> Plot:
     """One bar per phase and unit: what stayed, and what fell, split by reason."""
@@ -90,9 +92,13 @@ def balance_curve(balance: Balance) -> Plot:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for counts, colour, when in ((before, Colour.DROP, "before"), (after, Colour.ACCENT, "after")):
-            rank = np.arange(1, len(counts) + 1)
-            axes.step(rank, np.maximum(counts, 0), where="mid", color=colour, label=f"{when}: {sum(counts):,} matches")
-            axes.fill_between(rank, counts, step="mid", color=colour, alpha=0.12, linewidth=0)
+            rank = _ranks(len(counts))
+            shown = np.array(counts, dtype=float)[rank - 1]
+            axes.step(rank, shown, where="mid", color=colour, label=f"{when}: {sum(counts):,} matches")
+            axes.fill_between(rank, shown, step="mid", color=colour, alpha=0.12, linewidth=0)
+        if len(before) > RANKS_SHOWN:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         if balance.limit:
             axes.axhline(balance.limit, color=Colour.MUTED, linestyle=(0, (4, 3)), linewidth=1)
             axes.annotate(
@@ -113,6 +119,13 @@ def balance_curve(balance: Balance) -> Plot:
         axes.legend(loc="upper right")
 
     return Plot("balance", alt, WIDTH_INCHES, 2.9, draw)
+
+
+def _ranks(count: int) -> np.ndarray:
+    """The ranks 1 to `count`, or of very many some RANKS_SHOWN, evenly on a logarithmic axis."""
+    if count <= RANKS_SHOWN:
+        return np.arange(1, count + 1)
+    return np.unique(np.round(np.geomspace(1, count, RANKS_SHOWN)).astype(int))
 
 
 def size_histogram(

@@ -116,6 +116,10 @@ class Bars:
         for line in self._live.note(name_and_note(what)[0], fates, telemetry):
             self.say(line)
 
+    def met(self, what: str, counts: Mapping[str, int]) -> None:
+        for line in self._live.met(what, counts):
+            self.say(line)
+
     def say(self, line: str) -> None:
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -141,6 +145,10 @@ class Lines:
 
     def note(self, what: str, fates: Mapping[str, Mapping[str, Any]], telemetry: Mapping[str, int]) -> None:
         for line in self._live.note(name_and_note(what)[0], fates, telemetry):
+            self._write(line)
+
+    def met(self, what: str, counts: Mapping[str, int]) -> None:
+        for line in self._live.met(what, counts):
             self._write(line)
 
     def say(self, line: str) -> None:

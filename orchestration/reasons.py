@@ -6,13 +6,34 @@ MEANING: dict[str, str] = {
     "header_opt_out": "an X-Robots-Tag header opts out of use for AI",
     "site_opt_out": "the site's tdmrep.json or ai.txt reserves it",
     "meta_opt_out": "the page's robots meta tag opts out of use for AI",
+    "taken_down": "a takedown list names it, its host, its page or its bytes",
+    # datasets from datasets, and from the shards of others
+    "not_in_subset": "the subset file does not name it",
+    "broken_tar": "the tar cannot be read on from some place, or has no end",
+    "link": "a link in a tar, never followed",
+    "device": "a device or pipe in a tar",
+    "directory": "a folder in a tar",
+    "bad_name": "a name in a tar that is absolute or leads out of its folder",
     # crawl
     "not_html": "the answer is no HTML page",
+    # sources
+    "damaged_record": "an archive's record that cannot be read; the file goes on after it",
+    "not_a_page": "an archive's record of another kind: a request, metadata, crawl information",
+    "damaged_row": "a table's row that cannot be read",
+    "damaged_line": "an index's line that cannot be read",
+    "damaged_file": "a file that cannot be read from here on",
+    "duplicate_record": "a record that the index names twice",
+    "url_unusable": "an address that is no http(s) URL",
+    "too_many_pictures": "beyond the first 10,000 pictures of one page",
     # select
     "duplicate_pair": "the same picture URL with the same text, seen before",
     "text_empty": "no text stands with the picture",
     "text_boilerplate": "a file name or a stock phrase, not a description",
     "text_too_short": "too few words to describe anything",
+    "text_too_long": "more characters or words than a caption has",
+    "text_repetitive": "says the same over and over",
+    "text_special_characters": "signs rather than words",
+    "text_frequent_in_domain": "the same text stands on many pictures of its site",
     "text_language": "not in a language of the recipe",
     "no_query": "no entry of the query list occurs in the text",
     "balanced_out": "its queries already have their share of pairs",
@@ -50,6 +71,7 @@ MEANING: dict[str, str] = {
     "near_embedding": "means nearly the same as a kept picture, by its embedding",
     "duplicate_of_dataset": "the other dataset holds this picture already",
     "near_evaluation": "looks like a picture of an evaluation set",
+    "featureless": "an evaluation picture of one plain colour: every plain picture would look like it",
 }
 
 ACTIVITY: dict[str, str] = {

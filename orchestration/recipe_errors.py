@@ -42,6 +42,8 @@ _LIMITS = {
     "string_too_short": "is too short; give at least {min_length} characters",
     "string_too_long": "is too long; give at most {max_length} characters",
 }
+ANY_NAME = "*"
+"""Stands in a known key for a name that the user chooses, as in curate.sources.*.kind."""
 _CHOICE = re.compile(r"\^?\(?([\w-]+(?:\|[\w-]+)+)\)?\$?")
 """A pattern that only lists words is a choice, and is told as one."""
 
@@ -96,6 +98,14 @@ def _line(model: type[BaseModel], document: Document, parts: tuple[str, ...], va
     said = f"{key}: {short(shown)}"
     if uses_environment(shown) and kind not in ("float_parsing", "int_parsing", "bool_parsing"):
         return f"{said}: what the environment holds there does not fit; set another value"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        name = str(context["discriminator"]).strip("'")
+        choices = [word.strip(" '") for word in str(context.get("expected_tags", "")).split(",") if word.strip()]
+        given = value.get(name) if isinstance(value, dict) else None
+        if given is None:
+            known_kinds = f"one of {', '.join(choices)}" if choices else "the kind of this section"
+            return f"{key}.{name}: missing; give {known_kinds}"
+        return _not_a_choice(f"{key}.{name}: {short(given)}", given, choices)
     if kind in _LIMITS:
         return f"{said} {_LIMITS[kind].format(**context)}"
     if kind in ("literal_error", "enum"):
@@ -130,6 +140,25 @@ def _example(kind: str, default: Any) -> str:
 
 
 def _unknown_key(parts: tuple[str, ...], value: Any, known: Mapping[str, Any]) -> str:
+    parts, given = _generic(parts, known), parts
+    key = _told_unknown(parts, value, known)
+    # Keys below a name that the user chose are known without it; the line tells it as it was written.
+    for place, (ours, theirs) in enumerate(zip(parts, given, strict=True)):
+        if ours == ANY_NAME:
+            key = key.replace(".".join(parts[: place + 1]), ".".join([*given[:place], theirs]))
+    return key
+
+
+def _generic(parts: tuple[str, ...], known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The key with * for a name of the user's own."""
+    found: list[str] = []
+    for part in parts:
+        prefix = ".".join([*found, ANY_NAME]) + "."
+        found.append(ANY_NAME if found and any(name.startswith(prefix) for name in known) else part)
+    return tuple(found)
+
+
+def _told_unknown(parts: tuple[str, ...], value: Any, known: Mapping[str, Any]) -> str:
     # `--set train.optim.lrr=1` makes `optim` the unknown key; the user wrote all of it, so all of it is named.
     while isinstance(value, dict) and len(value) == 1:
         (name, value) = next(iter(value.items()))
@@ -175,8 +204,9 @@ def _keys(model: type[BaseModel], prefix: str, above: tuple[type[BaseModel], ...
         return
     for name, field in model.model_fields.items():
         yield prefix + name, PydanticUndefined if field.is_required() else field.default
+        below = f"{prefix}{name}.{ANY_NAME}." if typing.get_origin(field.annotation) is dict else f"{prefix}{name}."
         for inner in _models_in(field.annotation):
-            yield from _keys(inner, f"{prefix}{name}.", (*above, model))
+            yield from _keys(inner, below, (*above, model))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -2,7 +2,8 @@
 
 CLIP set a threshold per dataset by hand, "to high precision, then to most recall" (arXiv:2103.00020, section 5). Here
 changed copies of a sample of the set are planted (pipeline/changes.py) among distractors: the set's other pictures, and
-pictures of the training data turned upside down. Half of both decides the threshold, the other half says how good it is.
+pictures of the training data turned upside down. Each half of both names a threshold; the stricter one is taken, and the
+other half says how good it is.
 
 Upside down, because upright training pictures may really be copies, and would count as false alarms just where overlap is
 large; a training picture that stands on its head looks like one and is none (the target-decoy idea of proteomics: Elias

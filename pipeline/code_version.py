@@ -11,7 +11,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-_TARGET = re.compile(r"[a-z_]+(\.[a-z_]+)+:[a-z_]+")
+_TARGET = re.compile(r"[a-z_]+(\.[a-z0-9_]+)+:[a-z0-9_]+")
 PACKAGES = ("pipeline", "training", "evaluation", "orchestration")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from pipeline.decontaminate import DecontaminateConfig
+from pipeline.decontaminate_config import DecontaminateConfig
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.fetch_config import FetchConfig
 from pipeline.pack import PackConfig

@@ -31,9 +31,10 @@ Row = dict[str, str | None]
 
 
 def check_readable(key: str, path: str) -> None:
-    """Raises ConfigError for a file that is not there."""
-    if not storage.exists(path):
-        raise ConfigError(f"{key}: {path!r} does not exist; give a text, JSON lines, Parquet or MediaWiki XML file")
+    """Raises ConfigError for what is no file that can be read twice (missing, a folder, a pipe)."""
+    filesystem, name = fsspec.core.url_to_fs(path)
+    if not filesystem.isfile(name):
+        raise ConfigError(f"{key}: {path!r} is no file; give a text, JSON lines, Parquet or MediaWiki XML file")
 
 
 def open_stream(path: str) -> IO[bytes]:

@@ -27,6 +27,7 @@ _GREY |= {8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 _COLOUR = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 _COLOUR |= {8: cv2.IMREAD_REDUCED_COLOR_8}
 _ORIENTATION = 0x0112
+_PNG_EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 cv2.setNumThreads(1)  # one picture, one core: the workers are many
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -69,7 +70,7 @@ def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> D
         if factor == 1 and (width, height) != (pixels.shape[1], pixels.shape[0]):
             height, width = pixels.shape[:2]  # a GIF's first frame may be larger than its screen
             _check(width, height, header)
-        orientation = _orientation(picture)
+        orientation = _orientation(picture, payload)
     except UnusableError:
         raise
     except Exception as error:
@@ -205,8 +206,10 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(share * pixels + 255 - alpha[:, :, None], 0, 255)).astype(np.uint8)
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(picture: Image.Image, payload: bytes) -> int:
     """EXIF orientation 1 to 8; 1 where there is none that can be read."""
+    if picture.format == "PNG" and not any(word in payload for word in _PNG_EXIF):
+        return 1  # Pillow would decode the whole picture once more to look behind it
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # metadata is free text by whoever: unreadable is as good as none

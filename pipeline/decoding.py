@@ -1,7 +1,7 @@
 """Pictures to the sandbox and back: several per message, and one by one where a message is the child's last.
 
 `pipeline.picture_batch:process_batch` is the child's side. A picture that brings down the child costs itself only. With engine
-img2dataset a batch is a shard of that package instead.
+img2dataset the pictures of one message are one of its shards instead (img2dataset_engine.py).
 """
 
 import asyncio
@@ -12,29 +12,26 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.answer import Fetched
-from pipeline.picture_config import PictureConfig
+from pipeline.img2dataset_engine import img2dataset_pictures
 from pipeline.picture_row import facts_to_row
 from pipeline.sandbox import SandboxDied, shared
 
 TARGET = "pipeline.picture_batch:process_batch"
 BATCH_PICTURES = 16
-BATCH_BYTES = 2_000_000
 SHARD_PICTURES = 128
-"""Of engine img2dataset: each of its shards costs files and a start."""
+"""Pictures of one shard of engine img2dataset, at most."""
+BATCH_BYTES = 2_000_000
 
 Facts = dict[str, Any]
 """Columns of picture_config.IMAGE_COLUMNS, or reason and evidence."""
 
 
-def decode(config: PictureConfig, payloads: Sequence[bytes]) -> list[Facts]:
-    """What the engine makes of each payload, in a limited child process."""
-    if config.engine == "img2dataset":
-        from pipeline.img2dataset_engine import img2dataset_pictures
-
-        # Its captions go into a tar of its own, which nobody keeps.
-        answers = [Fetched(str(n), str(n), 200, body=payload) for n, payload in enumerate(payloads)]
-        return img2dataset_pictures(config, answers, [""] * len(answers)) if answers else []
-    header = config.picture_header()
+def decode(header: dict[str, Any], payloads: Sequence[bytes]) -> list[Facts]:
+    """What `pipeline.picture.process`, or engine img2dataset, makes of each payload, in a limited child process."""
+    if header["engine"] == "img2dataset":
+        names = [f"sha256:{storage.sha256(payload)}" for payload in payloads]
+        answers = [Fetched(name, name, 200, body=body) for name, body in zip(names, payloads, strict=True)]
+        return img2dataset_pictures(header, answers, [""] * len(answers))
     found: list[Facts] = []
     for batch in _batches(payloads):
         try:
@@ -76,9 +73,8 @@ def _alone(header: dict[str, Any], payload: bytes) -> Facts:
 class Decoder:
     """Decodes beside an event loop: `await decode(payload)`. `bytes_waiting` is what came in and is not decoded yet."""
 
-    def __init__(self, config: PictureConfig, relieved: Callable[[], None]) -> None:
-        self._config = config
-        self._most = SHARD_PICTURES if config.engine == "img2dataset" else BATCH_PICTURES
+    def __init__(self, header: dict[str, Any], relieved: Callable[[], None]) -> None:
+        self._header = header
         self._relieved = relieved
         self._waiting: deque[tuple[bytes, asyncio.Future[Facts]]] = deque()
         self._thread = ThreadPoolExecutor(1, "decode")
@@ -101,12 +97,13 @@ class Decoder:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        most = SHARD_PICTURES if self._header["engine"] == "img2dataset" else BATCH_PICTURES
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             payloads = [payload for payload, _ in batch]
             try:
                 found: Sequence[Facts | Exception] = await loop.run_in_executor(
-                    self._thread, decode, self._config, payloads
+                    self._thread, decode, self._header, payloads
                 )
             except Exception as error:  # a bug of ours, or a child that cannot be started: the lane ends with it
                 found = [error] * len(batch)

@@ -16,55 +16,21 @@ import functools
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field, field_validator
 
 from pipeline import storage
 from pipeline.batch import Batch
-from pipeline.changes import chosen_variants
+from pipeline.decontaminate_config import DecontaminateConfig
 from pipeline.exchange import Files
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.lookup import Limits
+from pipeline.near_references import DESCRIPTORS, read_columns, search
 from pipeline.overlap_lists import write_lists
 from pipeline.references import References
-from pipeline.settings import Settings
+from pipeline.thresholds import calibrate
 
 GROUP_ROWS = 100_000
 """Rows compared at once, at least: about 250 bytes each; every group reads the index once."""
-
-
-class DecontaminateConfig(Settings):
-    """When a training picture counts as an evaluation picture, and what happens to it."""
-
-    mode: str = Field("remove", pattern="^(remove|mark)$")
-    """`remove` drops the pair; `mark` keeps it with what it is near to in column near_evaluation."""
-    against: tuple[str, ...] = ()
-    """Evaluation sets of your own: folders of pictures, Parquet files with a picture per row, finished datasets. The
-    pictures of the recipe's tasks are always among them."""
-    variants: tuple[str, ...] = ("all",)
-    """Forms of each evaluation picture that are looked for: all, or some of grey, flip, rotate, crop, turn, straight, border."""
-    thresholds: str = Field("auto", pattern="^(auto|fixed)$")
-    """`auto`: per set, measured on planted changes; `fixed`: `radius` and `thumbnail_distance` for all sets."""
-    radius: int = Field(7, ge=0, le=15)
-    """Fixed: largest Hamming distance of the two 64-bit pHashes."""
-    thumbnail_distance: float = Field(10.0, gt=0)
-    """Fixed: largest root mean square difference (0..255) of their 8 x 8 colour thumbnails."""
-    search_radius: int = Field(11, ge=3, le=15)
-    """Auto: pairs within so many bits of 64 are looked at; 15 finds 1 to 2 % more planted copies in 4 times the time."""
-    precision: float = Field(0.99, gt=0, lt=1)
-    """Auto: the share of found pictures that must be copies; then as many as possible are found (CLIP: high precision)."""
-    calibration_pictures: int = Field(200, ge=10)
-    """Auto: so many pictures of a set are planted under every change."""
-    calibration_distractors: int = Field(5000, ge=0)
-    """Auto: at most so many pictures of the set, and so many of the training data, stand among them as distractors."""
-    seed: int = Field(0, ge=0)
-    """Auto: which pictures are planted, and what is free about their changes."""
-
-    @field_validator("variants")
-    @classmethod
-    def _known(cls, variants: tuple[str, ...]) -> tuple[str, ...]:
-        chosen_variants(variants)
-        return variants
 
 
 def decontaminate(
@@ -113,8 +79,6 @@ def _limits(
     if config.thresholds == "fixed":
         fixed = Limits(config.radius, thumbnail_distance=config.thumbnail_distance)
         return dict.fromkeys(index.tasks, fixed), [config.radius, config.thumbnail_distance]
-    from pipeline.thresholds import calibrate  # compares, so it compiles: only who measures waits for that
-
     wanted = (config.search_radius, config.precision, config.calibration_distractors)
     return calibrate(index, source, wanted, folder, executor, progress)
 
@@ -150,8 +114,6 @@ def _searched(
 
 
 def _search(index_paths: list[str], limits: dict[str, Limits], paths: list[str]) -> Output:
-    from pipeline.near_references import DESCRIPTORS, read_columns, search
-
     rows = pa.concat_tables([read_columns(path, ["uid", *DESCRIPTORS]) for path in paths])
     by_row, by_reference = search(rows, index_paths, limits)
     return Output({"rows": by_row, "references": by_reference}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
@@ -159,7 +121,7 @@ def _search(index_paths: list[str], limits: dict[str, Limits], paths: list[str])
 
 def _apply(mode: str, argument: tuple[str, str | None]) -> Output:
     path, near = argument
-    rows = storage.read_table(path)
+    rows = storage.read_without_pictures(path)
     words = {row["uid"]: _evidence(row) for row in storage.read_table(near).to_pylist()} if near else {}
     found = [words.get(uid) for uid in rows.column("uid").to_pylist()]
     batch = Batch.of(rows)

@@ -124,7 +124,7 @@ def _apply(
     starts: Sequence[int], layers: Sequence[ByBlock], texts: ByBlock | None, given: tuple[str, int, int]
 ) -> Output:
     path, block, offset = given
-    rows = storage.read_table(path)
+    rows = storage.read_without_pictures(path)
     start = starts[block] + offset
     reasons: list[str | None] = [None] * rows.num_rows
     evidence: list[str | None] = [None] * rows.num_rows

@@ -1,12 +1,15 @@
 """Exchange: bring rows with an equal key into the same bucket, in bounded memory (the shuffle of map and reduce).
 
-    cut      one item per input file: `prepare` makes the rows to send, which go to B buckets by their key
-    gather   one item per bucket: its pieces from every file, concatenated and sorted
+    cut      one item per input file: `prepare` makes the rows to send, which go to B buckets by their key; the pieces of all
+             buckets lie in one file, one behind the other, with their offsets at its end
+    gather   one item per bucket: its piece of every file, concatenated and sorted
 
-An item holds one input file or one bucket at a time, never the whole pool.
+An item holds one input file or one bucket at a time, never the whole pool. There are as many files as items: a file per
+piece would be their product, millions for a large pool.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.streams import read_ranges
+
+PIECES = "pieces"
 
 Prepare = Callable[[pa.Table], pa.Table]
 
@@ -88,15 +95,22 @@ def regroup(
         progress,
         f"cut by {key}",
     )
-    items = []
-    for bucket in range(buckets):
-        name = f"{bucket:05d}"
-        pieces = [record.files[name] for record in cuts if name in record.files]
-        paths = [storage.join(folder, "cut", piece.path) for piece in pieces]
-        if pieces:
-            items.append(WorkItem(f"gather-{name}", [[piece.sha256 for piece in pieces], list(order)], paths))
+    pieces = [storage.join(folder, "cut", record.files[PIECES].path) for record in cuts]
+    digest = storage.sha256(storage.canonical_json([record.files[PIECES].sha256 for record in cuts]))
+    filled = np.zeros(buckets, np.int64)
+    for path in pieces:
+        filled += np.diff(_edges(path, buckets))
+    items = [
+        WorkItem(f"gather-{bucket:05d}", [digest, buckets, bucket, list(order)], bucket)
+        for bucket in np.flatnonzero(filled).tolist()
+    ]
     gathered = run_items(
-        folder, functools.partial(_gather, tuple(order)), items, executor, progress, f"gather by {key}"
+        folder,
+        functools.partial(_gather, tuple(order), tuple(pieces), buckets),
+        items,
+        executor,
+        progress,
+        f"gather by {key}",
     )
     return Files(folder, tuple(record.files["kept"] for record in gathered))
 
@@ -118,16 +132,28 @@ def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: 
     numbers = buckets_of(rows.column(key), buckets)
     order = np.argsort(numbers, kind="stable")
     edges = np.searchsorted(numbers[order], np.arange(buckets + 1))
-    tables = {
-        f"{bucket:05d}": rows.take(pa.array(order[edges[bucket] : edges[bucket + 1]]))
-        for bucket in range(buckets)
-        if edges[bucket] < edges[bucket + 1]
-    }
-    return Output(tables, {"pairs": Fate(rows.num_rows, sum(table.num_rows for table in tables.values()))})
+    pieces = [
+        storage.table_bytes(rows.take(pa.array(order[start:stop]))) if start < stop else b""
+        for start, stop in itertools.pairwise(edges.tolist())
+    ]
+    ends = np.cumsum([0, *map(len, pieces)], dtype="<i8")
+    return Output({}, {"pairs": Fate(rows.num_rows, rows.num_rows)}, {PIECES: b"".join([*pieces, ends.tobytes()])})
 
 
-def _gather(order: tuple[str, ...], paths: list[str]) -> Output:
-    rows = in_order(pa.concat_tables([storage.read_table(path) for path in paths]), order)
+def _edges(path: str, buckets: int) -> np.ndarray:
+    """Where the pieces of a cut begin and end: (buckets + 1) offsets."""
+    length = 8 * (buckets + 1)
+    return np.frombuffer(read_ranges([path], [storage.size(path) - length], [length])[0], "<i8")
+
+
+def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, bucket: int) -> Output:
+    tables = []
+    for path in paths:
+        start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
+        if start < stop:
+            tables.append(pq.read_table(pa.BufferReader(read_ranges([path], [start], [stop - start])[0])))
+    rows = pa.concat_tables(tables)
+    rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
 
 

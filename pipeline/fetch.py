@@ -28,7 +28,7 @@ from pipeline.executor import Executor
 from pipeline.fetch_config import FetchConfig
 from pipeline.journal import Journal, lane_of, place_of
 from pipeline.lane import LaneWork
-from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
 from pipeline.located import locations, read_located
 from pipeline.picture_config import IMAGE_COLUMNS
 from pipeline.web_config import NetworkConfig
@@ -80,7 +80,7 @@ def fetch(
 
 
 def store_name(config: FetchConfig, network: NetworkConfig, code: str) -> str:
-    """`pictures-<hash>` of all that a fetched picture depends on; `code` is the version of what decodes."""
+    """`pictures-<hash>` of all that a fetched picture depends on; `code` is the version of pipeline.decoding."""
     identity = [config.picture_header(), network.identity(), code]
     return f"pictures-{storage.sha256(storage.canonical_json(identity))[:12]}"
 
@@ -168,6 +168,7 @@ def _download(
     def tell() -> None:
         done, counts = _told(told)
         progress(min(done, total), total, f"pictures: {_in_words(counts)}")
+        met(progress, "pictures", counts)
 
     try:
         work = functools.partial(fetch_worker.run_lane, config, network)
@@ -233,7 +234,7 @@ def _from_storage(
     found: list[dict[str, Any]] = []
     for start in range(0, len(places), 16):
         read = [read_located(roots, place, network.max_bytes) for place in places[start : start + 16]]
-        decoded = iter(decode(config, [data for data in read if isinstance(data, bytes)]))
+        decoded = iter(decode(config.picture_header(), [data for data in read if isinstance(data, bytes)]))
         found += [
             next(decoded) if isinstance(data, bytes) else {"reason": data[0], "evidence": data[1]} for data in read
         ]

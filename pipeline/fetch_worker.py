@@ -48,7 +48,7 @@ class Worker:
             lambda: self.decoder.bytes_waiting + self.bytes_unwritten < BYTES_IN_MEMORY,
         )
         self.dispatcher.failed = self._failed
-        self.decoder = Decoder(self._config, self.dispatcher.pump)
+        self.decoder = Decoder(self._config.picture_header(), self.dispatcher.pump)
         return self
 
     async def __aexit__(self, *_: Any) -> None:

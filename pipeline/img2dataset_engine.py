@@ -28,7 +28,7 @@ from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import PictureConfig
 from pipeline.picture_row import picture_row
 
-CHILD = "pipeline.img2dataset_child"
+CHILD = "pipeline.img2dataset_child:make_shard"
 SECONDS_TO_START, SECONDS_PER_ROW = 30.0, 1.0
 _REASONS = {
     "image too small": "image_too_small",
@@ -43,12 +43,12 @@ def download_with_img2dataset(config: PictureConfig, network: NetworkConfig, row
 
     Raises DataError when img2dataset cannot be started or cannot write.
     """
-    urls = rows.column("url").to_pylist()
-    return img2dataset_pictures(config, fetch_all(network, urls), rows.column("text").to_pylist())
+    answers = fetch_all(network, rows.column("url").to_pylist())
+    return img2dataset_pictures(config.picture_header(), answers, rows.column("text").to_pylist())
 
 
-def img2dataset_pictures(config: PictureConfig, answers: Sequence[Fetched], texts: Sequence[str]) -> list[Facts]:
-    """The same for what was fetched already (or read from wherever it lay)."""
+def img2dataset_pictures(header: Facts, answers: Sequence[Fetched], texts: Sequence[str]) -> list[Facts]:
+    """The same for what was fetched already (or read from wherever it lay); `header` is PictureConfig.picture_header()."""
     everything = list(range(len(answers)))
     found: dict[int, Facts] = {}
     # Once more as a whole: most losses are no row's fault. Then in halves.
@@ -56,7 +56,7 @@ def img2dataset_pictures(config: PictureConfig, answers: Sequence[Fetched], text
     while waiting and len(found) < len(answers):
         part = waiting.pop()
         try:
-            made = _shard(config, [answers[i] for i in part], [texts[i] for i in part])
+            made = _shard(header, [answers[i] for i in part], [texts[i] for i in part])
         except LostShardError as loss:
             if waiting and waiting[-1] is everything:
                 continue
@@ -70,20 +70,19 @@ def img2dataset_pictures(config: PictureConfig, answers: Sequence[Fetched], text
     return [found[i] for i in everything]
 
 
-def _shard(config: PictureConfig, answers: list[Fetched], texts: list[str]) -> list[Facts]:
+def _shard(header: Facts, answers: list[Fetched], texts: list[str]) -> list[Facts]:
     with tempfile.TemporaryDirectory(prefix="openwit-img2dataset-") as name:
         folder = Path(name)
-        _prepare(folder, config, answers, texts)
+        _prepare(folder, header, answers, texts)
         _run(folder, len(answers))
-        table, pictures = read_shard(folder / "output", len(answers), config.format)
-    header = config.picture_header()
+        table, pictures = read_shard(folder / "output", len(answers), header["format"])
     looks: dict[str, Facts] = {}
     return [
         _facts(header, answer, row, pictures.get(row["key"]), looks) for answer, row in zip(answers, table, strict=True)
     ]
 
 
-def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts: list[str]) -> None:
+def _prepare(folder: Path, header: Facts, answers: list[Fetched], texts: list[str]) -> None:
     for below in ("bodies", "output"):
         (folder / below).mkdir()
     numbers: dict[str, str] = {}
@@ -92,7 +91,7 @@ def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts:
             numbers[answer.url] = f"{len(numbers):06d}"
             (folder / "bodies" / numbers[answer.url]).write_bytes(answer.body)
     job = {
-        "settings": config.picture_header(),
+        "settings": header,
         "bodies": [numbers.get(answer.url) for answer in answers],
         "errors": [None if answer.reason is None else f"{answer.reason}: {answer.evidence}" for answer in answers],
     }
@@ -103,7 +102,7 @@ def _prepare(folder: Path, config: PictureConfig, answers: list[Fetched], texts:
 
 
 def _run(folder: Path, rows: int) -> None:
-    answer = worker(CHILD, os.getpid()).ask(folder, SECONDS_TO_START + rows * SECONDS_PER_ROW)
+    answer = worker(CHILD.partition(":")[0], os.getpid()).ask(folder, SECONDS_TO_START + rows * SECONDS_PER_ROW)
     if "No space left on device" in answer["said"]:
         raise DataError(f"engine img2dataset: no space left in {tempfile.gettempdir()}; set TMPDIR to a larger disk")
     if not answer["done"]:

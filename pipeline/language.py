@@ -79,8 +79,9 @@ def model(wanted: tuple[str, ...]) -> Model:
 def identify(texts: pa.Array, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """(language as its number in model(wanted).languages, its probability) of each text of a column in NFC."""
     shouted = pc.utf8_is_upper(texts)
-    if pc.any(shouted).as_py():
-        texts = pc.replace_with_mask(texts, shouted, pc.utf8_lower(texts.filter(shouted)))
+    if pc.any(shouted).as_py():  # Arrow and Python differ about a few letters; the package asks Python
+        spoken = [text.lower() if text.isupper() else text for text in texts.filter(shouted).to_pylist()]
+        texts = pc.replace_with_mask(texts, shouted, pa.array(spoken, texts.type))
     data, offsets = text_buffers(texts)
     m = model(wanted)
     best, probability = _classify(data, offsets, m.next_move, m.row_base, m.output, m.weights, m.prior, m.first)

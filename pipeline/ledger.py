@@ -30,6 +30,13 @@ def tell(progress: Progress, what: str, record: "Record") -> None:
         note(what, {unit: asdict(fate) for unit, fate in record.fates.items()}, record.telemetry)
 
 
+def met(progress: Progress, what: str, counts: Mapping[str, int]) -> None:
+    """Hand on what fetches met so far (words of pipeline.taxonomy, all that went before included) to one with `met`."""
+    take = getattr(progress, "met", None)
+    if take is not None:
+        take(what, counts)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The Progress that shows nothing."""
 
@@ -225,13 +232,16 @@ class PhaseResult:
 
     @property
     def id(self) -> str:
-        """SHA-256 over what the phase kept and dropped, and why."""
+        """SHA-256 over what the phase kept, and how many rows it dropped for which reason.
+
+        Not over the dropped rows' files: a phase may judge rows before they are brought into an order of their own, and then
+        those files know how its input was cut.
+        """
         return storage.sha256(
             storage.canonical_json(
                 {
                     "name": self.name,
                     "kept": [file.sha256 for file in self.kept],
-                    "dropped": [file.sha256 for file in self.dropped],
                     "fates": {unit: asdict(fate) for unit, fate in self.fates.items()},
                     "extra": dict(self.extra),
                 }

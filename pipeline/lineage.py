@@ -4,6 +4,7 @@ Everything is read from what the phases left beside the dataset: a phase's kept 
 manifest's parents), the lists of a takedown, and for a dataset made from another one that dataset's own phases.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.ledger import PhaseResult
 from pipeline.lineage_question import Question, exact
 from pipeline.lineage_select import balance_facts
 from pipeline.manifest import NAME, Manifest
+from pipeline.shard_form import plain
 from pipeline.shards import read_index
 
 HIDDEN = ("image", "thumbnail", "thumbnail8", "image_offset", "image_bytes", "status", "error_message")
@@ -78,8 +80,8 @@ def why(folder: str, asked: str) -> Answer:
     indexed = {row["uid"]: row for row in _in_index(folder, manifest, question)}
     for uid, row in indexed.items():
         rows.setdefault(uid, {"url": row["url"], "text": row["caption"]})
-    for each, made in reversed(chain):
-        _ask_derived(each, made, list(rows), question, rows, verdicts)
+    for child, parent in reversed(list(itertools.pairwise(chain))):
+        _ask_derived(child, parent, list(rows), question, rows, verdicts)
     pairs = tuple(_pair(uid, rows[uid], verdicts.get(uid, []), indexed.get(uid), bool(phases)) for uid in sorted(rows))
     nearby = {} if pairs or pages or not question.urls else _nearby(phases, question)
     said = _because(question, pairs, pages, nearby, phases)
@@ -117,9 +119,20 @@ def _id_of(folder: str, name: str = NAME) -> str | None:
 
 
 def phases_of(folder: str, manifest: Manifest) -> list[PhaseResult]:
-    """The phases in the manifest's parents, in order; one whose folder is gone is left out."""
+    """The sources and the phases in the manifest's parents, in order; one whose folder is gone is left out."""
     found = {_id_of(each, "phase.json"): each for each in _beside(folder)}
-    return [PhaseResult.load(found[id]) for id in manifest.parents if id in found]
+    phases = [PhaseResult.load(found[id]) for id in manifest.parents if id in found]
+    given = next((_inputs_of(phase.folder) for phase in phases if phase.name == "select"), [])
+    return [*(PhaseResult.load(found[id]) for id in given if id in found), *phases]
+
+
+def _inputs_of(folder: str) -> list[str]:
+    """The ids of what a step was made from, as its record tells."""
+    path = storage.join(folder, "step.json")
+    try:
+        return [id for _, id in sorted(storage.read_json(path)["inputs"].items())] if storage.exists(path) else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 # --- asking -------------------------------------------------------------------------------------------------------------
@@ -136,7 +149,7 @@ def _ask_phase(
     for file in phase.kept:
         for row in _matching(storage.join(phase.folder, file.path), question, list(rows)):
             known = rows.setdefault(row["uid"], {})
-            facts = {name: value for name, value in row.items() if name not in known and value is not None}
+            facts = {name: plain(value) for name, value in row.items() if name not in known and value is not None}
             known |= row
             if phase.name == "select":
                 facts |= balance_facts(phase, manifest.config, row)
@@ -176,22 +189,27 @@ def _in_index(folder: str, manifest: Manifest, question: Question) -> list[dict[
 
 
 def _ask_derived(
-    folder: str,
-    manifest: Manifest,
+    child: tuple[str, Manifest],
+    parent: tuple[str, Manifest],
     uids: Sequence[str],
     question: Question,
     rows: dict[str, dict[str, Any]],
     verdicts: dict[str, list[Verdict]],
 ) -> None:
-    """A takedown's own list."""
-    path = storage.join(folder, "takedown.parquet")
-    if not storage.exists(path):
+    """What fell when one dataset was made from another: by the list of a takedown, or for not being in a subset."""
+    path = storage.join(child[0], "takedown.parquet")
+    if storage.exists(path):
+        table = storage.read_table(path)
+        mask = pc.or_(question.mask(table), exact(table.column("uid"), uids)) if uids else question.mask(table)
+        for row in table.filter(mask).to_pylist():
+            rows.setdefault(row["uid"], {}).update({name: row[name] for name in ("uid", "url")})
+            verdicts.setdefault(row["uid"], []).append(Verdict("takedown", "dropped", "taken_down", row["rule"]))
         return
-    table = storage.read_table(path)
-    mask = pc.or_(question.mask(table), exact(table.column("uid"), uids)) if uids else question.mask(table)
-    for row in table.filter(mask).to_pylist():
-        rows.setdefault(row["uid"], {}).update({name: row[name] for name in ("uid", "url")})
-        verdicts.setdefault(row["uid"], []).append(Verdict("takedown", "dropped", "taken_down", row["rule"]))
+    before = {row["uid"]: row for row in _in_index(*parent, question)}
+    after = {row["uid"] for row in _in_index(*child, question)}
+    for uid in sorted(set(before) - after):
+        rows.setdefault(uid, {}).update({name: before[uid][name] for name in ("uid", "url")})
+        verdicts.setdefault(uid, []).append(Verdict("reshard", "dropped", "not_in_subset"))
 
 
 def _nearby(phases: Sequence[PhaseResult], question: Question) -> dict[str, Any]:
@@ -226,7 +244,9 @@ def _pair(
         )
     else:
         said = "it is not there, and the phases that made the dataset are not beside it"
-    facts = {name: value for name, value in (place or {}).items() if value is not None and name not in HIDDEN} or None
+    facts = {
+        name: plain(value) for name, value in (place or {}).items() if value is not None and name not in HIDDEN
+    } or None
     return Pair(uid, row.get("url"), row.get("text"), place is not None, said, tuple(verdicts), facts)
 
 

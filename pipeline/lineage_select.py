@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pipeline import storage
-from pipeline.balance import hash01, keep_probability
+from pipeline.balance import hash01
 from pipeline.ledger import PhaseResult
 
 
@@ -17,13 +15,14 @@ def balance_facts(phase: PhaseResult, config: Mapping[str, Any], row: Mapping[st
     if not storage.exists(path) or "t" not in phase.extra:
         return {}
     curve = storage.read_table(path)
-    before = curve.column("before").to_numpy()
-    words = curve.column("query")
-    t = int(phase.extra["t"])
+    words, before, chances = (curve.column(name) for name in ("query", "before", "keep_probability"))
+    falls = 1.0
+    for number in matched:
+        falls *= 1.0 - chances[number].as_py()
     seed = int(config.get("select", {}).get("balance", {}).get("seed", 0))
     return {
-        "queries": [{"query": words[n].as_py(), "pairs_before": int(before[n])} for n in matched],
-        "balance_t": t,
-        "keep_probability": round(float(keep_probability(matched, np.asarray(before), t)), 6),
+        "queries": [{"query": words[n].as_py(), "pairs_before": before[n].as_py()} for n in matched],
+        "balance_t": int(phase.extra["t"]),
+        "keep_probability": round(1.0 - falls, 6),
         "coin": round(float(hash01(seed, row["uid"])), 6),
     }

@@ -1,6 +1,6 @@
 """Which rows are near which reference: every pair of 64-bit hashes within a radius, then a verdict by longer descriptors.
 
-Banding as in pipeline/near.py (Manku et al. 2007, section 3), with the rows of one work item in a table of 4 x 65,536
+Banding as in pipeline/duplicates/hamming.py (Manku et al. 2007, section 3), with the rows of one work item in a table of 4 x 65,536
 slots and the references streaming past it file by file: complete to the radius, and in memory are one item's rows, one
 file of the index and a fixed number of pairs. A reference costs 4 x 17 probes at radius 7, a pair one exclusive or.
 """
@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.compiled import frozen
 from pipeline.descriptors import thumbnail_distance, thumbnails
-from pipeline.near import BANDS, BITS, band_values, flips
+from pipeline.duplicates.hamming import BANDS, BITS, band_values, flips
+from pipeline.scan import scan
 
 LOOK_WEIGHT = 1.0
 """Bits of 256 that one grey level of thumbnail distance counts for: of 0.5, 1, 2 and 3 the weight that finds most planted
@@ -102,12 +104,13 @@ class Table:
     """The hashes of N rows by the value of each band, ready to be asked which of them are near others."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
-        slots = band_values(hashes).ravel(order="F")  # slot = band number above its 16 bits
+        # A slot's number is the band's above the 16 bits of its value.
+        slots = np.concatenate([band_values(hashes, band) | (band << BITS) for band in range(BANDS)])
         order = np.argsort(slots, kind="stable")
-        counts = np.bincount(slots.astype(np.int64), minlength=BANDS << BITS)
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._entries = np.tile(np.arange(len(hashes), dtype=np.int64), BANDS)[order]
-        self._hashes = hashes[self._entries]
+        counts = np.bincount(slots, minlength=BANDS << BITS)
+        entries = np.tile(np.arange(len(hashes), dtype=np.int64), BANDS)[order]
+        self._starts = frozen(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+        self._entries, self._hashes = frozen(entries), frozen(hashes[entries])
         self._rows = len(hashes)
 
     def pairs(
@@ -117,9 +120,7 @@ class Table:
         if not self._rows or not len(others):
             return
         size = max(capacity, self._rows)
-        from pipeline.scan import scan  # here: numba is not for those who only read a recipe
-
-        masks = flips(radius).astype(np.int64)
+        masks, others = frozen(flips(BITS, radius // BANDS).astype(np.int64)), frozen(others)
         begin = 0
         while begin < len(others):
             i, j = np.empty(size, np.int64), np.empty(size, np.int64)

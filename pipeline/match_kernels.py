@@ -1,9 +1,10 @@
 """The compiled loops of the matcher: a walk of every text through a hashed trie of the queries.
 
 The trie's nodes are the beginnings of queries, cut between words ("new", "new york", "new york city"). A node is one slot of
-an open-addressing table: 32 bits of the beginning's hash, and 32 bits that say which query ends here, if any, and whether
-longer ones go on. The hash of a beginning follows from that of one word less, so a walk never hashes a byte twice. A slot
-that seems to end a query is compared with the query's bytes: a hash alone never makes a match.
+an open-addressing table: 32 bits of the beginning's hash, and 32 bits that say whether longer ones go on, and where the
+record of the query that ends here stands, if one does (number, length, bytes: one place in memory to look at). The hash of a
+beginning follows from that of one word less, so a walk never hashes a byte twice. A slot that seems to end a query is
+compared with the record's bytes: a hash alone never makes a match.
 """
 
 import numpy as np
@@ -12,6 +13,8 @@ from pipeline.compiled import compiled
 
 BLANK, MARK = 1, 2
 """What a byte is to MetaCLIP's spacing rule: a mark is wrapped in spaces, a blank becomes one."""
+HEAD = 8
+"""Bytes of a record before the query's own: its number and its length."""
 NO_QUERY = np.uint64(0x7FFFFFFF)
 GOES_ON = np.uint64(1 << 31)
 LOW = np.uint64(0x7FFFFFFF)
@@ -37,16 +40,6 @@ def _tag(value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _same(one, begin, end, other, at, stop):  # type: ignore[no-untyped-def]
-    if end - begin != stop - at:
-        return False
-    for i in range(end - begin):  # noqa: SIM110 (a generator does not compile)
-        if one[begin + i] != other[at + i]:
-            return False
-    return True
-
-
-@compiled
 def count_words(data, offsets):  # type: ignore[no-untyped-def]
     """Words of all queries together: as many nodes as the trie can have."""
     words = 0
@@ -58,10 +51,34 @@ def count_words(data, offsets):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def build(data, offsets, slots):  # type: ignore[no-untyped-def]
-    """Fill `slots` (zeros, a power of two of them); of equal queries the first stands. Returns how many differ."""
+def _number(records, at):  # type: ignore[no-untyped-def]
+    """The 32-bit number at a byte of the records, little end first."""
+    value = np.int64(records[at]) | np.int64(records[at + 1]) << 8
+    return value | np.int64(records[at + 2]) << 16 | np.int64(records[at + 3]) << 24
+
+
+@compiled
+def _put(records, at, value):  # type: ignore[no-untyped-def]
+    for i in range(4):
+        records[at + i] = (value >> (8 * i)) & 255
+
+
+@compiled
+def _is_at(records, at, text, begin, end):  # type: ignore[no-untyped-def]
+    """Is text[begin:end] the query of the record at `at`?"""
+    if _number(records, at + 4) != end - begin:
+        return False
+    for i in range(end - begin):  # noqa: SIM110 (a generator does not compile)
+        if records[at + HEAD + i] != text[begin + i]:
+            return False
+    return True
+
+
+@compiled
+def build(data, offsets, slots, records):  # type: ignore[no-untyped-def]
+    """Fill `slots` (zeros, a power of two of them) and `records`; of equal queries the first stands."""
     mask = np.uint64(len(slots) - 1)
-    different = 0
+    free = 0
     for query in range(len(offsets) - 1):
         begin, end = offsets[query], offsets[query + 1]
         node, word = np.uint64(0), START
@@ -78,22 +95,23 @@ def build(data, offsets, slots):  # type: ignore[no-untyped-def]
                     slots[at] = (tag << np.uint64(32)) | NO_QUERY
                 slots[at] |= GOES_ON
                 continue
-            while True:
-                slot = slots[at]
-                if slot == 0:
-                    slots[at] = (tag << np.uint64(32)) | np.uint64(query)
-                    different += 1
-                    break
-                if slot >> np.uint64(32) == tag:
-                    known = slot & LOW
-                    if known == NO_QUERY:
-                        slots[at] = (slot & ~LOW) | np.uint64(query)
-                        different += 1
-                        break
-                    if _same(data, begin, end, data, offsets[known], offsets[known + np.uint64(1)]):
+            known = False
+            while slots[at] != 0:
+                if slots[at] >> np.uint64(32) == tag:
+                    record = slots[at] & LOW
+                    known = record != NO_QUERY and _is_at(records, np.int64(record), data, begin, end)
+                    if known or record == NO_QUERY:
                         break
                 at = (at + np.uint64(1)) & mask
-    return different
+            if known:
+                continue
+            goes_on = slots[at] & GOES_ON
+            slots[at] = (tag << np.uint64(32)) | goes_on | np.uint64(free)
+            _put(records, free, query)
+            _put(records, free + 4, end - begin)
+            for k in range(begin, end):
+                records[free + HEAD + k - begin] = data[k]
+            free += HEAD + end - begin
 
 
 @compiled
@@ -128,7 +146,7 @@ def _space_out(data, begin, end, kinds, fold, text, starts, words):  # type: ign
 
 
 @compiled
-def match_all(data, offsets, kinds, fold, queries, query_offsets, slots):  # type: ignore[no-untyped-def]
+def match_all(data, offsets, kinds, fold, slots, records):  # type: ignore[no-untyped-def]
     """(ends, numbers): the sorted numbers of text i's queries, each once, are numbers[ends[i] : ends[i + 1]].
 
     All words of a text take their first step through the trie together, then those that go on their second, and so on: the
@@ -171,12 +189,12 @@ def match_all(data, offsets, kinds, fold, queries, query_offsets, slots):  # typ
                 while slot != 0:
                     if slot >> np.uint64(32) == tag:
                         goes_on |= (slot & GOES_ON) != 0
-                        query = slot & LOW
-                        if query != NO_QUERY and _same(
-                            text, starts[k], starts[k + length] - 1,
-                            queries, query_offsets[query], query_offsets[query + np.uint64(1)],
-                        ):  # fmt: skip
-                            total = _insert(numbers, first, total, np.int32(query))
+                        record = slot & LOW
+                        if record != NO_QUERY and _is_at(
+                            records, np.int64(record), text, starts[k], starts[k + length] - 1
+                        ):
+                            number = np.int32(_number(records, np.int64(record)))
+                            total = _insert(numbers, first, total, number)
                             break
                     at = (at + np.uint64(1)) & mask
                     slot = slots[at]

@@ -1,8 +1,8 @@
 """Matcher: which of 500,000 queries stand in each text of a column, in one compiled pass over Arrow's own bytes.
 
 The rule is MetaCLIP's (`queries.spaced`): " query " is looked for in the spaced text, so a query matches whole words only.
-The queries make a hashed trie (match_kernels.py): three numpy arrays, about 32 bytes per word of the list, that Ray's
-workers share without a copy and that nothing has to be rebuilt from. An Aho-Corasick automaton takes about ten times the
+The queries make a hashed trie (match_kernels.py): two numpy arrays, some 60 bytes per query, that Ray's workers share
+without a copy and that nothing has to be rebuilt from. An Aho-Corasick automaton takes about ten times the
 memory and a fifth of the speed (infra/benchmarks/query_matching.py).
 """
 
@@ -17,7 +17,7 @@ from pipeline import match_kernels
 from pipeline.compiled import frozen, text_buffers
 from pipeline.queries import LONE_SURROGATE, MARKS, fold
 
-MAXIMUM_QUERIES = (1 << 31) - 2
+MAXIMUM_BYTES = (1 << 31) - 2
 
 
 def _byte_kinds() -> np.ndarray:
@@ -36,27 +36,28 @@ def _byte_fold(lower: bool) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Matcher:
-    """The list as numpy arrays: queries' bytes and offsets, and the slots of the trie."""
+    """The list as numpy arrays: the slots of the trie, and a record for each query."""
 
     normalised: bool
-    data: np.ndarray
-    offsets: np.ndarray
     slots: np.ndarray
+    records: np.ndarray
 
     @staticmethod
     def of(queries: Sequence[str], rule: str = "normalised") -> "Matcher":
         """Build the trie; of queries that are equal under the rule the first stands for all."""
-        if len(queries) > MAXIMUM_QUERIES:
-            raise ValueError(f"{len(queries):,} queries; the trie holds {MAXIMUM_QUERIES:,}")
         normalised = rule == "normalised"
         column = pa.array(
             [fold(query) if normalised else LONE_SURROGATE.sub("\ufffd", query) for query in queries], pa.large_string()
         )
         data, offsets = text_buffers(column)
+        size = len(data) + match_kernels.HEAD * len(queries)
+        if size > MAXIMUM_BYTES:
+            raise ValueError(f"a query list of {size:,} bytes; the trie holds {MAXIMUM_BYTES:,}")
         nodes = int(match_kernels.count_words(data, offsets))
-        slots = np.zeros(1 << max(4, (2 * nodes).bit_length()), np.uint64)
-        match_kernels.build(data, offsets, slots)
-        return Matcher(normalised, data, offsets, frozen(slots))
+        slots = np.zeros(1 << max(4, (3 * nodes // 2).bit_length()), np.uint64)
+        records = np.zeros(size, np.uint8)
+        match_kernels.build(data, offsets, slots, records)
+        return Matcher(normalised, frozen(slots), frozen(records))
 
     def __setstate__(self, state: dict[str, object]) -> None:
         for name, value in state.items():  # arrays that were copied on the way come back writable
@@ -65,7 +66,7 @@ class Matcher:
     @property
     def bytes(self) -> int:
         """Memory that the list takes."""
-        return int(self.data.nbytes + self.offsets.nbytes + self.slots.nbytes)
+        return int(self.slots.nbytes + self.records.nbytes)
 
     def match(self, texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
         """For each text (a null is empty) the sorted numbers of its queries, each once, as list<int32>."""
@@ -73,7 +74,7 @@ class Matcher:
             texts = folded_beyond_ascii(texts)
         data, offsets = text_buffers(texts)
         ends, numbers = match_kernels.match_all(
-            data, offsets, _byte_kinds(), _byte_fold(self.normalised), self.data, self.offsets, self.slots
+            data, offsets, _byte_kinds(), _byte_fold(self.normalised), self.slots, self.records
         )
         if len(numbers) > np.iinfo(np.int32).max:
             raise ValueError(f"{len(numbers):,} matches in one batch; match fewer texts at a time")

@@ -74,6 +74,10 @@ class Processes:
             if not whole:
                 self.close()  # what still runs belongs to a map that has failed
 
+    def with_resources(self, cpus: float, gpus: float, memory_bytes: int) -> "Processes":
+        """Itself: one machine has what it has."""
+        return self
+
     def close(self) -> None:
         """End the worker processes; the next `map` starts new ones."""
         for worker in self._workers:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.near_references import FOUND, best, read_columns
 from pipeline.references import References
 
 FOLDER = "overlap"
@@ -50,8 +51,6 @@ def write_lists(
 
 
 def _lists(argument: tuple[str, list[str], list[str]]) -> Output:
-    from pipeline.near_references import FOUND, best, read_columns
-
     task, index_paths, found_paths = argument
     pictures = pa.concat_tables(
         [_pictures(read_columns(path, ["task", "index", "key", "variant"]), task) for path in index_paths]

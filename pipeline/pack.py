@@ -46,10 +46,13 @@ def pack(
     folder: str,
     executor: Executor,
     progress: Progress = silent,
+    sources: Sequence[PhaseResult] = (),
 ) -> Manifest:
     """Write the kept rows of the last of `phases` as shards; the manifest carries the counts of all of them.
 
-    Raises DataError when there is no row to write, and when the shards hold fewer rows than were kept.
+    Of `sources`, which came before, it has the counts and no ids: those know how the input was cut into files, which the
+    pairs that were chosen from it do not. Raises DataError when there is no row to write, and when the shards hold fewer
+    rows than were kept.
     """
     last = phases[-1]
     rows = _filled(last)
@@ -67,17 +70,17 @@ def pack(
     pictures = _filled(_with_pictures(phases))
     where = _pass("places", _where, pictures, (firsts,), [firsts], folder, executor, progress)
     form = Form(config.samples_per_shard, config.output, config.image_column or commonest(formats))
-    sources = [pictures.path(part) for part in pictures.parts]
-    shards = write_shards(meta, where, sources, len(firsts), form, folder, executor, progress)
+    files = [pictures.path(part) for part in pictures.parts]
+    shards = write_shards(meta, where, files, len(firsts), form, folder, executor, progress)
     manifest = Manifest(
         shards,
-        {phase.name: {unit: asdict(fate) for unit, fate in phase.fates.items()} for phase in phases},
+        {phase.name: {unit: asdict(fate) for unit, fate in phase.fates.items()} for phase in (*sources, *phases)},
         tuple(phase.id for phase in phases),
         manifest_config,
         code_version,
         {
             name if phase.name == "fetch" else f"{phase.name}_{name}": count
-            for phase in phases
+            for phase in (*sources, *phases)
             for name, count in phase.telemetry.items()
         },
     )

@@ -6,7 +6,7 @@ behind its length (Parquet's PLAIN encoding for byte arrays). Their order is kno
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +61,30 @@ def find_values(data: Any, starts: Sequence[bytes], lengths: Sequence[int]) -> l
         offsets.append(at + 4)
         at += 4 + length
     return offsets
+
+
+class FileView:
+    """A file that can be sliced and searched like bytes without lying in memory (a mapped one would count as memory)."""
+
+    PIECE_BYTES = 1 << 20
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __getitem__(self, place: slice) -> bytes:
+        self._file.seek(place.start)
+        return self._file.read(place.stop - place.start)
+
+    def find(self, value: bytes, at: int) -> int:
+        """The first place of `value` from `at` on, -1 where there is none."""
+        while True:
+            piece = self[at : at + self.PIECE_BYTES + len(value)]
+            found = piece.find(value)
+            if found >= 0:
+                return at + found
+            if len(piece) < self.PIECE_BYTES + len(value):
+                return -1
+            at += self.PIECE_BYTES
 
 
 def read_pictures(paths: Sequence[str], rows: pa.Table) -> Iterator[bytes]:

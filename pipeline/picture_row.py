@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pipeline import storage
 from pipeline.sandbox import SandboxDied, shared
 
+_TARGETS = {"process": "pipeline.picture:process", "look": "pipeline.picture:look"}
+
 
 def picture_row(
     header: dict[str, Any], payload: bytes, target: Literal["process", "look"] = "process"
@@ -17,7 +19,7 @@ def picture_row(
     `header` is PictureConfig.picture_header(); the work is done in this process's sandbox.
     """
     try:
-        facts, blobs = shared(f"pipeline.picture:{target}").call(header, payload)
+        facts, blobs = shared(_TARGETS[target]).call(header, payload)
     except SandboxDied as death:
         return {"reason": death.reason, "evidence": f"{death.detail}, sha256 {storage.sha256(payload)}"}
     return facts_to_row(facts, blobs, payload)

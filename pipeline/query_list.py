@@ -65,8 +65,8 @@ class QueryListConfig(Settings):
     """The bigrams of highest PMI, at most so many (MetaCLIP: 100,646)."""
     minimum_bigram_count: int = Field(100, ge=1)
     """Occurrences of a bigram: rare ones have a high PMI by chance."""
-    minimum_pmi: float | None = None
-    """Lowest PMI in bits (MetaCLIP: 30, on all of Wikipedia); none leaves the budget alone to decide."""
+    minimum_pmi: float = 0.0
+    """Lowest PMI in bits; below 0 a pair is rarer than chance. (MetaCLIP's 30 met its budget on all of Wikipedia.)"""
     minimum_views: int = Field(70, ge=0)
     """Views of a title, where view files are given (MetaCLIP: 70)."""
     maximum_entries: int = Field(500_000, ge=1)
@@ -191,9 +191,7 @@ def _bigrams(
     key, count = found.column("key").to_numpy(), found.column("count").to_numpy()
     score = pmi(key, count, single, int(pc.sum(words.column("count")).as_py()))
     best = np.lexsort((key, -score))
-    if config.minimum_pmi is not None:
-        best = best[score[best] >= config.minimum_pmi]
-    best = best[: config.maximum_bigrams]
+    best = best[score[best] >= config.minimum_pmi][: config.maximum_bigrams]
     first, second = names.take(pa.array(key[best] // len(names))), names.take(pa.array(key[best] % len(names)))
     return pa.table(
         {

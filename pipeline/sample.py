@@ -63,7 +63,7 @@ class CandidateRows:
         self._urls: list[str] = []
         self._texts: list[str] = []
         self._origins: list[str] = []
-        self._all: list[Sequence[tuple[str, str]]] = []
+        self._all: list[Sequence[tuple[str, str]] | None] = []
         self._shared: list[Mapping[str, Any]] = []
         self._of: list[int] = []
 
@@ -74,7 +74,8 @@ class CandidateRows:
         """What the pairs added from now on share: page_url, licence, crawl_id, ..."""
         self._shared.append(shared)
 
-    def add(self, url: str, text: str, origin: str, texts: Sequence[tuple[str, str]]) -> None:
+    def add(self, url: str, text: str, origin: str, texts: Sequence[tuple[str, str]] | None = None) -> None:
+        """`texts` are all (text, origin); None where `text` is the only one, as it mostly is."""
         self._urls.append(url)
         self._texts.append(text)
         self._origins.append(origin)
@@ -88,13 +89,30 @@ class CandidateRows:
             "url": pa.array(self._urls, pa.string()),
             "text": pa.array(self._texts, pa.string()),
             "text_origin": pa.array(self._origins, pa.string()),
-            "texts": _texts_of(self._all),
         }
+        columns["texts"] = self._texts_column(columns["text"], columns["text_origin"])
         for field in CANDIDATE:
             if field.name not in columns:
                 values = [shared.get(field.name) for shared in self._shared]
                 columns[field.name] = pa.array(values, field.type).take(of)
         return pa.table({name: columns[name] for name in CANDIDATE.names}, schema=CANDIDATE)
+
+    def _texts_column(self, texts: pa.Array, origins: pa.Array) -> pa.Array:
+        """Lists of (text, origin), the only ones taken from the columns there are."""
+        several = [(row, said) for row, said in enumerate(self._all) if said is not None]
+        sizes = np.ones(len(self._all), dtype=np.int64)
+        first = np.arange(len(self._all))
+        place = len(self._all)
+        for row, said in several:
+            sizes[row], first[row] = len(said), place
+            place += len(said)
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        where = pa.array(np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1]))
+        more = [pa.array([each[part] for _, said in several for each in said], pa.string()) for part in (0, 1)]
+        flat = [pa.concat_arrays(pair).take(where) for pair in ((texts, more[0]), (origins, more[1]))]
+        return pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()), pa.StructArray.from_arrays(flat, ["text", "origin"])
+        )
 
 
 def _texts_of(every: Sequence[Sequence[Sequence[str]]]) -> pa.Array:

@@ -1,10 +1,9 @@
-"""The compiled inner loop of pipeline/lookup.py: a hash against a table of hashes by band. The only file that needs numba
-for it, so that nothing is compiled, or even imported, before rows are there to compare.
-"""
+"""The compiled inner loop of pipeline/lookup.py: hashes against a table of hashes by band."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.compiled import compiled
 
 _PAIRS = np.uint64(0x5555555555555555)
 _FOURS = np.uint64(0x3333333333333333)
@@ -12,7 +11,7 @@ _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F)
 _SUM = np.uint64(0x0101010101010101)
 
 
-@numba.njit(inline="always")
+@compiled
 def bits_of(x: np.uint64) -> np.uint64:
     """How many bits are set: neighbours added in pairs, fours, bytes, then all bytes by one product."""
     x = x - ((x >> np.uint64(1)) & _PAIRS)
@@ -21,7 +20,7 @@ def bits_of(x: np.uint64) -> np.uint64:
     return (x * _SUM) >> np.uint64(56)
 
 
-@numba.njit(nogil=True)
+@compiled
 def scan(
     starts: NDArray[np.int64],
     entries: NDArray[np.int64],

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import select_passes, storage
+from pipeline import language, select_passes, storage
 from pipeline.balance import earlier_counts, probabilities, tail_t
 from pipeline.batch import add_counts
 from pipeline.domain_frequency import frequent_keys
 from pipeline.errors import DataError
 from pipeline.exchange import Files
+from pipeline.exclusion import Exclusions
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.matcher import Matcher
@@ -42,13 +43,14 @@ def select(
     A pair that several sources give is taken from the first of them. The result is the same for any number of workers and
     any order of the sources' files.
     """
+    given = _check(config)
     passes = _Passes(config, folder, executor, progress)
     buckets = bucket_count(config, sum(file.rows for source in candidates for file in source.kept))
     cleaned = passes.text(candidates, buckets)
     gathered = passes.gather(cleaned, buckets)
     pool = Files(storage.join(folder, "gather"), tuple(record.files["kept"] for record in gathered))
     frequent = passes.frequent(pool, buckets)
-    queries = passes.queries(pool, buckets)
+    queries = given or passes.words(pool, buckets)
     matched = passes.match(pool, queries, frequent)
     before = _sum_counts(folder, "match", matched, len(queries))
     counts = earlier_counts(config.balance.counts, queries) if config.balance.counts else before
@@ -67,6 +69,16 @@ def select(
     return result
 
 
+def _check(config: SelectConfig) -> tuple[str, ...] | None:
+    """The given query list, if any. Raises ConfigError, before any work, for files and languages that cannot be used."""
+    if config.text.languages:
+        language.model(config.text.languages)
+    queries = read_queries(config.queries.path) if config.queries.path else None
+    if config.balance.counts:
+        earlier_counts(config.balance.counts, queries or ())
+    return queries
+
+
 def bucket_count(config: SelectConfig, rows: int) -> int:
     """Work items of a pass over `rows` pairs; depends on the pool alone, never on the machines."""
     return max(config.buckets, -(-rows // config.rows_per_bucket))
@@ -82,7 +94,9 @@ class _Passes:
         self.progress = progress
 
     def text(self, candidates: Sequence[PhaseResult], buckets: int) -> list[Record]:
-        identity = storage.sha256(self.config.text.model_dump_json().encode())
+        excluded = self.config.exclude
+        rules = Exclusions.load(excluded).lines() if excluded else []
+        identity = storage.sha256("\n".join([self.config.text.model_dump_json(), *rules]).encode())
         items = [
             WorkItem(
                 f"text-{rank:02d}-{number:05d}",
@@ -92,7 +106,8 @@ class _Passes:
             for rank, source in enumerate(candidates)
             for number, file in enumerate(source.kept)
         ]
-        return self._run("text", functools.partial(select_passes.text, self.config.text, buckets), items, "text rules")
+        work = functools.partial(select_passes.text, self.config.text, excluded, buckets)
+        return self._run("text", work, items, "text rules")
 
     def gather(self, cleaned: Sequence[Record], buckets: int) -> list[Record]:
         items = []
@@ -112,12 +127,9 @@ class _Passes:
         folder = storage.join(self.folder, "frequent")
         return frequent_keys(pool, limit, buckets, folder, self.executor, self.progress)
 
-    def queries(self, pool: Files, buckets: int) -> tuple[str, ...]:
-        config = self.config.queries
-        if config.path:
-            return read_queries(config.path)
-        folder = storage.join(self.folder, "words")
-        return frequent_words(pool, config.minimum_count, buckets, folder, self.executor, self.progress)
+    def words(self, pool: Files, buckets: int) -> tuple[str, ...]:
+        folder, minimum = storage.join(self.folder, "words"), self.config.queries.minimum_count
+        return frequent_words(pool, minimum, buckets, folder, self.executor, self.progress)
 
     def match(self, pool: Files, queries: Sequence[str], frequent: select_passes.Frequent) -> list[Record]:
         identity = [storage.sha256("\n".join(queries).encode()), self.config.queries.rule, _digest(frequent)]

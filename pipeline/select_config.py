@@ -29,6 +29,8 @@ class SelectConfig(Settings):
     """The query list and the matching rule."""
     balance: BalanceConfig = BalanceConfig()
     """Pairs per query."""
+    exclude: str | None = None
+    """File of rules (url, domain, uid) whose pairs are left out: the tombstones.txt of a takedown, say."""
     rows_per_bucket: int = Field(200_000, ge=1)
     """Pairs in one work item, about: it takes some 2 KiB of memory for each."""
     buckets: int = Field(4, ge=1)

@@ -11,6 +11,7 @@ from pipeline import storage
 from pipeline.balance import keep_probabilities
 from pipeline.batch import Batch
 from pipeline.domain_frequency import occurrences
+from pipeline.exclusion import Exclusions, exclude
 from pipeline.ledger import Fate, Output
 from pipeline.matcher import Matcher
 from pipeline.text import filter_text
@@ -26,11 +27,12 @@ ORDER = ("uid", RANK, "page_url", "text_origin", "heading", "licence", "crawl_id
          "location_offset", "location_bytes")  # fmt: skip
 
 
-def text(config: TextConfig, buckets: int, source: tuple[int, str]) -> Output:
+def text(config: TextConfig, excluded: str | None, buckets: int, source: tuple[int, str]) -> Output:
     """One file of the source with that rank: text rules, then its rows cut into buckets by uid."""
     rank, path = source
     rows = storage.read_table(path)
-    batch = filter_text(Batch.of(rows), config)
+    batch = exclude(Batch.of(rows), Exclusions.load(excluded)) if excluded else Batch.of(rows)
+    batch = filter_text(batch, config)
     kept = batch.rows.append_column(RANK, pa.array(np.full(batch.rows.num_rows, rank, np.int16)))
     numbers = hash_texts(kept.column("uid")) % np.uint64(buckets)
     order = np.argsort(numbers, kind="stable")
@@ -41,7 +43,12 @@ def text(config: TextConfig, buckets: int, source: tuple[int, str]) -> Output:
         for bucket in range(buckets)
         if edges[bucket] < edges[bucket + 1]
     }
-    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)})
+    masked = {
+        f"masked_{what}s": int(pc.sum(pc.count_substring(kept.column("text"), f"<{what}>")).as_py() or 0)
+        for what in ("email", "phone")
+        if config.mask_personal_data
+    }
+    return Output({**tables, "dropped": batch.dropped}, {"pairs": Fate.of(rows.num_rows, batch)}, telemetry=masked)
 
 
 def gather(paths: list[str]) -> Output:

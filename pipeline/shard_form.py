@@ -118,10 +118,10 @@ def index_rows(rows: pa.Table, schema: pa.Schema, keys: list[str]) -> pa.Table:
 def plain_meta(row: Mapping[str, Any]) -> dict[str, Any]:
     """An index row as the sample's JSON tells it: without its place, bytes in hex."""
     away = {name for name, _ in PLACE}
-    return {name: _plain(value) for name, value in row.items() if name not in away}
+    return {name: plain(value) for name, value in row.items() if name not in away}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,6 +1,5 @@
 """A shard without some of its rows: what stays keeps its key, its order and its bytes; only offsets are new."""
 
-import mmap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.manifest import Shard
-from pipeline.picture_places import START_BYTES, find_values
+from pipeline.picture_places import START_BYTES, FileView, find_values
 from pipeline.shards import read_index
 from pipeline.streams import Stream, stream
 from pipeline.tar_members import readable_members, sample_of
@@ -90,7 +89,5 @@ def _parquet(path: str, stays: np.ndarray, sink: Stream) -> list[int]:
                 lengths += [len(image) for image in images]
                 starts += [image[:START_BYTES] for image in images]
     sink.flush()
-    if not lengths:
-        return []
-    with open(sink.temporary, "rb") as data, mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return find_values(view, starts, lengths)
+    with open(sink.temporary, "rb") as data:
+        return find_values(FileView(data), starts, lengths)

@@ -11,7 +11,6 @@ pictures, whatever the size of the shard.
 """
 
 import json
-import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.manifest import Shard
-from pipeline.picture_places import START_BYTES, find_values
+from pipeline.picture_places import START_BYTES, FileView, find_values
 from pipeline.shard_form import index_rows, index_schema, plain_meta, sample_key, stats
 from pipeline.storage import Written
 from pipeline.streams import Stream, stream
@@ -133,7 +132,4 @@ def _parquet(sink: Stream, index: pa.Table, pictures: Iterator[bytes], column: s
             starts += [image[:START_BYTES] for image in images]
     sink.flush()
     with open(sink.temporary, "rb") as file:
-        if not lengths:
-            return [], []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return find_values(data, starts, lengths), lengths
+        return find_values(FileView(file), starts, lengths), lengths

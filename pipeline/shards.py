@@ -23,7 +23,7 @@ from pipeline.shard_form import PACKED, sample_key
 from pipeline.shard_writer import shard_entry, write_shard
 from pipeline.streams import read_ranges
 
-__all__ = ["PACKED", "iterate", "read_image", "read_index", "sample_key", "write_dataset"]
+__all__ = ["PACKED", "iterate", "read_image", "read_index", "read_schema", "sample_key", "write_dataset"]
 
 
 def read_index(folder: str, shard: Shard, columns: list[str] | None = None) -> pa.Table:
@@ -38,6 +38,15 @@ def read_index(folder: str, shard: Shard, columns: list[str] | None = None) -> p
             f"{path}: {table.num_rows:,} rows, its manifest says {shard.rows:,}; run the recipe that made the dataset again"
         )
     return table
+
+
+def read_schema(folder: str, shard: Shard) -> pa.Schema:
+    """The columns of the shard's index. Raises DataError when it is missing or unreadable."""
+    path = storage.join(folder, shard.index)
+    try:
+        return storage.read_schema(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: missing or damaged; run the recipe that made the dataset again") from error
 
 
 def read_image(path: str, offset: int, length: int) -> bytes:

@@ -174,6 +174,11 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(file, columns=columns)
 
 
+def read_without_pictures(path: str) -> pa.Table:
+    """The table less its PLAIN_COLUMN: for phases after `fetch`, which need not carry pictures on (pipeline/pack.py)."""
+    return read_table(path, [name for name in read_schema(path).names if name != PLAIN_COLUMN])
+
+
 def read_schema(path: str) -> pa.Schema:
     """The columns of a Parquet file; only its foot is read."""
     filesystem, name = filesystem_of(path)

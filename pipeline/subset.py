@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.expression import Condition
 from pipeline.manifest import Manifest
 from pipeline.packing import uid_numbers
-from pipeline.shards import read_index
+from pipeline.shards import read_index, read_schema
 
 UID = np.dtype("u8,u8")
 _TOP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):(0?\.\d+|1(?:\.0*)?)")
@@ -76,10 +76,7 @@ def select_uids(folder: str, manifest: Manifest, where: str | None = None, top: 
 def _schema(folder: str, manifest: Manifest) -> pa.Schema:
     if not manifest.shards:
         raise DataError(f"{folder}: has no shard, so nothing to choose from")
-    return pa.unify_schemas(
-        [storage.read_schema(storage.join(folder, shard.index)) for shard in manifest.shards],
-        promote_options="permissive",
-    )
+    return pa.unify_schemas([read_schema(folder, shard) for shard in manifest.shards], promote_options="permissive")
 
 
 def _tables(folder: str, manifest: Manifest, columns: list[str]) -> Iterator[pa.Table]:

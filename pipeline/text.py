@@ -36,6 +36,7 @@ _LEFTOVER = frozenset(
     |read more|alt text|no image|image not found|site logo|company logo|profile picture|featured image|loading...
     |default image""".replace("\n    ", "").split("|")
 )
+_SPECIAL = r"[^\pL\pN\pM\s]"
 # What a text must look like for one of the three to hold; RE2 decides it for a column.
 _MAY_BE_BOILERPLATE = rf"(?i)(^.{{0,40}}$|\.({_EXTENSIONS})$|^[a-z]+[ _(\d-]*$)"
 
@@ -43,11 +44,6 @@ _MAY_BE_BOILERPLATE = rf"(?i)(^.{{0,40}}$|\.({_EXTENSIONS})$|^[a-z]+[ _(\d-]*$)"
 def is_boilerplate(text: str) -> bool:
     """True for file names, camera names and words that editors leave behind."""
     return bool(_FILE.match(text) or _CAMERA.match(text)) or text.lower().strip(" .:-_") in _LEFTOVER
-
-
-def special_characters(text: str) -> float:
-    """The share of characters that are neither letters, digits nor white space."""
-    return sum(not (each.isalnum() or each.isspace()) for each in text) / len(text) if text else 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def judge(texts: pa.Array, config: TextConfig) -> Verdicts:
         repeated = text_kernels.repetition(data, offsets, WORD_WINDOW, True)
         share(config.maximum_word_repetition, "text_repetitive", "{:.2f} of its runs of 3 words", repeated)
     if config.maximum_special_characters is not None:
-        specials = _special_shares(texts, data, offsets, characters)
+        specials = special_shares(texts, data, offsets, characters)
         share(config.maximum_special_characters, "text_special_characters", "{:.2f} of its characters", specials)
     if config.languages:
         _mark_language(texts, config, verdicts)
@@ -122,11 +118,12 @@ def _mark_boilerplate(texts: pa.Array, verdicts: Verdicts) -> None:
             verdicts.reasons[i], verdicts.evidence[i] = "text_boilerplate", text[:80]
 
 
-def _special_shares(texts: pa.Array, data: np.ndarray, offsets: np.ndarray, characters: np.ndarray) -> np.ndarray:
-    shares = text_kernels.ascii_specials(data, offsets) / np.maximum(characters, 1)
+def special_shares(texts: pa.Array, data: np.ndarray, offsets: np.ndarray, characters: np.ndarray) -> np.ndarray:
+    """The share of characters that are neither letters (with their marks), digits nor white space."""
+    counts = text_kernels.ascii_specials(data, offsets)
     strange = ~text_kernels.is_ascii(data, offsets)
-    shares[strange] = [special_characters(text) for text in texts.filter(pa.array(strange)).to_pylist()]
-    return np.asarray(shares)
+    counts[strange] = np.asarray(pc.count_substring_regex(texts.filter(pa.array(strange)), _SPECIAL))
+    return np.asarray(counts / np.maximum(characters, 1))
 
 
 def filter_text(batch: Batch, config: TextConfig) -> Batch:

@@ -1,7 +1,7 @@
 """The thresholds of all evaluation sets as a pass over the training data: a drawn sample, then one work item per set.
 
 thresholds.parquet (pipeline/calibrate.py, THRESHOLDS) is left in the phase's folder: the limits, and the precision and
-recall per change that the other half of the planted copies gave.
+recall per change that the half which did not choose gave.
 """
 
 import functools
@@ -84,8 +84,11 @@ def _threshold(wanted: tuple[int, float, int], argument: tuple[str, list[str], l
     )
     training = pa.concat_tables([storage.read_table(path) for path in sample_paths]).sort_by("uid")
     trial = prepare(task, index, planted, training, radius, others)
-    limits = choose(half(trial, 0), radius, precision)
-    rows = pa.Table.from_pylist(table(half(trial, 1), limits), schema=THRESHOLDS)
+    halves = [half(trial, side) for side in (0, 1)]
+    by_half = [choose(one, radius, precision) for one in halves]
+    stricter = 0 if by_half[0].distance <= by_half[1].distance else 1
+    figures = table(halves[1 - stricter], by_half[stricter])
+    rows = pa.Table.from_pylist(figures, schema=THRESHOLDS)
     return Output({"thresholds": rows}, {"rows": Fate(rows.num_rows, rows.num_rows)})
 
 

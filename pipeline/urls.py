@@ -69,11 +69,14 @@ class Base:
     def join(self, word: str) -> str:
         """Raises UnusableURLError."""
         full = word
-        if word[:1] == "/" and word[1:2] != "/":
-            full = self._origin + word
+        first = word[:1]
+        if first == "/":
+            full = self._origin + word if word[1:2] != "/" else word
+        elif first == "h" and word[:4] == "http":
+            pass
         elif word[:5] == "data:":  # many and long
             raise UnusableURLError("scheme data")
-        elif self._folder and word[:4] != "http" and "//" not in word:
+        elif self._folder and "//" not in word:
             folder, rest = self._folder, word
             while rest[:3] == "../":
                 rest = rest[3:]

@@ -23,11 +23,8 @@ _WORDS = [
     "house",
     "table",
     "child",
-    "dog",
     "street",
     "market",
-    "winter",
-    "evening",
 ]
 _HEAD = "WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2026-02-01T00:00:00Z\r\n"
 
@@ -36,12 +33,12 @@ def write_wat(path: Path, pages: int, seed: int = 0) -> None:
     draw = random.Random(seed)
     with open(path, "wb") as file:
         about = b"Software-Info: synthetic\r\nisPartOf: CC-MAIN-2026-05\r\n"
-        file.write(_member("warcinfo", "", about))
+        file.write(member("warcinfo", "", about))
         for number in range(pages):
             url = f"https://www.site{draw.randrange(pages // 4 + 1)}.example/section/{number}/page.html"
-            file.write(_record(url, {"Actual-Content-Type": "application/http; msgtype=request"}, number))
-            file.write(_record(url, _response(draw, url), number))
-            file.write(_record(url, {"Actual-Content-Type": "application/metadata-fields"}, number))
+            file.write(record(url, {"Actual-Content-Type": "application/http; msgtype=request"}, number))
+            file.write(record(url, _response(draw, url), number))
+            file.write(record(url, {"Actual-Content-Type": "application/metadata-fields"}, number))
 
 
 def _response(draw: random.Random, url: str) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def _text(draw: random.Random, words: int) -> str:
     return " ".join(draw.choices(_WORDS, k=words))
 
 
-def _record(url: str, payload: dict[str, Any], number: int) -> bytes:
+def record(url: str, payload: dict[str, Any], number: int) -> bytes:
     value = {
         "Container": {"Filename": "CC-MAIN-synthetic.warc.gz", "Compressed": True, "Offset": str(number * 1000)},
         "Envelope": {
@@ -114,10 +111,10 @@ def _record(url: str, payload: dict[str, Any], number: int) -> bytes:
             "WARC-Header-Metadata": {"WARC-Type": "response", "WARC-Target-URI": url},
         },
     }
-    return _member("metadata", url, json.dumps(value, separators=(",", ":")).encode())
+    return member("metadata", url, json.dumps(value, separators=(",", ":")).encode())
 
 
-def _member(kind: str, url: str, payload: bytes) -> bytes:
+def member(kind: str, url: str, payload: bytes) -> bytes:
     head = (
         _HEAD.format(kind=kind, url=url) + f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
     )

@@ -6,6 +6,7 @@ of ours the nearest of theirs is remembered, so memory does not grow with the nu
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.manifest import Manifest
 
 REASON = "duplicate_of_dataset"
+HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 def verdicts(
@@ -94,10 +96,20 @@ def _rows(pool: Pool, given: int | str, names: list[str]) -> pa.Table:
         there = storage.read_schema(given).names
         rows = storage.read_table(given, ["uid", *(name for name in names if name in there)])
         rows = rows.append_column("position", pa.array(np.full(rows.num_rows, -1)))
-    for name in names:
-        if name not in rows.column_names:
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.binary()))
-    return rows.select(["uid", *names, "position"])
+    columns = {name: rows.column(name) if name in there else pa.nulls(rows.num_rows, pa.binary()) for name in names}
+    given_columns = {"uid": pc.cast(rows.column("uid"), pa.string())} | {n: _plain(n, c) for n, c in columns.items()}
+    return pa.table(given_columns | {"position": rows.column("position")})
+
+
+def _plain(name: str, column: Any) -> Any:
+    """Hashes may be numbers and bytes, or the hexadecimal words that other tools write."""
+    wanted = {"phash": pa.uint64(), "phash256": pa.binary(), "sha256": pa.string()}[name]
+    if name == "sha256" or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return pc.cast(column, wanted)
+    words = [word if word and HEXADECIMAL.fullmatch(word) else None for word in column.to_pylist()]
+    if name == "phash":
+        return pa.array([None if word is None else int(word[-16:], 16) for word in words], wanted)
+    return pa.array([None if word is None or len(word) % 2 else bytes.fromhex(word) for word in words], wanted)
 
 
 def _digests(pool: Pool, given: int | str) -> pa.Table:

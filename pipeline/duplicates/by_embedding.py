@@ -150,8 +150,8 @@ def first_better(vectors_ND: np.ndarray, epsilon: float, device: str) -> list[tu
     for start in range(0, len(vectors_ND), ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, len(vectors_ND))
         similar = products(vectors_ND[start:stop], vectors_ND[:stop], device)
-        similar[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = -2  # only better ones count
-        for row in np.flatnonzero(similar.max(axis=1, initial=-2) > 1 - epsilon - MARGIN):
+        similar[:, start:][np.triu_indices(stop - start)] = -2  # only better ones count
+        for row in np.flatnonzero(similar.max(axis=1) > 1 - epsilon - MARGIN):
             for other in np.flatnonzero(similar[row] > 1 - epsilon - MARGIN):
                 cosine = float(vectors_ND[start + row].astype(np.float64) @ vectors_ND[other].astype(np.float64))
                 if cosine > 1 - epsilon:

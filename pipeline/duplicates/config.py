@@ -57,8 +57,10 @@ class DeduplicateConfig(Settings):
     """Drop pairs whose picture looks like a better pair's."""
     radius: int = Field(11, ge=0, le=15)
     """Largest Hamming distance of two 64-bit pHashes; every pair within it is found."""
-    thumbnail_distance: float = Field(20.0, gt=0)
-    """Largest root mean square difference (0..255) of their 8 x 8 colour thumbnails; 255 does not look at colours."""
+    thumbnail_distance: float = Field(12.0, gt=0)
+    """Largest root mean square difference (0..255) of their 8 x 8 colour thumbnails. Drawings of different things whose
+    hashes are near differ by 15 and more (demo web); 255 does not look at colours, which finds more copies of photographs
+    (infra/benchmarks/README.md, near_duplicates)."""
     longer_radius: int = Field(64, ge=0, le=256)
     """Largest Hamming distance of their 256-bit pHashes, where rows have them. Measured: planted copies on the demo web
     differ by up to 52, photographs of different things whose 64-bit pHashes are near by 72 and more."""

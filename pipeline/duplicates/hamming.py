@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.descriptors import hamming
-from pipeline.duplicates.hamming_loop import COUNT, LIST, MARK, NEAREST, UNITE, search_loop
+from pipeline.duplicates.loops import COUNT, LIST, MARK, NEAREST, UNITE, search_loop
 
 BANDS = 4
 BITS = 16

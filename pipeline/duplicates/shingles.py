@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-from pipeline.duplicates.caption_loops import jaccard_of, shingle_loop
 from pipeline.duplicates.config import CaptionConfig
+from pipeline.duplicates.loops import jaccard_of, shingle_loop
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+")

@@ -6,12 +6,11 @@ like a record is looked for, and what lies between is one damaged record with it
 that bytes could crash. Memory is bounded by the largest record that is wanted.
 """
 
-import functools
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _READ = 1 << 20
 _FEED = 1 << 15  # zlib hands back what follows a member's end, copied: small bites keep that cheap
@@ -26,7 +25,7 @@ _TYPE = re.compile(rb"(?i)\nwarc-type[ \t]*:[ \t]*([a-z]+)")
 _NEXT = re.compile(rb"\n(?=WARC/1\.|[a-z]{2,10}:[^\r\n ]{0,8000} [0-9.]{7,15} \d{14} [^\r\n]{1,2000}\n)")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Record:
     """One record. `offset` is where a range read would begin: its gzip member, or itself in a plain file.
 
@@ -39,7 +38,7 @@ class Record:
     payload: bytes = b""
     damage: str | None = None
 
-    @functools.cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         """The record's own headers, names in lower case. Read when asked for: most records are passed over."""
         return headers_of(self.head)
@@ -49,8 +48,7 @@ class Record:
         return self.headers.get("warc-target-uri", "").strip("<>")
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(NamedTuple):
     """Bytes of one gzip member or of a plain file, in order."""
 
     offset: int
@@ -78,8 +76,8 @@ def read_records(stream: BinaryIO, max_record_bytes: int = 64_000_000) -> Iterat
                 carry = data[position:]
                 break
             if record is not None and not (record.damage == _NO_RECORD and lost):
-                place = base + record.offset if piece.plain else base
-                yield Record(place, record.kind, record.head, record.payload, record.damage)
+                record.offset = base + record.offset if piece.plain else base
+                yield record
             lost = lost if record is None else record.damage is not None
             skip, position = max(0, after - len(data)), after
         if piece.damage and not lost:
@@ -91,8 +89,9 @@ _NO_RECORD = "no record begins here"
 
 def _one(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
     """The record at `start` and where the next begins, which may lie beyond `data`; (None, None) needs more data."""
-    blank = _BLANK.match(data, start)
-    position = blank.end() if blank else start
+    if data.startswith(b"WARC/", start):
+        return _warc(data, start, last, max_record_bytes)
+    position = _blank_end(data, start)
     if position == len(data):
         return None, position
     if data.startswith(b"WARC/", position):
@@ -116,43 +115,54 @@ def _warc(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[R
     if end < 0:
         if not last and len(data) - start < _MAX_HEAD:
             return None, None
-        return Record(start, damage=_NO_RECORD), _resume(data, start + 5, last)
+        # No header that begins in the first half of this window ends in it: going on there keeps hostile files linear.
+        return Record(start, damage=_NO_RECORD), _resume(data, min(start + _MAX_HEAD // 2, len(data)), last)
     head = data[start:end]
     length, kind = _LENGTH.search(head), _TYPE.search(head)
     if length is None:
         return Record(start, damage="no Content-Length"), _resume(data, end, last)
     record = Record(start, kind[1].decode("latin-1").lower() if kind else "", head)
-    return _cut(data, record, (end + width, end + width + int(length[1])), last, max_record_bytes)
+    return _cut(data, record, end + width, end + width + int(length[1]), last, max_record_bytes)
 
 
 def _arc(data: bytes, line: "re.Match[bytes]", last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
     url, media = line[1], line[4].split(b" ")[0]
     kind = "warcinfo" if url.startswith(b"filedesc:") else "response" if url.startswith(b"http") else "resource"
     record = Record(line.start(), kind, b"ARC\nWARC-Target-URI: " + url + b"\nContent-Type: " + media)
-    return _cut(data, record, (line.end(), line.end() + int(line[5])), last, max_record_bytes)
+    return _cut(data, record, line.end(), line.end() + int(line[5]), last, max_record_bytes)
 
 
 def _cut(
-    data: bytes, record: Record, body: tuple[int, int], last: bool, max_record_bytes: int
+    data: bytes, record: Record, start: int, end: int, last: bool, max_record_bytes: int
 ) -> tuple[Record | None, int | None]:
     """The record with its payload, if what follows it looks like a record's end."""
-    start, end = body
+    size = len(data)
     if end - start > max_record_bytes:  # its length may be a lie, so what follows is looked for and not counted out
-        large = Record(record.offset, record.kind, record.head, damage="larger than max_record_bytes")
-        return large, _resume(data, start, last)
-    if end + 16 > len(data) and not last:
+        record.damage = "larger than max_record_bytes"
+        return record, _resume(data, start, last)
+    if end + 16 > size and not last:
         return None, None
-    blank = _BLANK.match(data, end) if end <= len(data) else None
-    if blank is not None and (blank.end() == len(data) or _begins(data, blank.end())):
-        return Record(record.offset, record.kind, record.head, data[start:end]), end
+    if end <= size:
+        record.payload = data[start:end]
+        if (
+            (size - end == 4 and data.endswith(b"\r\n\r\n"))
+            or (after := _blank_end(data, end)) == size
+            or _begins(data, after)
+        ):
+            return record, size if end + 4 == size else end
     # Content-Length is wrong, or the file ends early: the record ends where the next one begins.
-    inside = _NEXT.search(data, start, min(end, len(data)))
+    inside = _NEXT.search(data, start, min(end, size))
     if inside is not None:
-        payload = data[start : inside.end()].rstrip(b"\r\n")
-        return Record(record.offset, record.kind, record.head, payload), inside.end()
-    if end > len(data):
-        return Record(record.offset, record.kind, record.head, damage="cut off"), len(data)
-    return Record(record.offset, record.kind, record.head, data[start:end]), end
+        record.payload = data[start : inside.end()].rstrip(b"\r\n")
+        return record, inside.end()
+    if end > size:
+        record.damage = "cut off"
+    return record, min(end, size)
+
+
+def _blank_end(data: bytes, position: int) -> int:
+    blank = _BLANK.match(data, position)
+    return blank.end() if blank else position
 
 
 def _begins(data: bytes, position: int) -> bool:
@@ -165,13 +175,13 @@ def _resume(data: bytes, position: int, last: bool) -> int:
 
 
 def headers_of(head: bytes) -> dict[str, str]:
-    """Names in lower case; of a name that stands twice both values, as "a, b". The first line is not one."""
+    """Names in lower case; of a name that stands twice both values, one per line. The first line is not one."""
     found: dict[str, str] = {}
     for line in head.decode("utf-8", "replace").split("\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
             key = name.strip().lower()
-            found[key] = f"{found[key]}, {value.strip()}" if key in found else value.strip()
+            found[key] = f"{found[key]}\n{value.strip()}" if key in found else value.strip()
     return found
 
 
@@ -265,7 +275,7 @@ def _large_member(source: _Source) -> Iterator[_Piece]:
     raw_bytes = out_bytes = 0
     damage: str | None = None
     while not inflater.eof:
-        bite = inflater.unconsumed_tail
+        bite: bytes | memoryview = inflater.unconsumed_tail
         if not bite:
             source.fill(1)
             bite = source.bite(_FEED)

@@ -72,13 +72,16 @@ def _joined(body: bytes) -> bytes:
 
 
 def header_opt_out(headers: Mapping[str, str], product: str, opt_outs: Sequence[str]) -> str | None:
-    """Evidence that the answer's headers withhold it from us, or None. Names of `headers` are in lower case."""
+    """Evidence that the answer's headers withhold it from us, or None. Names of `headers` are in lower case.
+
+    Lines of one name are parted by line ends: an agent named on one says nothing about the next.
+    """
     robots = headers.get("x-robots-tag", "")
-    directives = header_directives([robots], product) if robots else ()
+    directives = header_directives(robots.split("\n"), product) if robots else ()
     if headers.get("tdm-reservation", "").strip() == "1":
         directives = (*directives, "tdm-reservation")
     word = first_opt_out(directives, opt_outs)
     if word is None:
         return None
     name = "tdm-reservation" if word == "tdm-reservation" else "x-robots-tag"
-    return f"{name}: {headers[name][:200]}"
+    return f"{name}: {headers[name]}".replace("\n", ", ")[:220]

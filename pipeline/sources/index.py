@@ -47,8 +47,8 @@ def pointer_items(
     folder: str,
     executor: Executor,
     progress: Progress,
-) -> list[WorkItem]:
-    """Work items of up to `size` records each, in the order of file and offset within each index file.
+) -> tuple[list[WorkItem], Fate]:
+    """Work items, and the fate of the index's lines. An item has up to `size` records, in the order of file and offset.
 
     The driver holds one index file's places at a time, about 100 bytes each.
     """
@@ -68,7 +68,7 @@ def pointer_items(
             part = rows[start : start + size]
             identity = [storage.sha256(storage.canonical_json([asdict(each) for each in part])), wish]
             items.append(WorkItem(f"pages-{number:05d}-{start:09d}", identity, part))
-    return items
+    return items, Fate.sum([record.fates["lines"] for record in read])
 
 
 def _read_index(path: str) -> Output:

@@ -1,7 +1,7 @@
 """Rows of table files, whatever their form, cut into parts that a work item can hold.
 
 A text file is passed over once to find where each part begins (a line end outside quotes in CSV); a gzipped one is read
-again from its start up to a part's first byte, since gzip has no other way in. Parquet parts are ranges of row groups.
+again from its start up to a part's first byte, since gzip has no other way in. Parquet parts are ranges of rows.
 """
 
 import csv
@@ -28,11 +28,12 @@ LICENCE_NAMES = ("license", "licence", "license_url", "licence_url")
 HEADER_WORDS = frozenset((*URL_NAMES, *TEXT_NAMES, *PAGE_NAMES, *LICENCE_NAMES, "uid", "key", "sha256"))
 _MAX_PART = 512 << 20  # bytes of text in one part, whatever the quotes say
 _MAX_CELL = 1 << 20
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `first` to before `stop` of a file: bytes of its unzipped text, or row groups of Parquet. `stop` -1 is the end."""
+    """Rows `first` to before `stop` of a file: bytes of its unzipped text, or rows of Parquet. `stop` -1 is the end."""
 
     path: str
     form: str
@@ -96,13 +97,9 @@ def _cut_parquet(path: str, rows_per_part: int) -> list[Part]:
     parts: list[Part] = []
     try:
         with open_blocks(path) as stream:
-            data = pq.ParquetFile(stream).metadata
-            first = rows = 0
-            for group in range(data.num_row_groups):
-                rows += data.row_group(group).num_rows
-                if rows >= rows_per_part or group == data.num_row_groups - 1:
-                    parts.append(Part(path, "parquet", first, group + 1))
-                    first, rows = group + 1, 0
+            rows = pq.ParquetFile(stream).metadata.num_rows
+            for first in range(0, rows, rows_per_part):
+                parts.append(Part(path, "parquet", first, min(first + rows_per_part, rows)))
     except (pa.ArrowException, OSError):
         parts = [Part(path, "parquet", 0, -1)]
     return parts
@@ -256,24 +253,42 @@ def _parquet(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
             yield "no Parquet file, or a damaged one"
             return
         places = _places(choose, names, names)
+        stop = part.stop if part.stop >= 0 else file.metadata.num_rows
         if isinstance(places, str):
-            yield from itertools.repeat(places, sum(_sizes(file, part)))
+            yield from itertools.repeat(places, stop - part.first)
             return
         wanted = sorted({names[place] for place in places if place is not None})
-        for group in range(part.first, part.stop if part.stop >= 0 else file.num_row_groups):
-            try:
-                table = file.read_row_group(group, columns=wanted)
-                cells = {name: table.column(name).to_pylist() for name in wanted}
-            except (pa.ArrowException, OSError, ValueError):
-                yield from itertools.repeat("damaged row group", file.metadata.row_group(group).num_rows)
-                continue
-            none = [None] * table.num_rows
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            first, last = max(start, part.first), min(end, stop)
+            if first < last:
+                yield from _of_group(file, group, wanted, (names, places), (first - start, last - start))
+            start = end
+
+
+def _of_group(
+    file: pq.ParquetFile,
+    group: int,
+    wanted: list[str],
+    choice: tuple[list[str], list[int | None]],
+    between: tuple[int, int],
+) -> Iterator[tuple[Any, ...] | str]:
+    """Rows `between` of one row group, some thousand in memory at a time."""
+    names, places = choice
+    first, stop = between
+    row = 0
+    try:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=wanted):
+            some = batch.slice(max(0, first - row), max(0, min(stop, row + batch.num_rows) - max(first, row)))
+            row += batch.num_rows
+            cells = {name: some.column(name).to_pylist() for name in wanted}
+            none = [None] * some.num_rows
             yield from zip(*(cells[names[place]] if place is not None else none for place in places), strict=True)
-
-
-def _sizes(file: pq.ParquetFile, part: Part) -> list[int]:
-    stop = part.stop if part.stop >= 0 else file.num_row_groups
-    return [file.metadata.row_group(group).num_rows for group in range(part.first, stop)]
+            if row >= stop:
+                return
+    except (pa.ArrowException, OSError, ValueError):
+        yield from itertools.repeat("damaged row group", stop - max(first, row))
 
 
 _READERS: dict[str, Callable[[Part, Choose], Iterator[tuple[Any, ...] | str]]] = {

@@ -93,7 +93,7 @@ def _read_tar(source: str, part: tuple[Input, str]) -> Output:
     count = 0
     for key, members in _samples(each.path, fallen):
         count += 1
-        row = _tar_row(f"file:{source}/{name}/{key}", members)
+        row = _tar_row(f"file:{source}/{name}/{key}", members, each.bytes)
         if row is None:
             fallen.add(f"{source}/{name}/{key}", "", "no_picture", ", ".join(sorted(members))[:200])
             continue
@@ -138,9 +138,9 @@ def _samples(path: str, fallen: Dropped) -> Iterator[tuple[str, _Members]]:
         yield key, members
 
 
-def _tar_row(own_url: str, members: _Members) -> dict[str, Any] | None:
+def _tar_row(own_url: str, members: _Members, tar_bytes: int) -> dict[str, Any] | None:
     picture = next((members[word[1:]] for word in PICTURES if word[1:] in members), None)
-    if picture is None:
+    if picture is None or picture[0] + picture[1] > tar_bytes:
         return None
     told: Any = {}
     if "json" in members:

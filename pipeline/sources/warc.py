@@ -7,6 +7,7 @@ sandbox, many pages at a time.
 import functools
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pipeline.body import BrokenError, TooLargeError
 from pipeline.errors import DataError
 from pipeline.executor import Executor
 from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.sample import candidates
+from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource
 from pipeline.sources.http_message import header_opt_out, plain_body, read_message
@@ -48,6 +49,7 @@ def harvest_warc(
         "max_page_bytes": config.max_page_bytes,
     }
     records = []
+    lines: Fate | None = None
     if config.files or config.paths_file:
         inputs = identified(expanded(config, key) if config.index is None else [], executor, progress)
         items = [
@@ -57,11 +59,13 @@ def harvest_warc(
         records += run_items(folder, functools.partial(_read_file, wish), items, executor, progress, f"{name}: WARC")
     if config.index is not None:
         lists = identified(sorted({p for each in config.index for p in matching(each, key)}), executor, progress)
-        pointed = pointer_items(lists, config.prefix, config.records_per_item, wish, folder, executor, progress)
+        pointed, lines = pointer_items(lists, config.prefix, config.records_per_item, wish, folder, executor, progress)
         records += run_items(
             folder, functools.partial(_read_pointed, wish, config.prefix), pointed, executor, progress, f"{name}: WARC"
         )
     result = PhaseResult.of_records(name, folder, records)
+    if lines is not None:
+        result = replace(result, fates={"lines": lines, **result.fates})
     result.save()
     return result
 
@@ -107,8 +111,7 @@ def _read_run(run: Sequence[Pointer], prefix: str, max_record_bytes: int) -> Ite
     for each in run:
         part = data[each.offset - start : each.end - start]
         found = next(iter(read_records(io.BytesIO(part), max_record_bytes)), Record(0, damage="no bytes at this place"))
-        place = each.offset
-        yield each.file, Record(place, found.kind, found.headers, found.payload, found.damage)
+        yield each.file, replace(found, offset=each.offset)
 
 
 def extract(records: Iterable[tuple[str, Record]], wish: Mapping[str, Any]) -> Output:
@@ -126,8 +129,8 @@ class _Collector:
     def __init__(self, wish: Mapping[str, Any]) -> None:
         self._wish = wish
         self._crawl_id: str | None = wish["crawl_id"]
-        self._seen = self._other = self._damaged = self._pages = self._found = 0
-        self._pairs: list[Mapping[str, Any]] = []
+        self._seen = self._other = self._pages = 0
+        self._rows = CandidateRows()
         self._fallen_records, self._fallen_pages, self._fallen_pairs = Dropped(), Dropped(), Dropped()
 
     def pages(self, records: Iterable[tuple[str, Record]]) -> Iterator[Page]:
@@ -186,13 +189,17 @@ class _Collector:
             return
         for _ in range(parsed.beyond):
             self._fallen_pairs.add(page.url, page.url, BEYOND, "pictures after the first 10,000")
-        self._found += parsed.beyond
-        for pair in parsed.pairs:
-            self._found += 1
-            if pair["text"]:
-                self._pairs.append(pair)
-            else:
-                self._fallen_pairs.add(page.url, pair["url"], "text_empty", None)
+        shared = {"page_url": page.url, "licence": parsed.said["licence"], "heading": None} | dict(page.extra)
+        self._rows.page(shared)
+        for image in parsed.said["images"]:
+            if not image["text"]:
+                self._fallen_pairs.add(page.url, image["url"], "text_empty", None)
+                continue
+            if image["heading"] != shared["heading"]:
+                shared = shared | {"heading": image["heading"]}
+                self._rows.page(shared)
+            texts = image["texts"] if len(image["texts"]) > 1 else None
+            self._rows.add(image["url"], image["text"], image["origin"], texts)
 
     def output(self) -> Output:
         records, pages, pairs = (
@@ -202,8 +209,8 @@ class _Collector:
         fates = {
             "records": Fate(self._seen, self._pages, reasons),
             "pages": Fate(self._pages, self._pages - sum(pages.values()), pages),
-            "pairs": Fate(self._found, len(self._pairs), pairs),
+            "pairs": Fate(len(self._rows) + len(self._fallen_pairs), len(self._rows), pairs),
         }
         fallen = (self._fallen_records, self._fallen_pages, self._fallen_pairs)
         dropped = pa.concat_tables([each.table() for each in fallen])
-        return Output({"kept": candidates(self._pairs), "dropped": dropped}, fates)
+        return Output({"kept": self._rows.table(), "dropped": dropped}, fates)

@@ -26,13 +26,16 @@ from pipeline.sources.config import WatSource
 from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.inputs import expanded, identified, open_blocks
 from pipeline.sources.pages import BEYOND, Dropped
-from pipeline.urls import Base, UnusableURLError, canonical
+from pipeline.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
 from pipeline.web_config import NetworkConfig
 
 _MAX_PICTURES = 10_000
 _ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"
-_LINKS = b'"Links":[{'
-_PICTURE_OBJECT = re.compile(rb'\{"path":"IMG@/src"[^{}]*\}')
+_LINKS = '"Links":[{'
+_STRING = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
+_PICTURE_FORM = re.compile(
+    rf'\{{"path":"IMG@/src","url":{_STRING}(?:,"alt":{_STRING})?(?:,"title":{_STRING})?\}}', re.DOTALL
+)
 
 
 def harvest_wat(
@@ -89,7 +92,7 @@ def extract(records: Iterable[Record], wish: Mapping[str, Any], name: str) -> Ou
             pages += 1
             continue
         try:
-            page = _Page(parse(payload), wish, crawl_id)
+            page = _Page(*parse(payload), wish, crawl_id)
         except UnusableURLError as error:
             pages += 1
             fallen_pages.add(f"{name}:{record.offset}", record.url, "url_unusable", str(error))
@@ -124,20 +127,34 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def parse(payload: bytes) -> Any:
-    """The record's JSON; of the page's links the pictures only, where that is safe, since the others are most of it.
+def parse(payload: bytes) -> tuple[Any, list[tuple[str, str, str]]]:
+    """The record's JSON, and (src, alt, title) of its pictures; raises ValueError where it is none.
 
-    The list is cut out up to its first `}]`. Where these bytes stand inside a string instead, an odd number of quotes is
-    left and the rest is no JSON, so the whole record is parsed; likewise where a picture holds braces or a link a licence.
+    The page's links are most of a record, and most of them are no pictures. So pictures are found by their form, and only
+    what is around the links is parsed. The list is cut up to its first `}]`; where these bytes stand inside a string, an
+    odd number of quotes is left and the rest is no JSON. Then, and where a picture has another form or a link names a
+    licence, the whole record is parsed.
     """
-    start = payload.find(_LINKS)
-    if start >= 0 and payload.find(b"icense", start) < 0 and payload.find(b"ICENSE", start) < 0:
-        pictures = _PICTURE_OBJECT.findall(payload, start)
-        end = payload.find(b"}]", start)
-        if end >= 0 and len(pictures) == payload.count(_PICTURE, start):
+    text = payload.decode()
+    start, end = text.find(_LINKS), -1
+    if start >= 0 and text.find("icense", start) < 0:
+        found: list[tuple[str, str, str]] = _PICTURE_FORM.findall(text, start)
+        end = text.find("}]", start)
+        if end >= 0 and len(found) == text.count('"IMG@/src"', start):
             with contextlib.suppress(ValueError):
-                return orjson.loads(b"".join((payload[:start], b'"Links":[', b",".join(pictures), payload[end + 1 :])))
-    return orjson.loads(payload)
+                value = orjson.loads(f'{text[:start]}"Links":[]{text[end + 2 :]}')
+                return value, _unescaped(found) if text.find("\\", start, end) >= 0 else found
+    value = orjson.loads(payload)
+    page = value["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"].get("HTML-Metadata") or {}
+    links = [link for link in page.get("Links") or () if link.get("path") == "IMG@/src"]
+    return value, [tuple(str(link.get(key) or "") for key in ("url", "alt", "title")) for link in links]  # type: ignore[misc]
+
+
+def _unescaped(found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    def plain(cell: str) -> str:
+        return str(orjson.loads(f'"{cell}"')) if "\\" in cell else cell
+
+    return [(plain(url), plain(alt), plain(title)) for url, alt, title in found]
 
 
 def crawl_of(payload: bytes) -> str | None:
@@ -152,7 +169,14 @@ def crawl_of(payload: bytes) -> str | None:
 class _Page:
     """One page's metadata. Raises KeyError, TypeError, ... where the JSON is not that of a page."""
 
-    def __init__(self, value: Mapping[str, Any], wish: Mapping[str, Any], crawl_id: str | None) -> None:
+    def __init__(
+        self,
+        value: Mapping[str, Any],
+        pictures: list[tuple[str, str, str]],
+        wish: Mapping[str, Any],
+        crawl_id: str | None,
+    ) -> None:
+        self._pictures = pictures
         envelope = value["Envelope"]
         answer = envelope["Payload-Metadata"]["HTTP-Response-Metadata"]
         page = answer.get("HTML-Metadata") or {}
@@ -183,7 +207,7 @@ class _Page:
 
     def _opt_out(self, headers: Mapping[str, Any], wish: Mapping[str, Any]) -> tuple[str | None, str | None]:
         plain = {
-            key.lower(): ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            key.lower(): "\n".join(map(str, value)) if isinstance(value, list) else str(value)
             for key, value in headers.items()
             if key.lower() in ("x-robots-tag", "tdm-reservation")
         }
@@ -211,32 +235,29 @@ class _Page:
             with contextlib.suppress(UnusableURLError):
                 told = shared.setdefault(join(word), [])
                 told += [(" ".join(text.split()), origin) for text, origin in said if text.strip()]
-        count = 0
-        for link in self._links:
-            if link.get("path") != "IMG@/src":
-                continue
-            count += 1
+        add = rows.add
+        for word, alt, title in self._pictures[:_MAX_PICTURES]:
             texts: list[tuple[str, str]] = []
-            if (text := link.get("alt")) and (clean := " ".join(str(text).split())):
+            if alt and (clean := " ".join(alt.split())):
                 texts.append((clean, "alt"))
-            if (text := link.get("title")) and (clean := " ".join(str(text).split())):
+            if title and (clean := " ".join(title.split())):
                 texts.append((clean, "title"))
-            if count > _MAX_PICTURES:
-                fallen.add(self.url, self.url, BEYOND, f"pictures after the first {_MAX_PICTURES:,}")
+            if not texts and not shared:  # two of five: their address stays as the page writes it
+                fallen.add(page_url, word[:MAX_CHARACTERS], "text_empty", None)
                 continue
             try:
-                url = join(str(link.get("url") or ""))
+                url = join(word)
             except UnusableURLError as error:
-                fallen.add(self.url, self.url, "url_unusable", str(error), texts[0][0] if texts else None)
+                fallen.add(page_url, page_url, "url_unusable", str(error), texts[0][0] if texts else None)
                 continue
             if shared and url in shared:
                 texts += [each for each in shared.pop(url) if each not in texts]
             if texts and texts[0][1] == first:
-                rows.add(url, texts[0][0], first, texts)
-            elif not texts:
-                fallen.add(page_url, url, "text_empty", None)
+                add(url, texts[0][0], first, texts if len(texts) > 1 else None)
             else:
                 self._add(url, texts, rows, fallen, text_from)
+        for _ in self._pictures[_MAX_PICTURES:]:
+            fallen.add(page_url, page_url, BEYOND, f"pictures after the first {_MAX_PICTURES:,}")
         for url, texts in shared.items():
             self._add(url, list(dict.fromkeys(texts)), rows, fallen, text_from)
 

@@ -44,7 +44,9 @@ def rows() -> pa.Table:
 
 
 def curate(*score: dict[str, object]) -> CurateConfig:
-    return CurateConfig.model_validate({"crawl": {"seeds": ["http://a.example/"]}, "score": list(score)})
+    return CurateConfig.model_validate(
+        {"sources": {"crawl": {"kind": "site", "seeds": ["http://a.example/"]}}, "score": list(score)}
+    )
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from rich.console import Console
 
 from orchestration import progress as shown
 from orchestration.advice import ADVICE, CLASS_OF, advice_for, classes
+from orchestration.curation_steps import _phase
 from orchestration.live import LINE, Live, ended
 from orchestration.progress import Bars, Lines, say
 from orchestration.reasons import MEANING
 from orchestration.step import StepRecord
-from orchestration.steps import _phase
 from pipeline.batch import Batch
 from pipeline.errors import DataError
 from pipeline.executor import InProcess
-from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
 
 
 def work(number: int) -> Output:
@@ -91,6 +91,15 @@ def test_new_work_of_the_same_name_is_counted_anew() -> None:
     assert live.words("cut") == ""
     live.note("rows", {"rows": {"rows_in": 1, "kept": 1, "reasons": {}}}, {})
     assert live.words("rows") == ""
+
+
+def test_what_a_fetch_meets_is_advised_on_before_its_rows_are_settled() -> None:
+    lines = list[str]()
+    view = Lines(write=lines.append)
+    for n in (10, 60, 90):  # counts of all that went before
+        met(view, "pictures", {"ok": n, "dns": n, "bytes": 10**9})
+    assert [line[:40] for line in lines] == ["advice: pictures: 50% have no address; t"]
+    met(silent, "pictures", {"dns": 100})
 
 
 def record(name: str, **facts: object) -> StepRecord:

@@ -17,12 +17,14 @@ from orchestration.flow import Work
 from orchestration.forecast import Range, Seen, dropped_copies, forecast_stages, kept_share
 from orchestration.pilot import pilot
 from orchestration.pilot_sample import draw, drawn, place, weighed
+from orchestration.pilot_sources import part_of
 from orchestration.recipe import Recipe, load
 from orchestration.steps import build_steps
 from pipeline.errors import ConfigError
 from pipeline.ledger import Fate, PhaseResult, silent
 from pipeline.manifest import Manifest
 from pipeline.sample import pair_uid
+from pipeline.sources.config import TableSource
 
 CURATED = ("fetch", "deduplicate", "decontaminate")
 
@@ -133,6 +135,25 @@ def test_a_recipe_that_curates_nothing_has_nothing_to_forecast(recipe: Recipe, t
         pilot(recipe.model_copy(update={"curate": None}), str(tmp_path), 5, 1)
 
 
+def test_of_many_files_some_are_read_and_of_a_site_some_pages(recipe: Recipe, tmp_path: Path) -> None:
+    assert recipe.curate is not None
+    for number in range(12):
+        (tmp_path / f"{number:02}.csv").write_text("url,text\nhttp://a.example/1.jpg,a dog\n")
+    table = TableSource(kind="table", files=(str(tmp_path / "*.csv"),))
+    curate = recipe.curate.model_copy(update={"sources": {**recipe.curate.sources, "list": table}})
+    part = part_of(recipe.model_copy(update={"curate": curate}), 7)
+    assert part.recipe.curate is not None
+    found = part.recipe.curate.sources
+    assert found["crawl"].max_pages == 7  # type: ignore[union-attr]
+    assert [Path(path).name for path in found["list"].files] == ["00.csv", "04.csv", "08.csv"]  # type: ignore[union-attr]
+    assert part.shares == {"list": 0.25}
+    result = PhaseResult("list", "", (), (), {"pairs": Fate(3, 3)})
+    assert part.share_read("list", result) == (0.25, True)
+    half_read = {"pages": Fate(5, 5), "pairs": Fate(3, 3)}
+    assert part.share_read("crawl", PhaseResult("crawl", "", (), (), half_read, {"left_out": 15})) == (0.25, False)
+    assert part.share_read("crawl", PhaseResult("crawl", "", (), (), half_read, {"left_out": 0})) == (1.0, True)
+
+
 # --- mathematics --------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +198,8 @@ def test_nothing_kept_has_an_upper_end_and_no_lower() -> None:
 
 
 def rows_of(name: str, count: int) -> pa.Table:
-    return pa.table({"uid": [pair_uid(f"{name}{i}", "") for i in range(count)]})
+    urls = [f"http://{name}.example/{i}" for i in range(count)]
+    return pa.table({"uid": [pair_uid(url, "") for url in urls], "url": urls})
 
 
 def test_the_sample_is_the_same_for_any_order_of_files_and_weighs_its_sources(tmp_path: Path) -> None:

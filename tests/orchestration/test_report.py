@@ -139,7 +139,14 @@ def evaluation() -> Report:
         confusions=confusions,
         templates=tuple(templates),
         curves=curves,
-    )
+        overlaps=(
+            {
+                "task": "digits", "protocol": "zero_shot", "pictures": 360, "overlapping": 12, "all": 0.9, "clean": 0.8966,
+                "overlap": 1.0, "overlap_low": 0.6082, "overlap_high": 1.0, "all_minus_clean": 0.0034, "low": -0.0096,
+                "high": 0.0034, "p_value": 0.27, "significant": False, "removed": False,
+            },
+        ),
+    )  # fmt: skip
 
 
 def example() -> ReportData:
@@ -348,6 +355,12 @@ def test_every_section_is_there_and_every_link_of_the_page_leads_into_the_page(h
     assert {link[1:] for link in links} <= set(ids)
     drawn_from = {a["xlink:href"] or "" for _, a in page.tags if "xlink:href" in a}
     assert {reference[1:] for reference in drawn_from} <= set(ids)
+
+
+def test_the_page_tells_what_overlap_with_the_training_data_does(html: str) -> None:
+    table = html.split("Overlap of 1 results with the training data")[1].split("</table>")[0]
+    for cell in ("digits · zero shot", "12 of 360", "90.00", "89.66", "+0.34 (-0.96 to +0.34)", "0.27"):
+        assert cell in table
 
 
 def test_the_page_tells_the_facts_of_the_run(html: str) -> None:

@@ -17,7 +17,7 @@ from pipeline import storage
 from pipeline.calibrate import upside_down
 from pipeline.changes import CHANGES, VARIANTS, chosen_variants, plant
 from pipeline.decontaminate import DecontaminateConfig, decontaminate
-from pipeline.descriptors import perceptual_hash, perceptual_hash256, thumbnail8
+from pipeline.descriptors import Description, describe
 from pipeline.errors import ConfigError, DataError
 from pipeline.executor import InProcess
 from pipeline.lookup import Described, Limits, Table
@@ -49,14 +49,19 @@ def encoded(picture: Image.Image, format: str = "PNG") -> bytes:
     return sink.getvalue()
 
 
+def described(picture: Image.Image) -> Description:
+    return describe(np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1]))
+
+
 def rows_of(pictures: Sequence[Image.Image], prefix: str = "p") -> pa.Table:
     rows = []
     for number, picture in enumerate(pictures):
         url = f"http://a.example/{prefix}{number}"
+        seen = described(picture)
         rows.append(
             {
-                "uid": pair_uid(url, "text"), "url": url, "text": "text", "phash": perceptual_hash(picture),
-                "phash256": perceptual_hash256(picture), "thumbnail8": thumbnail8(picture),
+                "uid": pair_uid(url, "text"), "url": url, "text": "text", "phash": seen.phash,
+                "phash256": seen.phash256, "thumbnail8": seen.thumbnail8,
             }
         )  # fmt: skip
     schema = pa.schema(
@@ -93,11 +98,10 @@ def test_the_index_has_every_variant_and_counts_what_cannot_be_used(folder: Path
     index = made.index.read_kept()
     assert index.num_rows == 30 * len(VARIANTS)
     row = index.slice(0, 1).to_pylist()[0]
-    picture = scene(0)
+    seen = described(scene(0))
     assert (row["task"], row["index"], row["key"], row["variant"]) == ("scenes", 0, "deep/00.png", "same")
     # Described exactly as a training picture with the same pixels.
-    assert (row["phash"], row["phash256"]) == (perceptual_hash(picture), perceptual_hash256(picture))
-    assert row["thumbnail8"] == thumbnail8(picture)
+    assert (row["phash"], row["phash256"], row["thumbnail8"]) == (seen.phash, seen.phash256, seen.thumbnail8)
     planted = made.planted.read_kept()
     assert planted.num_rows % len(CHANGES) == 0
     assert 10 <= planted.num_rows // len(CHANGES) <= 30

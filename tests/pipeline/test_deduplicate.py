@@ -42,11 +42,12 @@ def row(name: str, text: str, payload: bytes) -> dict[str, object]:
     return facts | {
         "uid": pair_uid(url, text), "url": url, "text": text, "text_origin": "alt", "page_url": "p", "queries": [0],
         "image": image, "thumbnail8": small, "thumbnail": thumbnail, "phash": int(facts["phash"], 16),
-        "sha256": storage.sha256(payload),
+        "sha256": storage.sha256(payload), "phash256": bytes.fromhex(facts["phash256"]),
     }  # fmt: skip
 
 
-SCHEMA = pa.schema([*PACKED, ("phash", pa.uint64()), ("thumbnail8", pa.binary()), ("thumbnail", pa.binary())])
+LOOKS = [("phash", pa.uint64()), ("phash256", pa.binary()), ("thumbnail8", pa.binary()), ("thumbnail", pa.binary())]
+SCHEMA = pa.schema([*PACKED, *LOOKS])
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,18 @@ def test_packing_gives_full_shards_in_uid_order_whatever_the_input_files(
     one = pack(PackConfig(samples_per_shard=15), [phase_of(str(tmp_path / "x"), [rows.slice(0, 40)])], {}, "v",
                str(tmp_path / "out1"), InProcess())  # fmt: skip
     assert [shard.tar_sha256 for shard in one.shards] == [shard.tar_sha256 for shard in manifest.shards]
+
+
+def test_a_second_crawl_adds_only_what_the_finished_dataset_lacks(tmp_path: Path, rows: pa.Table) -> None:
+    first = phase_of(str(tmp_path / "first"), [rows.slice(0, 20)])
+    pack(PackConfig(samples_per_shard=15), [first], {}, "v", str(tmp_path / "dataset"), InProcess())
+    config = DeduplicateConfig(against=str(tmp_path / "dataset"))
+    second = deduplicate(config, phase_of(str(tmp_path / "in"), split(rows, 3)), str(tmp_path / "out"), InProcess())
+    assert sorted(second.read_kept().column("url").to_pylist()) == sorted(
+        f"http://a.example/o{i}" for i in range(20, 40)
+    )
+    # 20 of the dataset themselves, 8 with the same bytes, 9 near copies of numbers 10 to 18
+    assert dict(second.fates["pairs"].reasons) == {"duplicate_of_dataset": 37}
 
 
 def test_no_rows_at_all_go_through_and_packing_says_that_nothing_is_left(tmp_path: Path, rows: pa.Table) -> None:

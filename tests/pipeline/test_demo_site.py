@@ -15,16 +15,20 @@ from typing import Any
 from urllib.parse import urljoin
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.balance import hash01, keep_probability
 from pipeline.demo import texts
 from pipeline.demo.config import DemoWebConfig
 from pipeline.demo.site import build_site
 from pipeline.errors import ConfigError
-from pipeline.queries import Matcher, hash01, keep_probability
+from pipeline.matcher import Matcher
+from pipeline.repair import normalise
 from pipeline.sample import pair_uid
-from pipeline.text import TextConfig, normalise, text_reason
+from pipeline.text import judge
+from pipeline.text_config import TextConfig
 
 SMOKE = DemoWebConfig.smoke()
 Row = dict[str, Any]
@@ -178,12 +182,12 @@ def test_every_pair_is_refused_for_its_planted_reason_and_for_no_other_before_fe
     seen: set[tuple[str, str]] = set()
     fates: Counter[str] = Counter()
     left = []
-    for row in harvested:
+    verdicts = judge(pa.array([normalise(row["text"]) for row in harvested]), TextConfig())
+    for row, reason, evidence in zip(harvested, verdicts.reasons, verdicts.evidence, strict=True):
         if (row["url"], row["text"]) in seen:
             fates["duplicate_pair"] += 1
             continue
         seen.add((row["url"], row["text"]))
-        reason, evidence = text_reason(normalise(row["text"]), TextConfig())
         expected = row["fate"].removeprefix("select:") if row["fate"].startswith("select:text") else None
         # Of a pair that stands twice either row may be met first.
         assert reason == expected, (row, evidence)
@@ -199,7 +203,7 @@ def test_every_pair_is_refused_for_its_planted_reason_and_for_no_other_before_fe
 
 def check_balance(left: list[Row], rule: str) -> None:
     """All but the glut are kept whatever their coin; of the glut some fall and some stay."""
-    matched = Matcher(texts.QUERIES, rule).match(row["text"] for row in left)
+    matched = Matcher.of(texts.QUERIES, rule).match(pa.array([row["text"] for row in left])).to_pylist()
     counts = np.bincount([number for found in matched for number in found], minlength=len(texts.QUERIES))
     chances = [keep_probability(found, counts, SMOKE.pairs_per_query) for found in matched]
     glut = []

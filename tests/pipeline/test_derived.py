@@ -1,5 +1,6 @@
 """Datasets made from datasets: subsets, resharding, takedown. The old one is never touched, and nothing is lost unsaid."""
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -188,20 +189,20 @@ def test_a_subset_is_resharded_without_gaps(tmp_path: Path, dataset: tuple[str, 
 
 
 def test_copies_are_there_and_never_beside_each_other(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
-    out, manifest, table = dataset
+    out, _, table = dataset
     words = table.column("uid").to_pylist()[:12]
     wanted = Counter({uid: 1 + at % 4 for at, uid in enumerate(words)})
     made = reshard(PackConfig(samples_per_shard=10), out, uids_of(list(wanted.elements())), str(tmp_path / "new"), IN)
     line = [row["uid"] for row in index_of(str(tmp_path / "new"), made)]
     assert Counter(line) == wanted
-    assert all(a != b for a, b in zip(line, line[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(line))
     assert made.counts["reshard"]["copies"]["kept"] == sum(wanted.values())
 
 
 def test_uids_that_are_not_there_are_an_error_before_anything_is_written(
     tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
 ) -> None:
-    out, manifest, table = dataset
+    out, _, table = dataset
     some = uids_of([*table.column("uid").to_pylist()[:5], "0" * 32, "f" * 32])
     new = tmp_path / "new"
     with pytest.raises(DataError, match=r"2 of 7 uids are not in .*the first: 0{32}"):

@@ -94,6 +94,22 @@ def test_a_dataset_of_an_older_version_is_one_line(tmp_path: Path) -> None:
         run(tmp_path / "none", table(ours), against=str(tmp_path / "nothing"))
 
 
+def test_hashes_in_hexadecimal_words_are_understood(tmp_path: Path) -> None:
+    ours, theirs = crowd(3)
+    plain = run(tmp_path / "a", table(ours), against=dataset(tmp_path / "plain", theirs))
+    folder = tmp_path / "words"
+    dataset(folder, theirs, 1)
+    rows = storage.read_table(str(folder / "00000.parquet"))
+    for name, words in (
+        ("phash", [f"{value:016x}" for value in rows.column("phash").to_pylist()]),
+        ("phash256", [value.hex() if value else None for value in rows.column("phash256").to_pylist()]),
+    ):
+        rows = rows.set_column(rows.column_names.index(name), name, pa.array(words, pa.string()))
+    storage.write_table(str(folder / "00000.parquet"), rows)
+    again = run(tmp_path / "b", table(ours), against=str(folder))
+    assert fallen(again) == fallen(plain)
+
+
 def test_the_folder_of_the_dataset_is_no_part_of_the_result(tmp_path: Path) -> None:
     ours, theirs = crowd(2)
     results = [

@@ -19,15 +19,22 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline import img2dataset_engine
+from pipeline import img2dataset_engine, storage
 from pipeline.answer import Fetched
-from pipeline.engines import pictures
+from pipeline.code_version import imported_modules
+from pipeline.decoding import decode
 from pipeline.errors import DataError
+from pipeline.executor import InProcess
+from pipeline.fetch import fetch
+from pipeline.fetch_config import FetchConfig
 from pipeline.img2dataset_engine import download_with_img2dataset, img2dataset_pictures, read_shard
 from pipeline.img2dataset_worker import LostShardError, worker
+from pipeline.ledger import Fate, File, PhaseResult
 from pipeline.network import NetworkConfig, fetch_all
 from pipeline.picture_config import IMAGE_COLUMNS, PictureConfig
+from pipeline.sample import candidates
 
+HEADER = PictureConfig().picture_header()
 Engine = Literal["openwit", "img2dataset"]
 ENGINES: tuple[Engine, ...] = ("openwit", "img2dataset")
 
@@ -111,22 +118,25 @@ def network() -> Iterator[NetworkConfig]:
     server.server_close()
 
 
+RULES: dict[str, Any] = {"minimum_side_pixels": 24, "maximum_aspect_ratio": 4.0}
+
+
 def table(paths: list[str]) -> pa.Table:
-    """Rows as fetch hands them over; their order is that of the caller, and one picture has two captions."""
-    return pa.table(
-        {
-            "url": [f"http://pictures.test{path}" for path in paths],
-            "text": [f"caption {number} of {path}" for number, path in enumerate(paths)],
-        }
+    return candidates(
+        {"url": f"http://pictures.test{path}", "text": f"caption {n} of {path}", "text_origin": "alt", "page_url": ""}
+        for n, path in enumerate(paths)
     )
 
 
 def run(engine: Engine, network: NetworkConfig, paths: list[str], **settings: Any) -> list[dict[str, Any]]:
-    config = PictureConfig(engine=engine, **{"minimum_side_pixels": 24, "maximum_aspect_ratio": 4.0} | settings)
-    rows = table(paths)
-    if engine == "img2dataset":
-        return download_with_img2dataset(config, network, rows)
-    return pictures(config, fetch_all(network, rows.column("url").to_pylist()), rows.column("text").to_pylist())
+    """The facts of each path, by what the fetch phase calls for every picture."""
+    header = PictureConfig(engine=engine, **RULES | settings).picture_header()
+    answers = fetch_all(network, [f"http://pictures.test{path}" for path in paths])
+    opened = iter(decode(header, [answer.body for answer in answers if answer.reason is None]))
+    return [
+        next(opened) if answer.reason is None else {"reason": answer.reason, "evidence": answer.evidence}
+        for answer in answers
+    ]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -178,6 +188,42 @@ def test_rows_stay_in_order_and_a_picture_with_two_captions_comes_twice(engine: 
     found = run(engine, network, paths)
     assert [fact.get("reason") for fact in found] == [None, "not_found", None, None]
     assert found[0] == found[3] != found[2]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_fetch_phase_gives_each_caption_its_picture_or_its_reason(
+    engine: Engine, network: NetworkConfig, tmp_path: Path
+) -> None:
+    paths = [*KEPT, *REASONS, "/small.jpg"]
+    rows = table(paths)
+    data = storage.table_bytes(rows)
+    storage.write_bytes(str(tmp_path / "selected" / "kept.parquet"), data)
+    file = File("kept.parquet", rows.num_rows, len(data), storage.sha256(data))
+    fates = {"pairs": Fate(rows.num_rows, rows.num_rows)}
+    selected = PhaseResult("select", str(tmp_path / "selected"), (file,), (), fates)
+    config = FetchConfig(engine=engine, lanes=4, **RULES)
+    result = fetch(config, network, selected, str(tmp_path / "out"), InProcess())
+    dropped = {row["url"]: (row["text"], row["reason"]) for row in result.read_dropped().to_pylist()}
+    wanted = dict(zip(rows.column("url").to_pylist(), rows.column("text").to_pylist(), strict=True))
+    assert dropped == {
+        f"http://pictures.test{path}": (wanted[f"http://pictures.test{path}"], reason)
+        for path, reason in REASONS.items()
+    }
+    kept = result.read_kept()
+    assert sorted(kept.column("text").to_pylist()) == sorted(
+        text for text in rows.column("text").to_pylist() if text.split(" of ")[1] in KEPT
+    )
+    for row in kept.select(["url", "sha256", "image"]).to_pylist():
+        body = WEB[row["url"].removeprefix("http://pictures.test")][1]
+        assert row["sha256"] == storage.sha256(body)
+        assert Image.open(io.BytesIO(row["image"])).format == "JPEG"
+
+
+def test_a_table_goes_through_img2dataset_in_one_call(network: NetworkConfig) -> None:
+    config = PictureConfig(engine="img2dataset", **RULES)
+    found = download_with_img2dataset(config, network, table(["/small.jpg", "/gone.jpg"]))
+    assert [fact.get("reason") for fact in found] == [None, "not_found"]
+    assert found[0] == run("img2dataset", network, ["/small.jpg"])[0]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -251,15 +297,15 @@ def answers(*bodies: bytes) -> list[Fetched]:
 @pytest.mark.parametrize("harm", ["partial_tar", "no_stats", "no_table", "killed", "gave_up"])
 def test_a_shard_that_img2dataset_loses_is_made_again(sabotage: Path, harm: str) -> None:
     given = answers(jpeg(300, 200), jpeg(280, 200, 1), b"no picture")
-    expected = img2dataset_pictures(PictureConfig(), given, ["a", "b", "c"])
+    expected = img2dataset_pictures(HEADER, given, ["a", "b", "c"])
     sabotage.write_text(harm)
-    assert img2dataset_pictures(PictureConfig(), given, ["a", "b", "c"]) == expected
+    assert img2dataset_pictures(HEADER, given, ["a", "b", "c"]) == expected
     assert not sabotage.exists()
 
 
 def test_a_row_that_kills_it_falls_alone(sabotage: Path) -> None:
     given = answers(jpeg(300, 200), b"poison", jpeg(280, 200, 1))
-    found = img2dataset_pictures(PictureConfig(), given, ["a", "b", "c"])
+    found = img2dataset_pictures(HEADER, given, ["a", "b", "c"])
     assert [fact.get("reason") for fact in found] == [None, "decoder_crashed", None]
     assert found[1]["evidence"] == "img2dataset: it ended by SIGSEGV"
 
@@ -272,13 +318,13 @@ def test_what_the_world_lacks_is_said_and_no_fault_of_the_rows(sabotage: Path, h
     worker("openwit_sabotage", os.getpid()).close()
     sabotage.write_text(harm)
     with pytest.raises(DataError, match=words):
-        img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+        img2dataset_pictures(HEADER, answers(jpeg(30, 30)), ["a"])
 
 
 def test_a_shard_that_does_not_end_is_given_up(sabotage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+    img2dataset_pictures(HEADER, answers(jpeg(30, 30)), ["a"])
     monkeypatch.setattr(img2dataset_engine, "SECONDS_TO_START", -1.0)  # and one for the row
-    found = img2dataset_pictures(PictureConfig(), answers(jpeg(30, 30)), ["a"])
+    found = img2dataset_pictures(HEADER, answers(jpeg(30, 30)), ["a"])
     assert found[0]["reason"] == "decoder_hung"
 
 
@@ -290,7 +336,7 @@ def test_a_shard_counts_only_when_its_files_agree(tmp_path: Path, monkeypatch: p
         "read_shard",
         lambda output, *rest: shutil.copytree(output, whole) and read_shard(output, *rest),
     )
-    img2dataset_pictures(PictureConfig(), answers(jpeg(300, 200), b"", jpeg(99, 70)), ["first", "second", "third"])
+    img2dataset_pictures(HEADER, answers(jpeg(300, 200), b"", jpeg(99, 70)), ["first", "second", "third"])
     rows, found = read_shard(whole, 3, "jpg")
     assert [(row["key"], row["caption"], row["status"]) for row in rows] == [
         ("000000", "first", "success"),
@@ -321,6 +367,13 @@ def test_a_shard_counts_only_when_its_files_agree(tmp_path: Path, monkeypatch: p
     for name, spoil in (("miscount", miscount), ("lost_row", lose_a_row), ("cut", cut)):
         with pytest.raises(LostShardError):
             read_shard(spoiled(name, spoil), 3, "jpg")
+
+
+def test_all_that_makes_pictures_is_in_the_code_version() -> None:
+    """Modules that only child processes import count too: their change makes new pictures."""
+    assert "pipeline.picture_batch" in imported_modules("pipeline.decoding")
+    assert "pipeline.picture" in imported_modules("pipeline.picture_row")
+    assert "pipeline.img2dataset_child" in imported_modules("pipeline.img2dataset_engine")
 
 
 def test_its_process_cannot_reach_the_network() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.html import parse_page, parse_sitemap
+from pipeline.html import parse_page, parse_pages, parse_sitemap
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 PAGE = "http://a.example/dir/page.html"
@@ -197,3 +197,104 @@ def test_an_entity_bomb_in_a_sitemap_is_not_expanded() -> None:
     )
     said, _ = parse_sitemap({"url": PAGE}, f"{bomb}]><urlset><url><loc>&z;</loc></url></urlset>".encode())
     assert len(json.dumps(said)) < 200
+
+
+def texts(body: str, **header: Any) -> dict[str, list[tuple[str, str]]]:
+    return {image["url"]: [tuple(each) for each in image["texts"]] for image in parse(body, **header)["images"]}
+
+
+A = "http://a.example/dir/a.jpg"
+
+
+def test_every_text_of_a_picture_is_kept_with_its_origin() -> None:
+    body = (
+        '<p id=x>by</p><b id=y>name</b><figure><img src=a.jpg alt=" one " title=two aria-label=three aria-labelledby="x y">'
+        "<figcaption>four</figcaption></figure>"
+    )
+    wanted = [
+        ("one", "alt"),
+        ("two", "title"),
+        ("three", "aria-label"),
+        ("by name", "aria-labelledby"),
+        ("four", "figcaption"),
+    ]
+    assert texts(body)[A] == wanted
+
+
+def test_shared_pictures_add_words_to_those_on_the_page_or_stand_alone() -> None:
+    head = (
+        '<meta property="og:title" content="The page"><meta property="og:image" content="a.jpg">'
+        '<meta property="og:image:alt" content="shared words"><meta property="og:image" content="/b.jpg">'
+        '<meta name="twitter:image" content="/b.jpg"><meta name="twitter:image:alt" content="tweeted">'
+    )
+    found = texts(f"{head}<img src=a.jpg alt=own>")
+    assert found[A] == [("own", "alt"), ("shared words", "og:image:alt"), ("The page", "og:title")]
+    assert found["http://a.example/b.jpg"] == [("The page", "og:title"), ("tweeted", "twitter:image:alt")]
+    chosen = parse(head, text_from=["twitter:image:alt", "og:title"])["images"]
+    assert [(each["text"], each["origin"]) for each in chosen] == [
+        ("The page", "og:title"),
+        ("tweeted", "twitter:image:alt"),
+    ]
+
+
+def test_linked_data_names_pictures() -> None:
+    data = {
+        "@graph": [
+            {"@type": "ImageObject", "contentUrl": "a.jpg", "caption": "a caption", "name": "a name"},
+            {"@type": ["Thing", "ImageObject"], "url": "b.jpg"},
+            {"@type": "Product", "name": "a lamp", "image": ["c.jpg", {"@type": "ImageObject", "url": "d.jpg"}]},
+        ]
+    }
+    found = texts(f'<script type="application/ld+json">{json.dumps(data)}</script>')
+    assert {url.rsplit("/", 1)[-1]: [text for text, _ in said] for url, said in found.items()} == {
+        "a.jpg": ["a caption", "a name"], "b.jpg": [], "c.jpg": ["a lamp"], "d.jpg": ["a lamp"],
+    }  # fmt: skip
+    for odd in (
+        "{",
+        "[" * 100_000,
+        '{"@type": 5, "image": 7}',
+        '{"image": {"url": []}}',
+        "null",
+        '"x"',
+        '{"@type":"ImageObject","url":3}',
+    ):
+        assert texts(f'<script type="application/ld+json">{odd}</script>') == {}
+
+
+def test_pictures_for_pages_without_scripts_add_words_and_are_not_doubled() -> None:
+    lazy = '<img data-src=a.jpg src=blank.gif><noscript><img src=a.jpg alt="said"></noscript>'
+    assert texts(lazy) == {A: [("said", "alt")]}
+    assert texts("<noscript><img src=a.jpg alt=only></noscript>") == {A: [("only", "alt")]}
+    assert [url for url, _, _ in pictures("<img src=a.jpg alt=1><img src=a.jpg alt=2>")] == [A, A]
+
+
+def test_the_heading_above_and_the_licence_are_told() -> None:
+    body = "<img src=a.jpg><h1>The <b>first</b></h1><p><img src=b.jpg></p><h2> </h2><img src=c.jpg><a rel='License x' href=/cc>"
+    said = parse(body)
+    assert [image["heading"] for image in said["images"]] == [None, "The first", "The first"]
+    assert said["licence"] == "http://a.example/cc"
+    assert parse("<a rel=nolicense href=/cc>")["licence"] is None
+
+
+def test_pictures_beyond_the_limit_are_counted() -> None:
+    said = parse("<img src=a>" * 10_007)
+    assert (len(said["images"]), said["beyond"]) == (10_000, 7)
+
+
+def test_many_pages_in_one_call_equal_each_alone() -> None:
+    bodies = [b"<img src=a.jpg alt=x>", b"", b"<meta name=robots content=noai>", b"\xff" * 100]
+    headers = [
+        {"url": f"http://a.example/{n}", "text_from": ["alt"], "product": "openwit", "bytes": len(body)}
+        for n, body in enumerate(bodies)
+    ]
+    said, _ = parse_pages({"pages": headers}, b"".join(bodies))
+    assert said["pages"] == [parse_page(header, body)[0] for header, body in zip(headers, bodies, strict=True)]
+
+
+def test_captions_of_a_sitemap_are_read() -> None:
+    words = "<image:caption><![CDATA[a <b> cat]]></image:caption><image:title>T &amp; U</image:title>"
+    image = f"<image:image><image:loc>/p.jpg</image:loc>{words}"
+    body = f"<urlset><url><loc>http://a.example/x</loc>{image}</image:image></url><url>{image}</image:image></url></urlset>"
+    said, _ = parse_sitemap({"url": PAGE}, body.encode())
+    told = [["a <b> cat", "sitemap:caption"], ["T & U", "sitemap:title"]]
+    assert said["images"] == [{"page": "http://a.example/x", "url": "http://a.example/p.jpg", "texts": told}]

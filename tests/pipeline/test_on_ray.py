@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.cluster import connected
 from pipeline.batch import Batch
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.executor import InProcess
 from pipeline.ledger import Output, PhaseResult, WorkItem, run_items
 from pipeline.on_ray import OnRay
@@ -72,6 +72,21 @@ def test_a_users_mistake_arrives_as_itself(tmp_path: Path) -> None:
 def test_an_item_that_always_kills_its_worker_ends_in_one_line_and_not_in_an_endless_loop(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="its Ray worker died 2 times"):
         run_items(str(tmp_path), always_dies, ITEMS[:1], OnRay(retries=1))
+
+
+def test_items_that_declare_resources_give_the_same_results(tmp_path: Path) -> None:
+    needy = OnRay().with_resources(cpus=1, gpus=0, memory_bytes=1 << 20)
+    assert (needy.cpus_per_item, needy.memory_bytes_per_item) == (1, 1 << 20)
+    records = [run_items(str(tmp_path / name), rows_of, ITEMS, on) for name, on in (("a", needy), ("b", InProcess()))]
+    assert len({PhaseResult.of_records("rows", str(tmp_path), each).id for each in records}) == 1
+
+
+@pytest.mark.parametrize(("gpus", "memory"), [(1000, 0), (0, 1 << 60)])
+def test_resources_that_no_node_has_are_one_line_and_not_an_endless_wait(
+    tmp_path: Path, gpus: float, memory: int
+) -> None:
+    with pytest.raises(ConfigError, match="no node has more than"):
+        run_items(str(tmp_path), rows_of, ITEMS, OnRay().with_resources(1, gpus, memory))
 
 
 def where_and_how_many(flag: str, number: int) -> tuple[int, int, int]:

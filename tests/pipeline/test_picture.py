@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter, features
@@ -239,6 +240,16 @@ def test_large_cmyk_is_decoded_at_reduced_size_in_the_right_colours() -> None:
     assert near(corner_colours(picture)[0], RED)
 
 
+def test_adobes_inverted_ycck_is_not_a_negative(shared: Path) -> None:
+    """Against OpenCV's own way from YCCK to colours, which is another code."""
+    payload = (shared / "data" / "fuzz-pillow" / "Tests" / "images" / "pil_sample_cmyk.jpg").read_bytes()
+    facts, picture = run(payload, format="png", encode_quality=1)
+    assert facts["repairs"] == ["cmyk"]
+    assert picture is not None
+    other = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.abs(np.asarray(picture).astype(int) - other).mean() < 3
+
+
 @pytest.mark.parametrize(
     ("format", "options"),
     [("WEBP", {"lossless": True}), ("PNG", {}), ("GIF", {})]
@@ -251,6 +262,17 @@ def test_of_every_kind_of_animation_the_first_frame_stays(format: str, options: 
     assert picture is not None
     assert near(corner_colours(picture)[0], RED, 40)
     assert near(corner_colours(picture)[1], BLUE, 40)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_orientation_is_also_read_from_other_formats(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    facts, picture = run(encoded(two_halves().transpose(Image.Transpose.ROTATE_90), format, exif=exif.tobytes()))
+    assert facts["repairs"] == ["exif_rotated"]
+    assert picture is not None
+    assert picture.size == (60, 40)
+    assert near(corner_colours(picture)[0], RED)
 
 
 def test_exif_that_cannot_be_read_is_none() -> None:

@@ -154,7 +154,8 @@ def test_every_page_has_the_fate_that_was_planted(planted: Site, tmp_path: Path)
 
 def test_each_page_is_asked_for_once(planted: Site, tmp_path: Path) -> None:
     planted.crawl(tmp_path, pages_per_item=1000)
-    assert {key: n for key, n in planted.asked.items() if n > 1 and key[1] not in ("/robots.txt", "/broken")} == {}
+    rules = ("/robots.txt", "/.well-known/tdmrep.json")  # each wave of pages asks for them
+    assert {key: n for key, n in planted.asked.items() if n > 1 and key[1] not in (*rules, "/broken")} == {}
     assert not [path for _, path in planted.asked if path.startswith("/private")]
 
 
@@ -331,3 +332,30 @@ def test_links_of_items_are_tables_of_their_own(planted: Site, tmp_path: Path) -
     assert tables
     assert {str(table.schema) for table in tables} == {str(LINKS)}
     assert functools.reduce(set.union, (set(table.column("kind").to_pylist()) for table in tables)) == {"page", "moved"}
+
+
+def test_path_rules_choose_pages_and_seeds_are_read_all_the_same(planted: Site, tmp_path: Path) -> None:
+    result = planted.crawl(tmp_path / "p", include=("/p*$", "/deep"), exclude=("/p3", "*5$"))
+    pages = {row for row in result.read_kept().column("page_url").to_pylist() if row}
+    names = ("", *(f"{kind}{n}" for kind in ("p", "deep") for n in (0, 1, 2, 4, 6)))
+    assert pages == {f"http://a.example/{name}" for name in names}
+    assert result.extra["ruled_out"] == 12  # of the root's 22 links: p3, p5, and ten that begin with another letter
+    with pytest.raises(ValueError, match="fits no path"):
+        SiteSource(kind="site", seeds=("http://a.example/",), include=("wiki",))
+
+
+def test_a_sitemaps_pictures_join_those_of_pages_that_may_be_read(site: Site, tmp_path: Path) -> None:
+    def entry(page: str, name: str, words: str) -> str:
+        image = f"<image:image><image:loc>/{name}</image:loc><image:caption>{words}</image:caption></image:image>"
+        return f"<url><loc>http://a.example/{page}</loc>{image}</url>"
+
+    entries = entry("one", "on.png", "said") + entry("one", "off.png", "only here") + entry("two", "no.png", "withheld")
+    site.pages["a.example", "/"] = html("nothing")
+    site.pages["a.example", "/sitemap.xml"] = (200, {}, f"<urlset>{entries}</urlset>".encode())
+    site.pages["a.example", "/one"] = html('<img src="on.png" alt="own"><img src="on.png">')
+    site.pages["a.example", "/two"] = html("words", X_Robots_Tag="noai")
+    rows = site.crawl(tmp_path, use_sitemap=True).read_kept().to_pylist()
+    found = [(row["url"].rsplit("/", 1)[-1], row["text"], row["text_origin"], len(row["texts"])) for row in rows]
+    assert found[0] == ("on.png", "own", "alt", 2)
+    assert found[-1] == ("off.png", "only here", "sitemap:caption", 1)
+    assert "no.png" not in {name for name, *_ in found}

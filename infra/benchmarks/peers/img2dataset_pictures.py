@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.pop(0)  # this folder has a script called img2dataset.py
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 
