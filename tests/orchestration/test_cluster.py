@@ -76,7 +76,7 @@ def test_an_embedded_ray_leaves_no_process_no_folder_and_no_token(
         assert len(token) == 64
         assert signal.getsignal(signal.SIGTERM) is handler
         assert not [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
-    psutil.wait_procs(started, timeout=10)
+    psutil.wait_procs(started, timeout=60)
     assert not [child for child in started if child.is_running()]
     assert not folder.exists()
     assert not (tmp_path / ".ray").exists()
