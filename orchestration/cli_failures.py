@@ -32,7 +32,7 @@ def failed(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, UserError):
         return fail(str(error), 2)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return fail(f"{error.filename or 'a file'}: the disk is full; free space or choose another --root", 2)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return fail(f"{what[:300]} (this is a bug; run again with --debug and report it)", 1)

@@ -21,6 +21,7 @@ MEANING: dict[str, str] = {
     "not_a_page": "an archive's record of another kind: a request, metadata, crawl information",
     "damaged_row": "a table's row that cannot be read",
     "damaged_line": "an index's line that cannot be read",
+    "html_too_deep": "a page whose tags are nested to stop parsers",
     "damaged_file": "a file that cannot be read from here on",
     "duplicate_record": "a record that the index names twice",
     "url_unusable": "an address that is no http(s) URL",

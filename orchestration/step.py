@@ -14,8 +14,11 @@ from typing import Any, Protocol
 
 from pipeline import storage
 from pipeline.code_version import code_version
+from pipeline.errors import DataError
 from pipeline.executor import Executor
-from pipeline.ledger import Progress
+from pipeline.ledger import PhaseResult, Progress
+from pipeline.manifest import NAME as MANIFEST
+from pipeline.manifest import Manifest
 
 NAME = "step.json"
 
@@ -88,8 +91,9 @@ class Step:
         return storage.join(root, f"{self.name}-{key}")
 
     def finished(self, root: str, records: Mapping[str, StepRecord]) -> StepRecord | None:
-        """The record, or None while the step has work to do."""
-        return read_record(self.path(root, records))
+        """The record, or None while the step has work to do, also because files of its output are gone or cut short."""
+        record = read_record(self.path(root, records))
+        return record if record is not None and missing_file(record) is None else None
 
     def run(self, context: Context, root: str) -> StepRecord:
         """Do the work and write the record."""
@@ -123,8 +127,28 @@ def read_record(path: str) -> StepRecord | None:
         return None
 
 
+def missing_file(record: StepRecord) -> str | None:
+    """The first file of a finished step's output that is not there or has another size; contents are not read."""
+    folder = record.folder
+    try:
+        if storage.exists(storage.join(folder, "phase.json")):
+            phase = PhaseResult.load(folder)
+            for file in (*phase.kept, *phase.dropped):
+                path = storage.join(folder, file.path)
+                if not storage.exists(path) or storage.size(path) != file.bytes:
+                    return path
+        if storage.exists(storage.join(folder, MANIFEST)):
+            Manifest.load(folder).require_files(folder)
+    except (DataError, ValueError, KeyError, TypeError) as error:
+        return str(error).split(": ", 1)[0]
+    return None
+
+
 def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:
     """Why an unfinished step has to run: what differs from the finished step of that name most like it."""
+    done = read_record(step.path(root, records))
+    if done is not None and (gone := missing_file(done)) is not None:
+        return f"{gone.rpartition('/')[2]} is missing or damaged"
     now = step.identity(records)
     fewest: list[str] | None = None
     for name in storage.list_names(root):

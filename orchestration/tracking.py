@@ -5,6 +5,7 @@ and versions are found again by our own tags, and MLflow (SqlAlchemyStore, 3.17)
 step and value it has. mlflow takes seconds and some 150 MB to import, so it is imported inside functions only.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -79,6 +80,24 @@ def _one_line(error: Exception) -> str:
     return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:300]
 
 
+def _whole_database(uri: str, artifacts: Path) -> None:
+    """Make a SQLite store beside its place and put it there when it is whole.
+
+    MLflow's migrations are no transaction: a process killed in their middle leaves tables that every later start stumbles over.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
+        new = Path(folder) / path.name
+        SqlAlchemyStore(f"sqlite:///{new}", artifacts.as_uri()).engine.dispose()
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            os.link(new, path)
+
+
 class Tracker:
     """A connection to the experiment `experiment` of the store `uri`; `artifacts` is where a database store keeps files.
 
@@ -91,6 +110,7 @@ class Tracker:
         import mlflow  # noqa: F401  (needed before the exceptions can be translated)
 
         with _translated():
+            _whole_database(uri, artifacts)
             self._client = _client(uri)
             self.experiment_id = self._experiment(experiment, None if uri.startswith("http") else artifacts.as_uri())
 

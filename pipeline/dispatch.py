@@ -204,7 +204,10 @@ class Dispatcher:
         milliseconds = int((self._loop.time() - running.started) * 1000)
         if fetched.redirects == 0:
             self._learn(host, fetched, verdict, running.started)
-        if host.given_up is not None and fetched.reason in UNREACHED and fetched.redirects == 0:
+        if self._sends_away(verdict) and fetched.redirects == 0 and host.given_up is None:
+            longest = self._config.max_retry_wait_seconds
+            self._give_up(host, replace(fetched, evidence=f"{fetched.evidence}, Retry-After over {longest:g} s"))
+        if host.given_up is not None and (fetched.reason in UNREACHED or verdict.again) and fetched.redirects == 0:
             self._end_with_host(job)
             return
         wait = self._wait_seconds(host, job, fetched, verdict)
@@ -212,6 +215,11 @@ class Dispatcher:
         if wait is not None:
             self._put_off(job, wait)
         self._list(host)
+
+    def _sends_away(self, verdict: Verdict) -> bool:
+        """Whether the host asks for more patience than this run has: it is left alone, and asked in a later round."""
+        asked = verdict.wait_seconds if verdict.status in (429, 503) else None
+        return asked is not None and asked > self._config.max_retry_wait_seconds
 
     def _wait_seconds(self, host: Host, job: Job, fetched: Fetched, verdict: Verdict) -> float | None:
         """How long until this URL is asked for again; None where that will not be."""

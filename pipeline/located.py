@@ -3,6 +3,7 @@
 A path is data and may lie: it must stay below the source's folder, and what is not there is a counted reason.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,15 @@ def read_located(roots: Mapping[str, str], row: Mapping[str, Any], max_bytes: in
         return "file_missing", f"offset {offset}, length {length}"
     if length is not None and length > max_bytes:
         return "too_large", f"over {max_bytes} bytes"
-    return _read(storage.join(roots[source], path), offset, length, max_bytes)
+    whole = storage.join(roots[source], path)
+    if storage.is_local(whole) and not _really_below(whole, roots[source]):
+        return "address_refused", "a link leaves the source's folder"
+    return _read(whole, offset, length, max_bytes)
+
+
+def _really_below(path: str, root: str) -> bool:
+    real = [os.path.realpath(each.removeprefix("file://")) for each in (path, root)]
+    return os.path.commonpath(real) == real[1]
 
 
 def _is_below(path: str) -> bool:

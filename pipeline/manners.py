@@ -65,6 +65,8 @@ class Manners:
             helps = verdict.again and not verdict.whole_host and (verdict.status or unreached_too)
             if not helps or attempt > self._config.retries:
                 break
+            if verdict.wait_seconds is not None and verdict.wait_seconds > self._config.max_retry_wait_seconds:
+                break  # asking earlier than told would be rude, and waiting so long is no use
             wished = wait if verdict.wait_seconds is None else verdict.wait_seconds
             await asyncio.sleep(min(wished, self._config.max_retry_wait_seconds))
             wait *= 2

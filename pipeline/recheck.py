@@ -189,6 +189,7 @@ def _of_page(network: NetworkConfig, answer: Fetched) -> State:
     }
     try:
         said, _ = shared("pipeline.html:parse_page").call(header, answer.body)
+        said = {"robots": []} | said
     except SandboxDied as death:
         return "unknown", "decoder_crashed", death.reason
     word = first_opt_out(said["robots"], network.opt_out_directives)

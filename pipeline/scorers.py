@@ -151,6 +151,13 @@ def make_scorer(place: int, config: ScorerConfig, target: str) -> Scorer:
         scorer: Scorer = maker(config)
     except ConfigError as error:
         raise ConfigError(f"curate.score.{place}.{error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"curate.score.{place}.scorer: {target} makes no scorer ({type(error).__name__}: {error});"
+            " give a function that takes a ScorerConfig"
+        ) from error
+    if not (callable(scorer) and hasattr(scorer, "embedding_width")):
+        raise ConfigError(f"curate.score.{place}.scorer: {target} made a {type(scorer).__name__}, which is no scorer")
     if config.store_embedding and not scorer.embedding_width:
         raise ConfigError(f"curate.score.{place}.store_embedding: {config.label} has no embedding; leave it out")
     return scorer

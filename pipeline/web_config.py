@@ -49,7 +49,7 @@ class NetworkConfig(Settings):
     retry_wait_seconds: float = Field(0.5, ge=0)
     """Wait before the first retry; it doubles with each."""
     max_retry_wait_seconds: float = Field(30.0, ge=0)
-    """Longest wait before a retry, also where Retry-After asks for more."""
+    """Longest wait before a retry; a host whose Retry-After asks for more is left alone until a later round."""
     max_crawl_delay_seconds: float = Field(10.0, ge=0)
     """Longest Crawl-delay of a robots.txt that is honoured."""
     concurrency: int = Field(64, ge=1)

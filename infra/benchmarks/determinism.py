@@ -65,7 +65,7 @@ def tables(root: Path, folder: Path, seed: int) -> str:
     recipe = folder / "recipe.yaml"
     recipe.write_text(
         "extends: smoke\nname: smoke\ncurate:\n  sources:\n    crawl: null\n"
-        f"    table: {{kind: table, paths: [{folder}/*.csv]}}\n",
+        f"    table: {{kind: table, files: [{folder}/*.csv]}}\n",
         "utf-8",
     )
     return str(recipe)

@@ -94,7 +94,7 @@ def recipe(folder: Path, rows: int, port: int) -> str:
                 "hosts": {f"h{n}.growth.example": f"127.0.0.1:{port}" for n in range(HOSTS)},
                 "contact": "https://example.org/growth",
             },
-            "sources": {"table": {"kind": "table", "paths": [f"{folder}/*.parquet"]}},
+            "sources": {"table": {"kind": "table", "files": [f"{folder}/*.parquet"]}},
             "select": {
                 "text": {"languages": []},
                 "queries": {"path": f"{folder}/queries.txt"},

@@ -91,6 +91,9 @@ def _parse_batch(batch: Sequence[Page], wish: Mapping[str, Any], opt_outs: Seque
             except SandboxDied as death:
                 yield Parsed(page, reason=death.reason, evidence=death.detail)
                 continue
+        if "too_deep" in told:
+            yield Parsed(page, reason="html_too_deep", evidence=told["too_deep"])
+            continue
         word = first_opt_out(told["robots"], opt_outs)
         if word is not None:
             yield Parsed(page, told, "meta_opt_out", f"robots meta tag: {word}")

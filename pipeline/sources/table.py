@@ -55,6 +55,9 @@ def _read(config: TableSource, part: Part) -> Output:
         if isinstance(row, str):
             fallen.add("", "", "damaged_row", row)
             continue
+        if any(isinstance(each, dict) for cell in row for each in (cell if isinstance(cell, list) else [cell])):
+            fallen.add("", "", "damaged_row", "a cell holds an object where words should be")
+            continue
         word, text, page, licence = (_words(cell) for cell in row)
         try:
             url = canonical(word)

@@ -5,8 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+
 from orchestration.step import Context, Made, Step, StepRecord, differences, read_record, why
 from pipeline import storage
+from pipeline.executor import InProcess
+from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+
+ITEMS = [WorkItem("rows", 1, None)]
 
 
 def step(
@@ -40,6 +46,27 @@ def test_the_folder_changes_with_config_and_with_the_content_of_inputs_only(tmp_
     assert len(paths) == 1  # another crawl config, the same pairs: selection stands
     other = step(config={"pages": 3}, id="y").run(context(), root)
     assert step("select", inputs=("crawl",)).path(root, {"crawl": other}) not in paths
+
+
+def test_a_step_whose_output_is_gone_or_cut_short_is_not_finished(tmp_path: Path) -> None:
+    def work(context: Context, folder: str) -> Made:
+        rows = pa.table({"uid": ["a", "b"]})
+        record = run_items(folder, lambda _: Output({"kept": rows}, {"pairs": Fate(2, 2)}), ITEMS, InProcess())
+        result = PhaseResult.of_records("crawl", folder, record)
+        result.save()
+        return Made(result.id)
+
+    phase = Step("crawl", {}, "pipeline.errors", (), work, "does something")
+    record = phase.run(context(), str(tmp_path))
+    kept = Path(record.path) / PhaseResult.load(record.path).kept[0].path
+    whole = kept.read_bytes()
+    for damage in (kept.unlink, lambda: kept.write_bytes(whole[:-1])):
+        damage()
+        assert phase.finished(str(tmp_path), {}) is None
+        assert why(phase, str(tmp_path), {}) == f"{kept.name} is missing or damaged"
+        assert phase.run(context(), str(tmp_path)).output_id == record.output_id
+        assert phase.finished(str(tmp_path), {}) is not None
+        assert kept.read_bytes() == whole
 
 
 def test_work_without_a_record_is_not_finished(tmp_path: Path) -> None:

@@ -112,6 +112,20 @@ def test_retry_after_rests_the_whole_host_and_no_other() -> None:
     assert all(at < 0.25 for url, at in starts if url.startswith("b"))
 
 
+def test_a_host_that_asks_for_more_patience_than_we_have_is_left_alone() -> None:
+    async def answer(url: str, tries: int) -> Verdict:
+        if url.startswith("a"):
+            return Verdict(429, reason="http_error", evidence="status 429", again=True, wait_seconds=3600.0)
+        return Verdict(200)
+
+    results, starts, _ = run([*urls_of("a", 4), *urls_of("b", 2)], answer, max_retry_wait_seconds=30)
+    assert [url for url, _ in starts if url.startswith("a")] == ["a/0"]
+    fallen = [result for url, result in results.items() if url.startswith("a")]
+    assert {(r.fetched.reason, r.passing) for r in fallen} == {("host_unreachable", True)}  # a later round may ask
+    assert all("Retry-After over 30 s" in str(r.fetched.evidence) for r in fallen)
+    assert {r.fetched.reason for url, r in results.items() if url.startswith("b")} == {None}
+
+
 def test_an_interval_spaces_the_requests_to_a_host() -> None:
     _, starts, _ = run([*urls_of("a", 5), *urls_of("b", 5)], good, interval=0.05)
     for host in "ab":

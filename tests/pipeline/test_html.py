@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,14 @@ def test_captions_of_a_sitemap_are_read() -> None:
     said, _ = parse_sitemap({"url": PAGE}, body.encode())
     told = [["a <b> cat", "sitemap:caption"], ["T & U", "sitemap:title"]]
     assert said["images"] == [{"page": "http://a.example/x", "url": "http://a.example/p.jpg", "texts": told}]
+
+
+def test_a_page_made_to_stop_parsers_is_told_from_one_with_many_tags() -> None:
+    deep = b"<div>" * 200_000 + b'<img src=a.jpg alt="x">'
+    started = time.monotonic()
+    assert parse_page({"url": "http://a.example/", "text_from": ["alt"]}, deep)[0] == {
+        "too_deep": "tags nested deeper than 10,000"
+    }
+    assert time.monotonic() - started < 5
+    wide = b"<p>a<li>b<div></div>" * 20_000 + b'<img src=a.jpg alt="x">'
+    assert len(parse_page({"url": "http://a.example/", "text_from": ["alt"]}, wide)[0]["images"]) == 1

@@ -125,7 +125,7 @@ def test_every_bad_row_is_one_reason(tmp_path: Path) -> None:
     result = run(tmp_path, "b.jsonl", b"\n".join(odd), "b")
     fate = result.fates["pairs"]
     assert fate.rows_in == 5 == fate.kept + sum(fate.reasons.values())
-    assert fate.reasons["damaged_row"] == 3
+    assert fate.reasons["damaged_row"] == 4
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.tsv", "a.jsonl", "a.tsv.gz", "a.csv.gz"])
