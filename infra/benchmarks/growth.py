@@ -29,6 +29,8 @@ from PIL import Image
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000,100000,1000000,10000000").split(",")]
 ROWS_PER_FILE = 250_000
 WORDS = 20_000
+QUERIES = 100
+"""The most frequent words, each with a t of a hundredth of the rows over QUERIES."""
 HOSTS = 64
 
 
@@ -70,7 +72,7 @@ def candidates(folder: Path, rows: int) -> None:
     folder.mkdir()
     words = np.array([f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"])
     words = np.array([f"{x}{y}" for x in words[:200] for y in words[:100]])[:WORDS]
-    (folder / "queries.txt").write_text("\n".join(words.tolist()), "utf-8")
+    (folder / "queries.txt").write_text("\n".join(words[:QUERIES].tolist()), "utf-8")
     chance = 1.0 / np.arange(1, WORDS + 1)
     edges = np.cumsum(chance / chance.sum())
     for number, start in enumerate(range(0, rows, ROWS_PER_FILE)):
@@ -98,7 +100,7 @@ def recipe(folder: Path, rows: int, port: int) -> str:
             "select": {
                 "text": {"languages": []},
                 "queries": {"path": f"{folder}/queries.txt"},
-                "balance": {"t": max(1, rows // 100 // WORDS) if rows >= 4_000_000 else 1},
+                "balance": {"t": max(1, rows // 100 // QUERIES)},
             },
             "fetch": {"image_size": 128, "skip_reencode": False},
             "pack": {"samples_per_shard": 1000},
