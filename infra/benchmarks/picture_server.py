@@ -23,7 +23,7 @@ def address(number: int) -> str:
 
 
 def make_pictures(count: int) -> list[bytes]:
-    """JPEGs with a natural spectrum (1/f in three colours, Field 1987) and a few edges: about 650 px and 35 KB each."""
+    """JPEGs with a natural spectrum (1/f in three colours, Field 1987) and a few edges: about 650 px and 47 KB each."""
     found = []
     for seed in range(count):
         draw = np.random.default_rng(seed)
