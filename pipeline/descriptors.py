@@ -59,11 +59,6 @@ def perceptual_hash(picture: Image.Image) -> int:
     return int.from_bytes(_signs(_grey_means(picture, 32), 8), "big")
 
 
-def perceptual_hash256(picture: Image.Image) -> bytes:
-    """256-bit pHash of an RGB or grey picture, 32 bytes."""
-    return _signs(_grey_means(picture, 64), 16)
-
-
 def thumbnail8(picture: Image.Image) -> bytes:
     """8 x 8 x 3 mean colours, row by row."""
     return picture.convert("RGB").resize((8, 8), Image.Resampling.BOX).tobytes()

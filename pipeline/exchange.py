@@ -22,7 +22,7 @@ import xxhash
 
 from pipeline import storage
 from pipeline.executor import Executor
-from pipeline.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
 from pipeline.streams import read_ranges
 
 PIECES = "pieces"
@@ -36,11 +36,6 @@ class Files:
 
     folder: str
     parts: tuple[File, ...]
-
-    @staticmethod
-    def of(phases: Sequence[PhaseResult]) -> "Files":
-        """The kept files of several phases, wherever each lies."""
-        return Files("", tuple(file.below(phase.folder) for phase in phases for file in phase.kept))
 
     def path(self, part: File) -> str:
         return storage.join(self.folder, part.path) if self.folder else part.path
