@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import ConfigError
-from pipeline.reference_sets import PICTURES, ReferenceSet
+from pipeline.overlap.reference_sets import PICTURES, ReferenceSet
 
 Kind = Literal["classification", "retrieval"]
 
@@ -167,7 +167,7 @@ def reference_sets(task_names: Sequence[str]) -> list[ReferenceSet]:
 
 
 def reference_pictures(task_name: str, start: int, stop: int) -> pa.Table:
-    """Test pictures `start` to `stop` of the task as PNG, schema PICTURES of pipeline/reference_sets.py."""
+    """Test pictures `start` to `stop` of the task as PNG, schema PICTURES of pipeline/overlap/reference_sets.py."""
     from evaluation.pictures import load
 
     task = find(task_name)

@@ -16,7 +16,7 @@ from evaluation.foreign_config import Details, huggingface, open_clip
 from evaluation.foreign_tokenizer import TOKENIZER_FILES, ForeignTokenizer
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.scorers import PixelForm
+from pipeline.scoring.scorers import PixelForm
 from training.checkpoint import NAME as OURS
 from training.checkpoint import Checkpoint
 from training.spec import ModelSpec, build

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.errors import DataError
-from pipeline.scorers import PixelForm
+from pipeline.scoring.scorers import PixelForm
 from training.spec import PIXEL_MEAN, PIXEL_STD, Activation, ImageTower, ModelSpec, TextTower
 
 Layout = Literal["open_clip", "huggingface"]

@@ -1,7 +1,7 @@
 """What overlap with the training data does to a score: All - Clean, and whether Overlap is more often right than Clean.
 
 CLIP, section 5 and appendix C (arXiv:2103.00020): a benchmark's pictures are split by the list that decontamination wrote
-(pipeline/overlap_lists.py) into Overlap and Clean; the effect is the accuracy on All minus that on Clean; a one-tailed
+(pipeline/overlap/overlap_lists.py) into Overlap and Clean; the effect is the accuracy on All minus that on Clean; a one-tailed
 binomial test asks whether Overlap's successes could come from Clean's accuracy, a 99.5 % Clopper-Pearson interval says how
 well Overlap's accuracy is known, and Bonferroni's correction divides the level by the number of benchmarks tested.
 """
@@ -20,7 +20,7 @@ from evaluation import catalog
 from evaluation.statistics import clopper_pearson
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.overlap_lists import FOLDER, SUMMARY
+from pipeline.overlap.overlap_lists import FOLDER, SUMMARY
 
 CONFIDENCE = 0.995
 LEVEL = 0.05

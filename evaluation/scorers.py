@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from pipeline.scorers import PixelForm, Resources, ScorerConfig, Scores
+from pipeline.scoring.scorers import PixelForm, Resources, ScorerConfig, Scores
 
 ACTIVATIONS_PER_TOKEN = 12
 """Float32 rows of a tower's width that are alive at once in one block: its input, q, k, v, the 4x MLP, copies."""

@@ -17,11 +17,11 @@ import pyarrow as pa
 from orchestration.inspection import spread
 from orchestration.show import bytes_text
 from pipeline import storage
-from pipeline.language import CANDIDATES
-from pipeline.lineage import phases_of
+from pipeline.datasets.lineage import phases_of
+from pipeline.datasets.shards import read_image, read_index
 from pipeline.manifest import Manifest
-from pipeline.shards import read_image, read_index
-from pipeline.urls import UnusableURLError, canonical, host_of
+from pipeline.selection.language import CANDIDATES
+from pipeline.web.urls import UnusableURLError, canonical, host_of
 
 MEASURED_SHARDS = 256
 MEASURED_TEXTS = 2_000

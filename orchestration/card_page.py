@@ -11,7 +11,7 @@ from orchestration.card_sections import chain, funnel, sections
 from orchestration.contact_sheet import thumbnail
 from orchestration.plot import Plot
 from orchestration.visible import visible
-from pipeline.ledger import Fate
+from pipeline.work.ledger import Fate
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The `openwit` command: main, and out."""
     code = main()
-    from pipeline.leave import leave
+    from pipeline.work.leave import leave
 
     leave(code)
 

@@ -16,11 +16,21 @@ from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.config import CurateConfig
 from pipeline.errors import ConfigError, DataError
-from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
+from pipeline.work.ledger import PhaseResult
 
 PHASES = ("select", "fetch", "deduplicate", "decontaminate")
 """What follows the sources."""
+
+MODULES = {
+    "select": "pipeline.selection.select",
+    "fetch": "pipeline.fetching.fetch",
+    "score": "pipeline.scoring.score",
+    "deduplicate": "pipeline.duplicates.deduplicate",
+    "decontaminate": "pipeline.overlap.decontaminate",
+    "pack": "pipeline.datasets.pack",
+}
+"""Where the code of each phase is: its version is part of what the phase's result depends on."""
 
 
 def curation_steps(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any]) -> list[Step]:
@@ -51,16 +61,16 @@ def curation_steps(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any
         section = {**section, "score": scoring[0].config}
     files = _files(curate)
     steps += [
-        Step("select", {**section["select"], "files": files}, "pipeline.select", (*names, *from_web),
+        Step("select", {**section["select"], "files": files}, MODULES["select"], (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
-        Step("fetch", {**section["fetch"], "network": network}, "pipeline.fetch",
+        Step("fetch", {**section["fetch"], "network": network}, MODULES["fetch"],
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
         *scoring,
-        Step("deduplicate", section["deduplicate"], "pipeline.deduplicate", (pictures,), _deduplicate(curate, pictures),
+        Step("deduplicate", section["deduplicate"], MODULES["deduplicate"], (pictures,), _deduplicate(curate, pictures),
              "one pair of each set of equal or near-equal pictures"),
-        Step("decontaminate", section["decontaminate"], "pipeline.decontaminate", ("deduplicate", *from_references),
+        Step("decontaminate", section["decontaminate"], MODULES["decontaminate"], ("deduplicate", *from_references),
              _decontaminate(curate, bool(from_references)), "takes out what is near an evaluation picture"),
-        Step("pack", section["pack"], "pipeline.pack", (*names, *phases), _pack(curate, _content(section, files), phases),
+        Step("pack", section["pack"], MODULES["pack"], (*names, *phases), _pack(curate, _content(section, files), phases),
              "writes shards and the manifest"),
     ]  # fmt: skip
     return steps
@@ -112,7 +122,7 @@ def _web(recipe: Recipe, config: Mapping[str, Any]) -> Step:
 
 
 def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
-    from pipeline.reference_sets import given_sets
+    from pipeline.overlap.reference_sets import given_sets
 
     return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
 
@@ -124,8 +134,8 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
 
     def work(context: Context, folder: str) -> Made:
         from evaluation.catalog import reference_sets
-        from pipeline.changes import chosen_variants
-        from pipeline.references import Indexing, build_index
+        from pipeline.overlap.changes import chosen_variants
+        from pipeline.overlap.references import Indexing, build_index
 
         sets = [*reference_sets(tasks), *given]
         indexing = Indexing(chosen_variants(config.variants), planted, config.seed)
@@ -134,7 +144,7 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
 
     what = {"tasks": tasks, "against": [[one.name, one.identity] for one in given], "seed": config.seed}
     what |= {"variants": list(config.variants), "planted": planted, "pictures": code_version("evaluation.catalog")}
-    return Step("references", what, "pipeline.references", (), work, "describes the evaluation pictures")
+    return Step("references", what, "pipeline.overlap.references", (), work, "describes the evaluation pictures")
 
 
 def _phase(result: PhaseResult) -> Made:
@@ -163,7 +173,8 @@ def _load(context: Context, name: str) -> PhaseResult:
 def _source(
     curate: CurateConfig, name: str, shown: Mapping[str, Any], network: Mapping[str, Any], from_web: tuple[str, ...]
 ) -> Step:
-    from pipeline.sources.harvest import MODULES, seen_now
+    from pipeline.sources.harvest import MODULES as SOURCE_MODULES
+    from pipeline.sources.harvest import seen_now
 
     source = curate.sources[name]
     is_site = source.kind == "site"
@@ -185,7 +196,7 @@ def _source(
 
     config = {**shown, **reads, **seen_now(name, source)}
     about = "reads pages, keeps image-text pairs" if is_site else f"reads image-text pairs ({source.kind})"
-    return Step(name, config, MODULES[source.kind], from_web if is_site else (), work, about)
+    return Step(name, config, SOURCE_MODULES[source.kind], from_web if is_site else (), work, about)
 
 
 def _without_places(curate: CurateConfig, shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +218,7 @@ def _sources(curate: CurateConfig, context: Context) -> dict[str, PhaseResult]:
 
 def _select(curate: CurateConfig, from_web: bool) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.select import select
+        from pipeline.selection.select import select
 
         config = curate.select
         if from_web and config.queries.path is None:
@@ -221,12 +232,12 @@ def _select(curate: CurateConfig, from_web: bool) -> Any:
 
 def _fetch(curate: CurateConfig) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.fetch import fetch, store_name
+        from pipeline.fetching.fetch import fetch, store_name
         from pipeline.sources.harvest import roots
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
-        name = store_name(curate.fetch, network, code_version("pipeline.decoding"))
+        name = store_name(curate.fetch, network, code_version("pipeline.fetching.decoding"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress
@@ -237,7 +248,7 @@ def _fetch(curate: CurateConfig) -> Any:
 
 def _deduplicate(curate: CurateConfig, source: str) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.deduplicate import deduplicate
+        from pipeline.duplicates.deduplicate import deduplicate
 
         fetched = _load(context, source)
         return _phase(deduplicate(curate.deduplicate, fetched, folder, context.executor(), context.progress))
@@ -247,7 +258,7 @@ def _deduplicate(curate: CurateConfig, source: str) -> Any:
 
 def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     def work(context: Context, folder: str) -> Made:
-        from pipeline.decontaminate import decontaminate
+        from pipeline.overlap.decontaminate import decontaminate
 
         references = context.records["references"].path if with_references else None
         rows = _load(context, "deduplicate")
@@ -261,15 +272,15 @@ def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
 def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     def work(context: Context, folder: str) -> Made:
         from orchestration import data_card
-        from pipeline.overlap_lists import carry
-        from pipeline.pack import pack
-        from pipeline.sources.harvest import MODULES
+        from pipeline.datasets.pack import pack
+        from pipeline.overlap.overlap_lists import carry
+        from pipeline.sources.harvest import MODULES as SOURCE_MODULES
 
         carry(context.records["decontaminate"].path, folder)
         sources = list(_sources(curate, context).values())
         phases = [_load(context, name) for name in names]
-        modules = [MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
-        modules += [f"pipeline.{name}" for name in (*names, "pack")]
+        modules = [SOURCE_MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]
+        modules += [MODULES[name] for name in (*names, "pack")]
         version = storage.sha256("".join(map(code_version, modules)).encode())[:16]
         manifest = pack(curate.pack, phases, config, version, folder, context.executor(), context.progress, sources)
         data_card.write(folder)

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
-from pipeline.executor import Executor, InProcess
-from pipeline.ledger import Progress
 from pipeline.manifest import Manifest
+from pipeline.work.executor import Executor, InProcess
+from pipeline.work.ledger import Progress
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def executor() -> Iterator[Executor]:
         yield InProcess()
         return
     from orchestration.cluster import connected
-    from pipeline.on_ray import OnRay
+    from pipeline.work.on_ray import OnRay
 
     with connected():
         yield OnRay(1.0)
@@ -31,7 +31,7 @@ def subset(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from pipeline.subset import load_uids, save_uids, select_uids
+    from pipeline.datasets.subset import load_uids, save_uids, select_uids
 
     if not where and not top and not within:
         raise ConfigError("subset: nothing to choose by; give --where, --top or --within")
@@ -53,9 +53,9 @@ def reshard(
     allow_missing: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    from pipeline import reshard as work
-    from pipeline.pack import PackConfig
-    from pipeline.subset import load_uids, select_uids
+    from pipeline.datasets import reshard as work
+    from pipeline.datasets.pack import PackConfig
+    from pipeline.datasets.subset import load_uids, select_uids
 
     _refuse_used(out)
     manifest = Manifest.load(folder)
@@ -68,8 +68,8 @@ def reshard(
 
 
 def takedown(folder: str, lists: Mapping[str, str | None], out: str | None, progress: Progress) -> dict[str, Any]:
-    from pipeline import takedown as work
-    from pipeline.exclusion import Exclusions
+    from pipeline.datasets import takedown as work
+    from pipeline.datasets.exclusion import Exclusions
 
     given = {kind: path for kind, path in lists.items() if path}
     if not given:
@@ -105,8 +105,8 @@ def recheck(
     apply_now: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    from pipeline import recheck as work
-    from pipeline.takedown import takedown as take_down
+    from pipeline.datasets import recheck as work
+    from pipeline.datasets.takedown import takedown as take_down
 
     network = _network(folder, recipe, sets)
     manifest = Manifest.load(folder)
@@ -123,7 +123,7 @@ def recheck(
 
 
 def _network(folder: str, recipe: str | None, sets: Sequence[str]) -> Any:
-    from pipeline.web_config import NetworkConfig
+    from pipeline.web.web_config import NetworkConfig
 
     if recipe:
         from orchestration.recipe import load
@@ -141,13 +141,13 @@ def _network(folder: str, recipe: str | None, sets: Sequence[str]) -> Any:
 
 
 def why(folder: str, what: str, progress: Progress) -> Any:
-    from pipeline import lineage
+    from pipeline.datasets import lineage
 
     return lineage.why(folder, what)
 
 
 def adopt(folder: str, progress: Progress) -> dict[str, Any]:
-    from pipeline import adopt as work
+    from pipeline.datasets import adopt as work
 
     with executor() as where:
         made = work.adopt(folder, where, progress)

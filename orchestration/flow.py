@@ -27,9 +27,9 @@ from orchestration.step import Step, StepRecord, why
 from orchestration.steps import build_steps
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
-from pipeline.executor import Executor, InProcess
-from pipeline.ledger import Progress, silent
-from pipeline.on_processes import Processes
+from pipeline.work.executor import Executor, InProcess
+from pipeline.work.ledger import Progress, silent
+from pipeline.work.on_processes import Processes
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class Work:
                 self._processes = Processes(self._recipe.curate.workers if self._recipe.curate else None)
                 self._stack.callback(self._processes.close)
             return self._processes
-        from pipeline.on_ray import OnRay
+        from pipeline.work.on_ray import OnRay
 
         self.connect()
         assert self._recipe.curate is not None

@@ -20,9 +20,9 @@ from orchestration.report_data import Balance, DatasetFacts, DroppedSample, Kept
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
 from orchestration.step import StepRecord
 from pipeline import storage
-from pipeline.ledger import Fate, File, PhaseResult
+from pipeline.datasets.shards import read_image, read_index
 from pipeline.manifest import Manifest
-from pipeline.shards import read_image, read_index
+from pipeline.work.ledger import Fate, File, PhaseResult
 
 PACKAGES = ("ray", "torch", "deepspeed", "mlflow", "img2dataset", "pyarrow", "pandas")
 SIDES = (32, 64, 128, 256, 512, 1024)

@@ -20,10 +20,10 @@ from orchestration.contact_sheet import contact_sheet
 from orchestration.planted import planted_equals_counted, planted_for, recovered_of
 from orchestration.step import read_record
 from pipeline import storage
+from pipeline.datasets.shards import read_image, read_index
 from pipeline.errors import DataError
-from pipeline.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.shards import read_image, read_index
+from pipeline.work.ledger import PhaseResult
 
 ORDER = ("web", "references", "crawl", "select", "fetch", "score", "deduplicate", "decontaminate", "pack", "data", "train",
          "checkpoint", "evaluate", "report")  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any
 
 from orchestration.step import read_record
 from pipeline import storage
+from pipeline.datasets.shards import read_index
 from pipeline.manifest import Manifest
-from pipeline.shards import read_index
 
 
 def planted_for(path: str) -> dict[str, Any] | None:

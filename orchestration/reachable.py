@@ -1,6 +1,6 @@
 """Whether a server that the user has named (Ray, MLflow) can be connected to. Nothing is sent, nothing is read.
 
-Pages and pictures are fetched through pipeline/network.py alone; this is only for `openwit doctor`.
+Pages and pictures are fetched through pipeline/web/network.py alone; this is only for `openwit doctor`.
 """
 
 import socket

@@ -6,7 +6,7 @@ A scorer of one's own needs no line here: a recipe may say `scorer: my_package.m
 
 from collections.abc import Mapping
 
-PHASE = "pipeline.score:score"
+PHASE = "pipeline.scoring.score:score"
 
 SCORERS: Mapping[str, str] = {
     "aesthetics": "evaluation.scorers:aesthetics",

@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from pipeline.decontaminate_config import DecontaminateConfig
+from pipeline.datasets.pack import PackConfig
 from pipeline.duplicates.config import DeduplicateConfig
-from pipeline.fetch_config import FetchConfig
-from pipeline.pack import PackConfig
-from pipeline.scorers import ScorerConfig
-from pipeline.select_config import SelectConfig
+from pipeline.fetching.fetch_config import FetchConfig
+from pipeline.overlap.decontaminate_config import DecontaminateConfig
+from pipeline.scoring.scorers import ScorerConfig
+from pipeline.selection.select_config import SelectConfig
 from pipeline.settings import Settings
 from pipeline.sources.config import RESERVED, Source
-from pipeline.web_config import NetworkConfig
+from pipeline.web.web_config import NetworkConfig
 
 
 class CurateConfig(Settings):

@@ -132,7 +132,7 @@ def remove_tree(path: str) -> None:
 
 PLAIN_COLUMN = "image"
 """Column of pictures in tables of curation: written as it is (they are compressed already), so that each can be read by
-its offset (pipeline/picture_places.py)."""
+its offset (pipeline/datasets/picture_places.py)."""
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -175,7 +175,7 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_without_pictures(path: str) -> pa.Table:
-    """The table less its PLAIN_COLUMN: for phases after `fetch`, which need not carry pictures on (pipeline/pack.py)."""
+    """The table less its PLAIN_COLUMN: for phases after `fetch`, which need not carry pictures on (pipeline/datasets/pack.py)."""
     return read_table(path, [name for name in read_schema(path).names if name != PLAIN_COLUMN])
 
 

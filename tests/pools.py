@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from phases import phase_of, split
 
-from pipeline.deduplicate import deduplicate
 from pipeline.duplicates.config import DeduplicateConfig
-from pipeline.executor import InProcess
-from pipeline.ledger import PhaseResult
+from pipeline.duplicates.deduplicate import deduplicate
 from pipeline.sample import TEXTS, pair_uid
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import PhaseResult
 
 ROWS = pa.schema(
     [

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.network import Fetched, fetch_all
-from pipeline.web_config import NetworkConfig
+from pipeline.web.network import Fetched, fetch_all
+from pipeline.web.web_config import NetworkConfig
 
 Reply = Callable[[io.BufferedIOBase, dict[str, str]], None]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.sample import pair_uid
-from pipeline.scorers import PixelForm, Resources, ScorerConfig, Scores
+from pipeline.scoring.scorers import PixelForm, Resources, ScorerConfig, Scores
 
 
 def jpeg(picture: Image.Image) -> bytes:

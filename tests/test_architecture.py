@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("pipeline", "training", "evaluation", "orchestration")
 
 DOORS = {
-    "ray": ("pipeline/on_ray.py", "orchestration/cluster.py"),
-    "img2dataset": ("pipeline/img2dataset_child.py",),
+    "ray": ("pipeline/work/on_ray.py", "orchestration/cluster.py"),
+    "img2dataset": ("pipeline/fetching/img2dataset_child.py",),
     "deepspeed": ("training/engine.py",),
     "mlflow": ("orchestration/tracking.py",),
 }
@@ -33,7 +33,7 @@ NETWORK = (
     "smtplib",
     "websockets",
 )
-NETWORK_DOORS = ("pipeline/network.py",)
+NETWORK_DOORS = ("pipeline/web/network.py",)
 NEVER = ("torchvision", "timm", "open_clip", "pickle", "dill", "cloudpickle", "joblib")
 MAX_LINES = 400
 MAX_LINES_OF_TESTS = 600

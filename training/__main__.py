@@ -16,7 +16,7 @@ import time
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, UserError
-from pipeline.leave import leave
+from pipeline.work.leave import leave
 from training.config import TrainConfig
 
 SECONDS_BETWEEN_LINES = 5.0

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline import shards, storage
+from pipeline import storage
+from pipeline.datasets import shards
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 from training.config import TrainConfig

@@ -22,17 +22,17 @@ import pyarrow as pa
 from harness import cpu_seconds, peer, write_facts
 from PIL import Image
 
-from pipeline.changes import CHANGES, VARIANTS, plant
-from pipeline.decontaminate import decontaminate
-from pipeline.decontaminate_config import DecontaminateConfig
-from pipeline.executor import InProcess
-from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, run_items
-from pipeline.lookup import Table
-from pipeline.picture_config import PictureConfig
-from pipeline.picture_row import picture_row
-from pipeline.reference_sets import ReferenceSet, given_set
-from pipeline.references import Indexing, build_index
+from pipeline.overlap.changes import CHANGES, VARIANTS, plant
+from pipeline.overlap.decontaminate import decontaminate
+from pipeline.overlap.decontaminate_config import DecontaminateConfig
+from pipeline.overlap.lookup import Table
+from pipeline.overlap.reference_sets import ReferenceSet, given_set
+from pipeline.overlap.references import Indexing, build_index
+from pipeline.pictures.picture_config import PictureConfig
+from pipeline.pictures.picture_row import picture_row
 from pipeline.sample import pair_uid
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 PICTURES = int(os.environ.get("OVERLAP_PICTURES", "100000"))

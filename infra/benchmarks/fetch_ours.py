@@ -18,13 +18,13 @@ def main() -> None:
     import pyarrow as pa
 
     from orchestration.cluster import connected
-    from pipeline.fetch import FetchConfig, fetch
-    from pipeline.ledger import Fate, File, PhaseResult
-    from pipeline.on_processes import Processes
-    from pipeline.on_ray import OnRay
-    from pipeline.pack import PackConfig, pack
+    from pipeline.datasets.pack import PackConfig, pack
+    from pipeline.fetching.fetch import FetchConfig, fetch
     from pipeline.sample import candidates
-    from pipeline.web_config import NetworkConfig
+    from pipeline.web.web_config import NetworkConfig
+    from pipeline.work.ledger import Fate, File, PhaseResult
+    from pipeline.work.on_processes import Processes
+    from pipeline.work.on_ray import OnRay
 
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     for line in sys.stdin:

@@ -42,9 +42,9 @@ from hostile_cases import (
 from PIL import Image
 from resize import requirements
 
-from pipeline.network import NetworkConfig, fetch_all
-from pipeline.picture_config import PictureConfig
-from pipeline.picture_row import picture_row
+from pipeline.pictures.picture_config import PictureConfig
+from pipeline.pictures.picture_row import picture_row
+from pipeline.web.network import NetworkConfig, fetch_all
 
 PEER = "img2dataset"
 FILES = int(os.environ.get("FILES", "0"))

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.deduplicate import deduplicate
 from pipeline.duplicates.clusters import components
 from pipeline.duplicates.config import DeduplicateConfig
-from pipeline.executor import InProcess
-from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.duplicates.deduplicate import deduplicate
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 ROWS_PER_FILE = 10_000
 
@@ -89,8 +89,8 @@ def within_clusters(edges: np.ndarray) -> set[tuple[int, int]]:
 
 def described(folder: Path) -> tuple[list[str], np.ndarray, pa.Table]:
     """(names, 64-bit hashes, finer descriptors) of the pictures in a folder, as the fetch phase describes them."""
-    from pipeline.picture import process
-    from pipeline.picture_config import PictureConfig
+    from pipeline.pictures.picture import process
+    from pipeline.pictures.picture_config import PictureConfig
 
     header = PictureConfig(maximum_aspect_ratio=100.0).picture_header()
     names, values, thumbnails, longer = [], [], [], []

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from harness import write_facts
 
-from pipeline.ledger import PhaseResult
+from pipeline.datasets.shards import read_index
 from pipeline.manifest import Manifest
-from pipeline.shards import read_index
+from pipeline.work.ledger import PhaseResult
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 HOST = "openstax.openwit.example"

@@ -21,8 +21,8 @@ from pathlib import Path
 import pyarrow as pa
 from harness import Row, cpu_seconds, paired, peer, write
 
-from pipeline.matcher import Matcher
-from pipeline.queries import words_of
+from pipeline.matching.matcher import Matcher
+from pipeline.matching.queries import words_of
 
 PEER = "pyahocorasick"
 VERSION = "2.2.0"

@@ -20,8 +20,8 @@ import numpy as np
 from harness import Row, cpu_seconds, paired, peer, write
 from PIL import Image
 
-from pipeline.picture import process
-from pipeline.picture_config import PictureConfig
+from pipeline.pictures.picture import process
+from pipeline.pictures.picture_config import PictureConfig
 
 PEER = "img2dataset"
 PACKAGES = ("img2dataset", "opencv-python-headless", "albumentations", "albucore", "numpy", "pillow")

@@ -1,6 +1,6 @@
 """The rule of the demo web that no two pictures look alike unless one was planted as a copy of the other.
 
-"Alike" is what deduplication goes by: the 64-bit pHash and the 8x8 colour thumbnail of pipeline/descriptors.py, both near.
+"Alike" is what deduplication goes by: the 64-bit pHash and the 8x8 colour thumbnail of pipeline/pictures/descriptors.py, both near.
 A picture that comes too near an earlier one is drawn again with another seed.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.descriptors import THUMBNAIL_BYTES, perceptual_hash, thumbnail8
+from pipeline.pictures.descriptors import THUMBNAIL_BYTES, perceptual_hash, thumbnail8
 
 _BITS_IN = np.array([bin(word).count("1") for word in range(1 << 16)], dtype=np.uint8)
 

@@ -13,8 +13,8 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.descriptors import hamming
 from pipeline.duplicates.loops import COUNT, LIST, MARK, NEAREST, UNITE, search_loop
+from pipeline.pictures.descriptors import hamming
 
 BANDS = 4
 BITS = 16

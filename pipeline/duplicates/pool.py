@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.errors import ConfigError
-from pipeline.exchange import Files, regroup
-from pipeline.executor import Executor
-from pipeline.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items
+from pipeline.work.exchange import Files, regroup
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items
 
 VERDICT = pa.schema(
     [

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
-from pipeline.urls import UnusableURLError, canonical
+from pipeline.web.urls import UnusableURLError, canonical
 
 TextOrigin = Literal[
     "alt",

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.executor import Executor
-from pipeline.ledger import PhaseResult, Progress, silent
 from pipeline.sources.config import (
     FilesSource,
     FolderSource,
@@ -15,7 +13,9 @@ from pipeline.sources.config import (
     WatSource,
 )
 from pipeline.sources.inputs import expanded, fingerprint, matching
-from pipeline.web_config import NetworkConfig
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import PhaseResult, Progress, silent
 
 MODULES = {kind: f"pipeline.sources.{kind}" for kind in ("site", "wat", "warc", "table", "folder", "shards")}
 """Where the code of each kind begins."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.body import BrokenError, TooLargeError, decoded
-from pipeline.robots import first_opt_out, header_directives
 from pipeline.sources.archive import headers_of
+from pipeline.web.body import BrokenError, TooLargeError, decoded
+from pipeline.web.robots import first_opt_out, header_directives
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})")
 _CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,500})?\r?\n")

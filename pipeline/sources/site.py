@@ -13,20 +13,20 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.batch import DROPPED, Batch
 from pipeline.errors import DataError
-from pipeline.executor import Executor
-from pipeline.html_pictures import first_text
-from pipeline.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
-from pipeline.network import Fetched, fetch_all
-from pipeline.robots import forbids_following
 from pipeline.sample import candidates
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
+from pipeline.sources.html_pictures import first_text
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
-from pipeline.urls import canonical, host_of
-from pipeline.web_config import NetworkConfig
+from pipeline.web.network import Fetched, fetch_all
+from pipeline.web.robots import forbids_following
+from pipeline.web.urls import canonical, host_of
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.batch import DROPPED, Batch
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 
 _DOWN = ("connection_failed", "name_not_resolved", "timeout", "http_error")
 

@@ -12,10 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.body import BrokenError, TooLargeError
 from pipeline.errors import DataError
-from pipeline.executor import Executor
-from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource
@@ -24,8 +21,11 @@ from pipeline.sources.index import Pointer, pointer_items
 from pipeline.sources.inputs import expanded, identified, matching, open_blocks
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.wat import crawl_of
-from pipeline.urls import UnusableURLError, canonical
-from pipeline.web_config import NetworkConfig
+from pipeline.web.body import BrokenError, TooLargeError
+from pipeline.web.urls import UnusableURLError, canonical
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 _MAX_GAP = 1 << 16  # records that lie this close are read in one go
 

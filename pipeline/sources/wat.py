@@ -15,19 +15,19 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from pipeline.executor import Executor
-from pipeline.html_metadata import shared_pictures
-from pipeline.html_pictures import first_text
-from pipeline.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.robots import first_opt_out, meta_directives
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WatSource
+from pipeline.sources.html_metadata import shared_pictures
+from pipeline.sources.html_pictures import first_text
 from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.inputs import expanded, identified, open_blocks
 from pipeline.sources.pages import BEYOND, Dropped
-from pipeline.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
-from pipeline.web_config import NetworkConfig
+from pipeline.web.robots import first_opt_out, meta_directives
+from pipeline.web.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 _MAX_PICTURES = 10_000
 _ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from runs import answer
 
-from pipeline.ledger import PhaseResult
+from pipeline.datasets.shards import read_index
 from pipeline.manifest import Manifest
-from pipeline.shards import read_index
+from pipeline.work.ledger import PhaseResult
 
 HOST = "openstax.openwit.example"
 

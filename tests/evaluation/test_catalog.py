@@ -11,7 +11,7 @@ from evaluation.config import EvaluateConfig
 from evaluation.run import label_positions
 from pipeline.demo.casting import EVALUATION_SCENES
 from pipeline.errors import ConfigError, DataError
-from pipeline.reference_sets import PICTURES
+from pipeline.overlap.reference_sets import PICTURES
 
 
 @pytest.mark.parametrize("task", catalog.TASKS, ids=lambda task: task.name)

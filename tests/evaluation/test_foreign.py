@@ -12,7 +12,7 @@ from golden_clip.make import TEXTS, pictures
 from evaluation.encoder import EMBEDDING, Encoder
 from evaluation.foreign import ForeignCheckpoint, open_checkpoint, pixel_form
 from pipeline.errors import DataError
-from pipeline.score_pixels import cut_square
+from pipeline.scoring.score_pixels import cut_square
 from training.checkpoint import Checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden_clip"

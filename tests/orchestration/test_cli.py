@@ -23,9 +23,9 @@ from orchestration.progress import Lines, name_and_note
 from orchestration.root import require_writable
 from orchestration.step import StepRecord
 from pipeline import storage
+from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
-from pipeline.shards import write_dataset
 
 SOURCE = Path(orchestration.__file__).parents[1]
 HEAVY = ("torch", "ray", "mlflow", "pyarrow", "numpy", "pydantic", "yaml", "rich", "pandas", "fsspec", "jinja2")

@@ -18,8 +18,8 @@ from PIL import Image
 
 from orchestration.cluster import connected, train_on_ray
 from orchestration.tail import Tail
+from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from pipeline.shards import write_dataset
 from training.config import TrainConfig
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (90, 90, 90)}

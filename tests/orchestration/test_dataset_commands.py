@@ -15,8 +15,8 @@ from orchestration.cli import main
 from pipeline import storage
 from pipeline.manifest import Manifest
 from tests.orchestration.test_cli import openwit
-from tests.pipeline.test_pack import packed, picture, rows
-from tests.pipeline.test_site import Site
+from tests.pipeline.datasets.test_pack import packed, picture, rows
+from tests.pipeline.sources.test_site import Site
 
 HOSTILE = "<script>alert(1)</script> | ` **bold** \x1b[31m \u202e ![x](http://evil/) &amp;"
 

@@ -16,10 +16,10 @@ from orchestration.live import LINE, Live, ended
 from orchestration.progress import Bars, Lines, say
 from orchestration.reasons import MEANING
 from orchestration.step import StepRecord
-from pipeline.batch import Batch
 from pipeline.errors import DataError
-from pipeline.executor import InProcess
-from pipeline.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
+from pipeline.work.batch import Batch
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
 
 
 def work(number: int) -> Output:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
-from pipeline.shards import write_dataset
 from training.config import TrainConfig
 from training.data import Loader, Pictures, check
 from training.order import SampleStream, epoch_order, picture_draws

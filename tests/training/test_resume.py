@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.shards import write_dataset
+from pipeline.datasets.shards import write_dataset
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from pipeline.shards import write_dataset
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.run import read_steps, run

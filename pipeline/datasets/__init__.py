@@ -1,0 +1,1 @@
+"""Finished datasets: shards, and everything that is done to a dataset afterwards."""

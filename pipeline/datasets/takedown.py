@@ -1,0 +1,184 @@
+"""Takedown: a new dataset without the samples that somebody's list names. The one it is made from stays as it is.
+
+Only shards that lose a sample are written anew: what stays keeps its key, its order and its bytes. The others are linked
+(or copied, where a link cannot be). Beside the new manifest lie
+
+    takedown.parquet   a row per removed sample with the rule it met
+    takedown.json      the same as counts: by rule, by shard, and the rules that met nothing
+    tombstones.txt     rules for `curate.select.exclude`, so that the next dataset is made without them
+"""
+
+import functools
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.datasets.exclusion import COLUMNS, Exclusions
+from pipeline.datasets.shard_form import stats
+from pipeline.datasets.shard_subset import keep_rows
+from pipeline.datasets.shards import read_index
+from pipeline.errors import DataError
+from pipeline.manifest import Manifest, Shard
+from pipeline.streams import remove_unfinished, stream
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, Output, Progress, Record, WorkItem, run_items, silent
+
+REMOVED = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("key", pa.string()),
+        ("url", pa.string()),
+        ("page_url", pa.string()),
+        ("sha256", pa.string()),
+        ("shard", pa.string()),
+        ("rule", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Takedown:
+    """`removed` has schema REMOVED. `folder` and `manifest` are None where no rule met a sample: nothing is written then."""
+
+    removed: pa.Table
+    unmet: tuple[str, ...]
+    manifest: Manifest | None = None
+    folder: str | None = None
+
+    def rules(self) -> dict[str, int]:
+        """Samples removed by each rule, most first."""
+        return dict(Counter(self.removed.column("rule").to_pylist()).most_common())
+
+
+def takedown(
+    folder: str, rules: Exclusions, out: str | None, executor: Executor, progress: Progress = silent
+) -> Takedown:
+    """Make the dataset at `folder` anew in `out` without what `rules` name; by default beside it, named by both.
+
+    Raises DataError where the dataset is damaged.
+    """
+    manifest = Manifest.load(folder)
+    manifest.require_files(folder)
+    removed, by_shard = _removed(folder, manifest, rules)
+    met = set(removed.column("rule").to_pylist())
+    unmet = tuple(line for line in rules.lines() if line not in met)
+    if not removed.num_rows:
+        return Takedown(removed, unmet)
+    digest = storage.sha256("\n".join([manifest.id, *rules.lines()]).encode())
+    out = out or storage.join(folder.rstrip("/").rpartition("/")[0] or ".", f"takedown-{digest[:12]}")
+    shards = _write_shards(folder, manifest, by_shard, out, executor, progress)
+    new = derived(manifest, "takedown", shards, removed.num_rows, "taken_down", {"rules_sha256": digest})
+    _write_diff(out, manifest, new, Takedown(removed, unmet), rules)
+    storage.write_json(storage.join(out, "origin.json"), {"folder": folder, "manifest_id": manifest.id})
+    new.save(out)
+    return Takedown(removed, unmet, new, out)
+
+
+def derived(
+    parent: Manifest, how: str, shards: Sequence[Shard], fell: int, reason: str, config: dict[str, Any]
+) -> Manifest:
+    """The manifest of a dataset made from `parent`: its counts and config, and what was done now."""
+    fate = Fate(parent.rows, parent.rows - fell, {reason: fell} if fell else {})
+    name = how
+    while name in parent.counts:  # the second takedown of one dataset
+        name += "_again"
+    return Manifest(
+        tuple(shards),
+        {**parent.counts, name: {"pairs": asdict(fate)}},
+        (parent.id,),
+        {**parent.config, name: config},
+        parent.code_version,
+    )
+
+
+def _removed(folder: str, manifest: Manifest, rules: Exclusions) -> tuple[pa.Table, dict[int, list[int]]]:
+    """The samples that go, and by shard their rows."""
+    rows: list[dict[str, Any]] = []
+    by_shard: dict[int, list[int]] = {}
+    for number, shard in enumerate(manifest.shards):
+        table = read_index(folder, shard, ["key", *COLUMNS])
+        found = rules.rules_for(table)
+        by_shard[number] = [place for place, rule in enumerate(found) if rule]
+        for place in by_shard[number]:
+            rows.append(table.slice(place, 1).to_pylist()[0] | {"shard": shard.tar, "rule": found[place]})
+    return pa.Table.from_pylist(rows, schema=REMOVED), by_shard
+
+
+def _write_shards(
+    folder: str, manifest: Manifest, by_shard: dict[int, list[int]], out: str, executor: Executor, progress: Progress
+) -> list[Shard]:
+    items = [
+        WorkItem(f"shard-{number:05d}", [asdict(shard), by_shard[number]], (shard, by_shard[number]))
+        for number, shard in enumerate(manifest.shards)
+    ]
+    records = run_items(out, functools.partial(_shard, folder, out), items, executor, progress, "shards")
+    remove_unfinished(out)
+    return [_entry(shard, record) for shard, record in zip(manifest.shards, records, strict=True)]
+
+
+def _entry(shard: Shard, record: Record) -> Shard:
+    data, index = record.files[shard.tar], record.files[shard.index]
+    return Shard(shard.tar, shard.index, record.fates["pairs"].kept, data.bytes, data.sha256, index.sha256)
+
+
+def stats_name(shard: Shard) -> str:
+    return f"{shard.tar.rpartition('.')[0]}_stats.json"
+
+
+def _shard(folder: str, out: str, part: tuple[Shard, list[int]]) -> Output:
+    shard, gone = part
+    rows = shard.rows - len(gone)
+    fate = {"pairs": Fate(shard.rows, rows, {"taken_down": len(gone)} if gone else {})}
+    if gone:
+        data, index = keep_rows(folder, shard, gone, out)
+        about = json.dumps(stats(rows), indent=4, sort_keys=True).encode()
+        return Output({}, fate, final={shard.tar: data, shard.index: index, stats_name(shard): about})
+    files = {shard.tar: shard.tar_sha256, shard.index: shard.index_sha256}
+    final = {name: _same(folder, out, name, digest) for name, digest in files.items()}
+    return Output({}, fate, final=final)
+
+
+def _same(folder: str, out: str, name: str, sha256: str) -> storage.Written:
+    """The file under the same name in `out`: a second name of it where the disk allows, else a copy that is checked."""
+    old, new = storage.join(folder, name), storage.join(out, name)
+    if storage.is_local(old) and storage.is_local(new):
+        os.makedirs(new.rpartition("/")[0], exist_ok=True)
+        try:
+            if not os.path.exists(new):
+                os.link(old, new)
+            return storage.Written(storage.size(new), sha256)
+        except OSError:  # another disk, or one without links
+            pass
+    filesystem, path = storage.filesystem_of(old)
+    with filesystem.open(path, "rb") as source, stream(new) as sink:
+        while chunk := source.read(1 << 20):
+            sink.write(chunk)
+    if sink.written.sha256 != sha256:
+        raise DataError(f"{old}: changed since the manifest was written; run the recipe that made it again")
+    return sink.written
+
+
+def _write_diff(out: str, manifest: Manifest, new: Manifest, found: Takedown, rules: Exclusions) -> None:
+    storage.write_table(storage.join(out, "takedown.parquet"), found.removed)
+    summary = {
+        "parent": manifest.id,
+        "manifest_id": new.id,
+        "rows_before": manifest.rows,
+        "rows_after": new.rows,
+        "removed_by_rule": found.rules(),
+        "removed_by_shard": dict(Counter(found.removed.column("shard").to_pylist())),
+        "rules_that_met_nothing": list(found.unmet),
+    }
+    storage.write_json(storage.join(out, "takedown.json"), summary)
+    tombs = Exclusions()
+    for kind, values in rules.rules.items():
+        tombs.rules[kind] |= values
+    tombs.rules["uid"] |= set(found.removed.column("uid").to_pylist())
+    text = f"# Taken out of dataset {manifest.id}; keep out with curate.select.exclude.\n" + "\n".join(tombs.lines())
+    storage.write_bytes(storage.join(out, "tombstones.txt"), text.encode() + b"\n")

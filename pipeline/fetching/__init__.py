@@ -1,0 +1,1 @@
+"""Downloading the selected pictures: lanes, dispatcher, journal, and the engine that drives img2dataset."""

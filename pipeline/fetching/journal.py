@@ -1,0 +1,196 @@
+"""The journal of fetched pictures: what each attempt at a URL came to, and the picture itself where it succeeded.
+
+    <store>/journal/<lanes>/<lane>/<low>-<high>-<name>.parquet     rows of schema OUTCOME; written whole, never changed
+    <store>/sites/<lanes>/<lane>/<name>.parquet                    site files (robots.txt, ...) with the time they were read
+
+A file's name tells between which places (the hash of the URL) its rows lie, so who looks for a few URLs opens the few files
+that can hold them. A store made with another number of lanes is read as it is: both are powers of two, so a lane's hosts are
+all in one wider lane, or spread over some narrower ones, and nothing is downloaded again.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline import storage
+from pipeline.pictures.picture_config import IMAGE_COLUMNS
+from pipeline.web.site_files import SiteFiles
+from pipeline.web.urls import UnusableURLError, canonical, host_of
+
+ATTEMPT = pa.schema(
+    [
+        ("url", pa.string()),
+        ("round", pa.int32()),  # fetch.retry_round of the run
+        ("attempt", pa.int32()),  # 1 for the first in its round
+        ("settled", pa.bool_()),  # nothing more is tried in this round
+        ("passing", pa.bool_()),  # a later round may do better
+        ("reason", pa.string()),  # null: the picture is here
+        ("evidence", pa.string()),
+        ("met", pa.string()),  # what happened, in a word of pipeline.web.taxonomy
+        ("status", pa.int32()),  # HTTP's, 0 where nobody answered
+        ("milliseconds", pa.int32()),
+        ("bytes", pa.int64()),  # downloaded
+        ("redirects", pa.int32()),
+        ("at", pa.float64()),  # seconds since 1970
+        ("next_retry", pa.float64()),  # when the next attempt may begin, null: none will
+    ]
+)
+PICTURE = pa.schema([*IMAGE_COLUMNS])
+OUTCOME = pa.schema([*ATTEMPT, *PICTURE])
+SITE = pa.schema(
+    [
+        ("origin", pa.string()),
+        ("read_at", pa.float64()),
+        ("robots", pa.binary()),
+        ("tdm", pa.binary()),
+        ("ai", pa.binary()),
+    ]
+)
+
+
+def place_of(url: str) -> int:
+    """63 bits of a URL's hash: its place in a lane."""
+    return xxhash.xxh64_intdigest(url.encode("utf-8", "surrogatepass")) >> 1
+
+
+def host_in(url: str) -> str:
+    """The host that a URL as it was found will be asked of; "" where there is none."""
+    try:
+        return host_of(canonical(url))
+    except UnusableURLError:
+        return ""
+
+
+def lane_of(url: str, lanes: int) -> int:
+    """By host, so that one worker at a time knows all that is asked of it; a URL without a host goes by itself."""
+    return xxhash.xxh64_intdigest((host_in(url) or url).encode("utf-8", "surrogatepass")) % lanes
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a URL in this round."""
+
+    settled: bool
+    attempts: int = 0
+    next_retry: float | None = None
+
+
+class Journal:
+    """One lane's view of the journal below `store`."""
+
+    def __init__(self, store: str, lanes: int, lane: int) -> None:
+        self._store, self._lanes, self._lane = store, lanes, lane
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One new file; whole or not at all."""
+        table = pa.Table.from_pylist(list(rows), schema=OUTCOME)
+        places = [place_of(row["url"]) >> 47 for row in rows]
+        name = f"{min(places):04x}-{max(places):04x}-{uuid.uuid4().hex[:16]}.parquet"
+        storage.write_table(storage.join(self._home("journal"), name), table)
+
+    def states(self, urls: Iterable[str], round: int) -> dict[str, State]:
+        """What is known of each of `urls` that was tried before."""
+        found: dict[str, State] = {}
+        for row in self._attempts(list(urls)):
+            final = row["reason"] is None or (row["settled"] and not row["passing"])
+            if final or (row["settled"] and row["round"] == round):
+                found[row["url"]] = State(True)
+            elif row["round"] == round:
+                known = found.get(row["url"], State(False))
+                if not known.settled and row["attempt"] > known.attempts:
+                    found[row["url"]] = State(False, row["attempt"], row["next_retry"])
+        return found
+
+    def outcomes(self, urls: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The row of schema OUTCOME that counts for each URL: its picture, else its last settled attempt."""
+        best: dict[str, tuple[tuple[Any, ...], str, int]] = {}
+        for path, table in self._files(urls):
+            for number, row in enumerate(table.to_pylist()):
+                # Two runs at once may both have fetched a URL; which of the pictures counts must not be chance.
+                rank = (row["reason"] is not None, -row["round"], -row["attempt"], row["at"], row["evidence"] or "")
+                if row["settled"] and (row["url"] not in best or rank < best[row["url"]][0]):
+                    best[row["url"]] = (rank, path, number)
+        wanted = set(urls)
+        by_path: dict[str, list[int]] = {}
+        for url, (_, path, number) in best.items():
+            if url in wanted:
+                by_path.setdefault(path, []).append(number)
+        found = {}
+        for path, numbers in by_path.items():
+            table = _read(path, None)
+            assert table is not None
+            for row in table.take(pa.array(numbers)).to_pylist():
+                found[row["url"]] = row
+        return found
+
+    def forget_failures(self) -> None:
+        """Remove the files that hold no picture, so that their URLs are asked for as if for the first time."""
+        for path in self._paths("journal"):
+            table = _read(path, ["reason"])
+            if table is None or table.column("reason").null_count == 0:
+                storage.remove_tree(path)
+
+    def write_sites(self, sites: Sequence[SiteFiles]) -> None:
+        rows = [{"origin": s.origin, "read_at": s.read_at, "robots": s.robots, "tdm": s.tdm, "ai": s.ai} for s in sites]
+        name = f"{uuid.uuid4().hex[:16]}.parquet"
+        storage.write_table(storage.join(self._home("sites"), name), pa.Table.from_pylist(rows, schema=SITE))
+
+    def sites(self) -> list[SiteFiles]:
+        """All that is kept, later readings last."""
+        rows = [row for path in self._paths("sites") for row in _rows(_read(path, None))]
+        return [SiteFiles(**row) for row in sorted(rows, key=lambda row: row["read_at"])]
+
+    def _attempts(self, urls: Sequence[str]) -> Iterator[dict[str, Any]]:
+        wanted = pa.array(urls, pa.string())
+        for _, table in self._files(urls):
+            yield from table.filter(pc.is_in(table.column("url"), value_set=wanted)).to_pylist()
+
+    def _files(self, urls: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        """(path, columns of ATTEMPT) of each file that may hold one of these URLs."""
+        if not urls:
+            return
+        places = [place_of(url) >> 47 for url in urls]
+        low, high = min(places), max(places)
+        for path in self._paths("journal"):
+            first, last = (int(part, 16) for part in path.rsplit("/", 1)[1].split("-")[:2])
+            if first <= high and low <= last:
+                table = _read(path, ATTEMPT.names)
+                if table is not None:
+                    yield path, table
+
+    def _home(self, kind: str) -> str:
+        return storage.join(self._store, kind, f"{self._lanes:05d}", f"{self._lane:05d}")
+
+    def _paths(self, kind: str) -> list[str]:
+        """The lane's files, whatever number of lanes wrote them."""
+        paths = []
+        for count in storage.list_names(storage.join(self._store, kind)):
+            lanes = int(count)
+            same = [self._lane % lanes] if lanes <= self._lanes else range(self._lane, lanes, self._lanes)
+            for lane in same:
+                folder = storage.join(self._store, kind, count, f"{lane:05d}")
+                paths += [
+                    storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")
+                ]
+        return paths
+
+
+def _read(path: str, columns: list[str] | None) -> pa.Table | None:
+    """Some columns without the bytes of the others; None for a file that is damaged: what it held is fetched again."""
+    filesystem, name = fsspec.core.url_to_fs(path)
+    try:
+        with filesystem.open(name, "rb") as file:
+            return pq.ParquetFile(file).read(columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        return None
+
+
+def _rows(table: pa.Table | None) -> list[dict[str, Any]]:
+    return [] if table is None else table.to_pylist()

@@ -1,0 +1,1 @@
+"""Query lists: how one is made, and which queries stand in a text."""

@@ -1,0 +1,1 @@
+"""Evaluation pictures in training data: found, measured, removed or marked."""

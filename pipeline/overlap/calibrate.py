@@ -1,0 +1,204 @@
+"""Where the threshold of an evaluation set lies, measured instead of chosen by eye.
+
+CLIP set a threshold per dataset by hand, "to high precision, then to most recall" (arXiv:2103.00020, section 5). Here
+changed copies of a sample of the set are planted (pipeline/overlap/changes.py) among distractors: the set's other pictures, and
+pictures of the training data turned upside down. Each half of both names a threshold; the stricter one is taken, and the
+other half says how good it is.
+
+Upside down, because upright training pictures may really be copies, and would count as false alarms just where overlap is
+large; a training picture that stands on its head looks like one and is none (the target-decoy idea of proteomics: Elias
+and Gygi 2007). A set's own duplicates are left out by a distance that other pairs do not reach.
+
+Precision counts a planted picture once however many changes it has, so copies are a few per cent of what is judged, as
+they were in CLIP's data (3 % on average).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.overlap.lookup import Described, Limits, Pairs, Table
+from pipeline.pictures.descriptors import THUMBNAIL_BYTES
+
+SAME_BITS256 = 16
+SAME_LOOK = 6.0
+"""Pairs within both are one picture: on photographs other pairs begin at 50 bits, recompression ends at 12."""
+
+THRESHOLDS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("change", pa.string()),  # "all": every change
+        ("radius", pa.int32()),
+        ("thumbnail_distance", pa.float64()),
+        ("distance", pa.float64()),
+        ("planted", pa.int32()),
+        ("found", pa.int32()),
+        ("recall", pa.float64()),
+        ("distractors", pa.int32()),  # this and the next two in the row "all"
+        ("false_alarms", pa.int32()),
+        ("precision", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Every candidate pair of one task's index with planted copies and with distractors.
+
+    `pictures` (index rows) numbers the reference picture of each row; `origins` that of each planted copy.
+    """
+
+    task: str
+    pictures: NDArray[np.int64]
+    changes: NDArray[Any]
+    origins: NDArray[np.int64]
+    planted: Pairs
+    distractors: Pairs
+    distractor_count: int
+
+
+def prepare(
+    task: str, index: pa.Table, planted: pa.Table, training: pa.Table, radius: int, others: int = 5000
+) -> Trial:
+    """Look up the task's planted copies, `others` of its own pictures and the `training` sample in its index.
+
+    Long hashes count when the training rows have them: a threshold holds for what it was measured with.
+    """
+    long = "phash256" in training.column_names
+    references, decoys = Described.of(index, long), upside_down(Described.of(training, long))
+    numbers, origins = index.column("index").to_numpy(), planted.column("index").to_numpy()
+    same = np.flatnonzero(np.array(index.column("variant").to_pylist()) == "same")
+    spread = same[np.linspace(0, len(same) - 1, min(len(same), others)).astype(np.int64)]
+    own = np.union1d(spread, same[np.isin(numbers[same], origins)])  # the planted pictures' duplicates must be known
+    alike = _lookup(references.rows(own), references, radius)
+    alike = alike.take(numbers[own][alike.i] != numbers[alike.j])
+    twins = alike.take((alike.bits256 <= SAME_BITS256) & (alike.look <= SAME_LOOK))
+    alike = alike.take(~np.isin(alike.i, twins.i))
+    strangers = _lookup(decoys, references, radius)
+    # A mirrored copy on its head is a copy turned by 180 degrees, and the other way round.
+    mirrored = np.isin(np.array(index.column("variant").to_pylist()), ("flip", "rotate180"))
+    strangers = strangers.take(~mirrored[strangers.j])
+
+    copies = _lookup(Described.of(planted, long), references, radius)
+    duplicates = {*zip(numbers[own][twins.i].tolist(), numbers[twins.j].tolist(), strict=True)}
+    met = zip(origins[copies.i].tolist(), numbers[copies.j].tolist(), strict=True)
+    copies = copies.take(np.array([pair not in duplicates for pair in met], bool))
+    return Trial(
+        task,
+        numbers,
+        np.array(planted.column("variant").to_pylist(), dtype=object),
+        origins,
+        copies,
+        Pairs.concat([alike, strangers._replace(i=strangers.i + len(own))]),
+        len(own) + training.num_rows - len(np.unique(twins.i)),
+    )
+
+
+def upside_down(pictures: Described) -> Described:
+    """Descriptors as of the same pictures upside down: cosines of odd vertical frequency change sign, rows their order.
+
+    The hashes' median moves a little, so a few bits differ from the true ones.
+    """
+    odd, odd_long = _odd_rows(8), _odd_rows(16)
+    looks = pictures.looks.reshape(-1, 8, 24)[:, ::-1].reshape(-1, THUMBNAIL_BYTES)
+    longs = None if pictures.longs is None else pictures.longs ^ np.frombuffer(odd_long, np.uint64)
+    return Described(pictures.hashes ^ np.uint64(int.from_bytes(odd, "big")), longs, np.ascontiguousarray(looks))
+
+
+def _odd_rows(side: int) -> bytes:
+    """A bit per coefficient, packed as hashes are: set where its vertical frequency is odd."""
+    odd = np.zeros((side, side), np.uint8)
+    odd[1::2] = 1
+    return np.packbits(odd).tobytes()
+
+
+def _lookup(rows: Described, references: Described, radius: int) -> Pairs:
+    blocks = [rows.pairs(i, references, j) for i, j in Table(rows.hashes).pairs(references.hashes, radius)]
+    empty = rows.pairs(np.zeros(0, np.int64), references, np.zeros(0, np.int64))
+    return Pairs.concat([empty, *blocks])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What limits find: `found` and `wrong` per planted copy, `alarmed` per distractor."""
+
+    found: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    alarms: int
+
+
+def judge(trial: Trial, limits: Limits) -> Tally:
+    """Which planted copies meet their own picture, which meet another, and how many distractors meet any."""
+    copies = trial.planted.take(limits.near(trial.planted))
+    own = trial.origins[copies.i] == trial.pictures[copies.j]
+    found, wrong = np.zeros(len(trial.origins), bool), np.zeros(len(trial.origins), bool)
+    found[copies.i[own]] = True
+    wrong[copies.i[~own]] = True
+    return Tally(found, wrong, len(np.unique(trial.distractors.i[limits.near(trial.distractors)])))
+
+
+def precision(tally: Tally, changes: int) -> float:
+    """Of what is called near, the share that is; each planted picture weighs one, whatever its number of changes."""
+    true, false = tally.found.sum() / changes, tally.wrong.sum() / changes + tally.alarms
+    return float(true / (true + false)) if true + false else 1.0
+
+
+def half(trial: Trial, side: int) -> Trial:
+    """Every second reference picture's copies and every second distractor."""
+    in_half = trial.origins % 2 == side
+    places = np.cumsum(in_half) - 1
+    copies = trial.planted.take(in_half[trial.planted.i])
+    distractors = trial.distractors.take(trial.distractors.i % 2 == side)
+    count = (trial.distractor_count + 1 - side) // 2
+    return Trial(
+        trial.task,
+        trial.pictures,
+        trial.changes[in_half],
+        trial.origins[in_half],
+        copies._replace(i=places[copies.i]),
+        distractors,
+        count,
+    )
+
+
+def choose(trial: Trial, radius: int, wanted_precision: float) -> Limits:
+    """The widest distance at which the planted half still has the wanted precision; else the strictest there is."""
+    changes = max(1, len(set(trial.changes.tolist())))
+    own = trial.origins[trial.planted.i] == trial.pictures[trial.planted.j]
+    best = np.full(len(trial.origins), np.inf)
+    np.minimum.at(best, trial.planted.i[own], trial.planted.distance[own])
+    wrong = np.full(len(trial.origins), np.inf)
+    np.minimum.at(wrong, trial.planted.i[~own], trial.planted.distance[~own])
+    far = np.full(int(trial.distractors.i.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(far, trial.distractors.i, trial.distractors.distance)
+    steps = np.unique(np.floor(best[np.isfinite(best)]))
+    true = np.searchsorted(np.sort(best), steps, "right") / changes
+    false = np.searchsorted(np.sort(wrong), steps, "right") / changes + np.searchsorted(np.sort(far), steps, "right")
+    good = steps[true >= wanted_precision * (true + false)]
+    return Limits(radius, distance=float(good.max(initial=0.0)))
+
+
+def table(trial: Trial, limits: Limits) -> list[dict[str, Any]]:
+    """Rows of schema THRESHOLDS: all changes together first, then each."""
+    tally = judge(trial, limits)
+    names = list(dict.fromkeys(trial.changes.tolist()))
+    bounds = {
+        "radius": limits.radius,
+        "thumbnail_distance": limits.thumbnail_distance,
+        "distance": limits.distance,
+    }
+    rows = []
+    for name in ("all", *names):
+        mine = np.ones(len(trial.origins), bool) if name == "all" else trial.changes == name
+        planted, found = int(mine.sum()), int(tally.found[mine].sum())
+        row = {"task": trial.task, "change": name, **bounds, "planted": planted, "found": found}
+        rows.append(row | {"recall": round(found / planted, 4) if planted else None})
+    rows[0] |= {
+        "distractors": trial.distractor_count,
+        "false_alarms": tally.alarms,
+        "precision": round(precision(tally, max(1, len(names))), 4),
+    }
+    return rows

@@ -1,0 +1,1 @@
+"""Which candidate pairs are worth downloading: text rules, query matches, balance."""

@@ -1,0 +1,205 @@
+"""What a web page says: its pictures with their words, its links, its wishes towards robots. Runs in the sandbox.
+
+Pictures come from img and picture elements (pipeline/sources/html_pictures.py) and from what the page says of itself to other
+machines (pipeline/sources/html_metadata.py). The parser is lexbor (selectolax), an HTML5 one.
+"""
+
+import codecs
+import html
+import re
+import zlib
+from typing import Any
+
+from selectolax.lexbor import LexborHTMLParser
+
+from pipeline.sources.html_metadata import described_pictures
+from pipeline.sources.html_pictures import Picture, pictures_of, usable, value
+from pipeline.web.robots import forbids_following, meta_directives
+from pipeline.web.urls import Base
+
+_CHARSETS = re.compile(
+    r"utf-8|utf-16(-[bl]e)?|cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|shift_jis|euc_(jp|kr)|iso2022_jp|gbk|gb18030|gb2312|big5"
+)
+MAX_ITEMS = 10_000  # pictures or links of one page
+MAX_DEPTH = 10_000
+"""Tags open at once; lexbor's time grows with the square of it (40,000: 1.4 s)."""
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_NOT_NESTED = re.compile(  # void, or closed by what follows
+    "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr|p|li|td|th|tr|dt|dd|option|optgroup|thead|tbody|tfoot"
+    "|colgroup|caption|rp|rt"
+)
+
+
+def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Header: url, text_from, product (our robots name), content_type; links: false where nobody follows them.
+
+    Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
+    links [url] (none where the page says nofollow), robots [directive], licence and base. Of a page that is made to stop
+    parsers {too_deep} alone.
+    """
+    page = _text(payload, header.get("content_type", ""))
+    if _depth(page) > MAX_DEPTH:
+        return {"too_deep": f"tags nested deeper than {MAX_DEPTH:,}"}, []
+    tree = LexborHTMLParser(page)
+    base = _base(tree, Base(header["url"]))
+    metas = [(value(node, "name") or value(node, "property"), value(node, "content")) for node in tree.css("meta")]
+    robots = meta_directives(metas, header.get("product", ""))
+    follow = header.get("links", True) and not forbids_following(robots)
+    pictures, beyond = pictures_of(tree, base, MAX_ITEMS)
+    seen: dict[str, Picture] = {}
+    for picture in pictures:
+        seen.setdefault(picture.url, picture)
+    for picture in described_pictures(tree, metas, base):
+        if picture.url in seen:
+            seen[picture.url].add(picture.texts)
+        elif len(pictures) < MAX_ITEMS:
+            pictures.append(picture)
+            seen[picture.url] = picture
+    return {
+        "images": [picture.told(header["text_from"]) for picture in pictures],
+        "beyond": beyond,
+        "links": _links(tree, base) if follow else [],
+        "robots": list(robots),
+        "licence": _licence(tree, base),
+        "base": base.url,
+    }, []
+
+
+def parse_pages(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Several pages in one call: header pages [{..., bytes}], the payload is their bodies one after the other.
+
+    A page that cannot be parsed answers {error}; the caller looks at it alone.
+    """
+    said: list[dict[str, Any]] = []
+    start = 0
+    for page in header["pages"]:
+        body = payload[start : start + page["bytes"]]
+        start += page["bytes"]
+        try:
+            said.append(parse_page(page, body)[0])
+        except Exception as error:
+            said.append({"error": type(error).__name__})
+    return {"pages": said}, []
+
+
+def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Header: url. Returns pages [url], sitemaps [url] and images [{page, url, texts}] of a sitemap, sitemap index or
+    plain list (sitemaps.org, with Google's image extension).
+
+    Read with regular expressions: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB.
+    """
+    if payload[:2] == b"\x1f\x8b":
+        payload = zlib.decompressobj(31).decompress(payload, 50_000_000)
+    text = payload.decode("utf-8-sig", "replace")
+    if "<" in text:
+        urls = [word for word in (_unescaped(found) for found in _LOC.findall(text)) if word]
+    else:
+        urls = text.split()
+    base = Base(header["url"])
+    clean = sorted({url for word in urls if (url := usable(word, base)) is not None})
+    if "<sitemapindex" in text[:10_000]:
+        return {"pages": [], "sitemaps": clean, "images": []}, []
+    return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base)}, []
+
+
+_VALUE = r"\s*((?:<!\[CDATA\[[^\]]{0,4096}\]\]>|[^<\]]{1,4096}))\s*"
+_LOC = re.compile(rf"<loc>{_VALUE}</loc>")
+_ENTRY = re.compile(r"<url>(.{1,1000000}?)</url>", re.DOTALL)
+_IMAGE = re.compile(r"<image:image>(.{1,20000}?)</image:image>", re.DOTALL)
+_IMAGE_FACTS = {name: re.compile(rf"<image:{name}>{_VALUE}</image:{name}>") for name in ("loc", "caption", "title")}
+
+
+def _unescaped(word: str) -> str:
+    word = word.strip()
+    if word.startswith("<![CDATA["):
+        return word[9:-3].strip()
+    return html.unescape(word)
+
+
+def _sitemap_images(text: str, base: Base) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "<image:image>" not in text:
+        return found
+    for entry in _ENTRY.findall(text):
+        page = _LOC.search(entry)
+        page_url = usable(_unescaped(page[1]), base) if page else None
+        for image in _IMAGE.findall(entry) if page_url else ():
+            facts = {name: _unescaped(said[1]) for name, rule in _IMAGE_FACTS.items() if (said := rule.search(image))}
+            url = usable(facts.get("loc", ""), base)
+            texts = [
+                [" ".join(facts[name].split()), f"sitemap:{name}"] for name in ("caption", "title") if facts.get(name)
+            ]
+            if url is not None and facts.get("loc"):
+                found.append({"page": page_url, "url": url, "texts": texts})
+    return found
+
+
+def _depth(page: str) -> int:
+    """How deep tags are nested, roughly; only looked at where there are tags enough to be too deep."""
+    if page.count("<") <= MAX_DEPTH:
+        return 0
+    open_tags = deepest = 0
+    for closing, name in _TAG.findall(page):
+        if _NOT_NESTED.fullmatch(name.lower()):
+            continue
+        open_tags = max(0, open_tags - 1) if closing else open_tags + 1
+        deepest = max(deepest, open_tags)
+    return deepest
+
+
+def _text(body: bytes, content_type: str) -> str:
+    """Decode by byte order mark, Content-Type, meta charset, then UTF-8, then windows-1252, as browsers do."""
+    for mark, charset in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if body.startswith(mark):
+            return body[len(mark) :].decode(charset, "replace")
+    named = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", content_type, re.I)
+    inside = re.search(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?([\w.:-]+)", body[:4096], re.I)
+    for label in (named[1] if named else "", inside[1].decode("ascii", "replace") if inside else ""):
+        known = _charset(label)
+        if known is not None:
+            return body.decode(known, "replace")
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body.decode("cp1252", "replace")
+
+
+def _charset(label: str) -> str | None:
+    """Python's name for a page encoding; None for what is none (Python also knows unicode_escape, punycode, ...)."""
+    try:
+        name = codecs.lookup(label).name
+    except (LookupError, ValueError):
+        return None
+    if name in ("ascii", "iso8859-1"):
+        return "cp1252"
+    return name if _CHARSETS.fullmatch(name) else None
+
+
+def _base(tree: LexborHTMLParser, url: Base) -> Base:
+    node = tree.css_first("base[href]")
+    found = usable(value(node, "href"), url) if node is not None else None
+    return Base(found) if found else url
+
+
+def _links(tree: LexborHTMLParser, base: Base) -> list[str]:
+    found: set[str] = set()
+    for node in tree.css("a[href], area[href]")[:MAX_ITEMS]:
+        href = value(node, "href").strip()
+        if not href or href.startswith("#") or "nofollow" in value(node, "rel").lower().split():
+            continue
+        url = usable(href, base)
+        if url is not None:
+            found.add(url)
+    return sorted(found)
+
+
+def _licence(tree: LexborHTMLParser, base: Base) -> str | None:
+    for node in tree.css('a[rel~="license" i][href], link[rel~="license" i][href]'):
+        url = usable(value(node, "href"), base)
+        if url is not None:
+            return url
+    return None

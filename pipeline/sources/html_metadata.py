@@ -1,0 +1,87 @@
+"""Pictures that a page names for other machines: Open Graph, Twitter cards and JSON-LD (schema.org ImageObject).
+
+Runs in the sandbox. These are a page's chosen pictures, with the caption its author wrote for sharing.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from selectolax.lexbor import LexborHTMLParser
+
+from pipeline.sources.html_pictures import Picture, usable
+from pipeline.web.urls import Base
+
+_OPEN_GRAPH = ("og:image", "og:image:url", "og:image:secure_url")
+_TWITTER = ("twitter:image", "twitter:image:src")
+_MAX_JSON = 1_000_000  # characters of one JSON-LD script
+_MAX_PICTURES = 1000
+_MAX_DEPTH = 30
+
+
+def described_pictures(tree: LexborHTMLParser, metas: Sequence[tuple[str, str]], base: Base) -> list[Picture]:
+    """Each picture of the metadata once, with all that is said of it. `metas` are (name or property, content)."""
+    found: dict[str, Picture] = {}
+    for word, texts in [*shared_pictures(metas), *_linked_data(tree)]:
+        url = usable(word, base) if word.strip() else None
+        if url is None or (url not in found and len(found) >= _MAX_PICTURES):
+            continue
+        clean = [(" ".join(text.split()), origin) for text, origin in texts]
+        found.setdefault(url, Picture(url)).add([each for each in clean if each[0]])
+    return list(found.values())
+
+
+def shared_pictures(metas: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """(address, texts) of Open Graph and Twitter pictures; an alt belongs to the picture named before it."""
+    title = next((content for name, content in metas if name.strip().lower() == "og:title"), "")
+    for names, alt in ((_OPEN_GRAPH, "og:image:alt"), (_TWITTER, "twitter:image:alt")):
+        address: str | None = None
+        texts: list[tuple[str, str]] = []
+        for name, content in metas:
+            key = name.strip().lower()
+            if key in names:
+                if address is not None:
+                    yield address, [*texts, (title, "og:title")]
+                address, texts = content, []
+            elif key == alt and address is not None:
+                texts.append((content, alt))
+        if address is not None:
+            yield address, [*texts, (title, "og:title")]
+
+
+def _linked_data(tree: LexborHTMLParser) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    for node in tree.css('script[type="application/ld+json" i]'):
+        text = node.text(deep=True)
+        if len(text) > _MAX_JSON:
+            continue
+        try:
+            value = json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            continue
+        yield from _images_in(value, "", 0)
+
+
+def _images_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """`name` is that of the thing a picture without words of its own belongs to."""
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, list):
+        for each in value:
+            yield from _images_in(each, name, depth + 1)
+    if not isinstance(value, dict):
+        return
+    kinds = value.get("@type")
+    if "ImageObject" in (kinds if isinstance(kinds, list) else [kinds]):
+        address = next((value[key] for key in ("contentUrl", "url") if isinstance(value.get(key), str)), None)
+        words = [value[key] for key in ("caption", "name", "description") if isinstance(value.get(key), str)]
+        if address is not None:
+            yield address, [(word, "json-ld") for word in words or [name]]
+        return
+    own = next((value[key] for key in ("name", "headline") if isinstance(value.get(key), str)), name)
+    for key, below in value.items():
+        if key in ("image", "primaryImageOfPage", "thumbnailUrl"):
+            for word in below if isinstance(below, list) else [below]:
+                if isinstance(word, str):
+                    yield word, [(own, "json-ld")]
+        if isinstance(below, dict | list):
+            yield from _images_in(below, own, depth + 1)

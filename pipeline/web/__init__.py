@@ -1,0 +1,1 @@
+"""Everything that touches the network: one guarded door, its manners, the rules that sites set."""

@@ -1,0 +1,143 @@
+"""Fetching with manners: a site's own rules before everything, redirects one by one, retries only where one can help.
+
+What a single request does is handed in (`request`), so nothing here touches the network.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from pipeline.web.addresses import url_refusal
+from pipeline.web.answer import Fetched, Verdict, Wish
+from pipeline.web.site_files import SiteFileCache
+from pipeline.web.site_rules import SiteRules
+from pipeline.web.urls import UnusableURLError, canonical, host_of, origin_of
+from pipeline.web.web_config import NetworkConfig
+
+
+class Manners:
+    """One view of every host: its rules (asked for once), its pace, and how many requests it has now.
+
+    `request(url, wish, seconds)` makes one request without redirects. `patient` tries again by itself; else the caller
+    does. To be made inside a running event loop.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        request: Callable[[str, Wish, float], Awaitable[Verdict]],
+        open_at_once: int | None = None,
+        patient: bool = True,
+    ) -> None:
+        self._config = config
+        self._request = request
+        self._patient = patient
+        self.files = SiteFileCache(config, self._file, patient)
+        self._next_start: dict[str, float] = {}
+        self._interval_seconds: dict[str, float] = {}
+        self._everywhere = asyncio.Semaphore(open_at_once or config.concurrency)
+        self._at_host: dict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(config.per_host_concurrency)
+        )
+
+    async def get(self, url: str, wish: Wish) -> Fetched:
+        """Fetch `url`, trying again where that can help."""
+        fetched, _ = await self._repeated(url, wish)
+        return fetched
+
+    async def rules(self, origin: str) -> SiteRules | Verdict:
+        """The rules of an origin; a Verdict where the host itself cannot be reached, which holds for all its pages."""
+        return await self.files.rules(origin)
+
+    def interval_seconds(self, host: str) -> float:
+        """Seconds between the starts of two requests to this host, as far as its rules are known."""
+        return self._interval_seconds.get(host, 0.0)
+
+    async def close(self) -> None:
+        await self.files.close()
+
+    async def _repeated(self, url: str, wish: Wish, unreached_too: bool = True) -> tuple[Fetched, Verdict]:
+        wait = self._config.retry_wait_seconds
+        for attempt in range(1, self._config.retries + 2):
+            fetched, verdict = await self.attempt(url, wish)
+            helps = verdict.again and not verdict.whole_host and (verdict.status or unreached_too)
+            if not helps or attempt > self._config.retries:
+                break
+            if verdict.wait_seconds is not None and verdict.wait_seconds > self._config.max_retry_wait_seconds:
+                break  # asking earlier than told would be rude, and waiting so long is no use
+            wished = wait if verdict.wait_seconds is None else verdict.wait_seconds
+            await asyncio.sleep(min(wished, self._config.max_retry_wait_seconds))
+            wait *= 2
+        return replace(fetched, attempts=attempt), verdict
+
+    async def _file(self, url: str, wish: Wish) -> tuple[Fetched, Verdict]:
+        return await self._repeated(url, wish, unreached_too=self._patient)
+
+    async def attempt(self, url: str, wish: Wish) -> tuple[Fetched, Verdict]:
+        """One go at `url`, all its redirects included; the Verdict says whether another can help."""
+        seen: set[str] = set()
+        seconds_left = self._config.total_seconds
+        target, base = url, None
+        while True:
+            verdict, here = await self._permission(target, base, seen, wish)
+            if verdict is None:
+                async with self._at_host[host_of(here)], self._everywhere:
+                    started = time.monotonic()
+                    verdict = await self._request(here, wish, seconds_left)
+                    seconds_left = max(0.01, seconds_left - (time.monotonic() - started))
+            if verdict.location is None:
+                break
+            target, base = verdict.location, here
+        fetched = Fetched(
+            url,
+            here,
+            verdict.status,
+            verdict.headers,
+            verdict.body,
+            verdict.reason,
+            verdict.evidence,
+            verdict.robots,
+            redirects=max(0, len(seen) - 1),
+        )
+        return fetched, verdict
+
+    async def _permission(
+        self, target: str, base: str | None, seen: set[str], wish: Wish
+    ) -> tuple[Verdict | None, str]:
+        """The canonical URL, and the reason why it may not be requested, if there is one; `seen` grows by it."""
+        config = self._config
+        try:
+            here = canonical(target, base)
+        except UnusableURLError as error:
+            return Verdict(reason="address_refused", evidence=str(error)), base or target
+        if here in seen:
+            return Verdict(reason="redirect_loop", evidence=here), here
+        if len(seen) > config.max_redirects:
+            return Verdict(reason="too_many_redirects", evidence=f"more than {config.max_redirects}"), here
+        seen.add(here)
+        why = url_refusal(here, base, config.allowed_ports, config.hosts)
+        if why is not None:
+            return Verdict(reason="address_refused", evidence=why), here
+        if not wish.obey_robots:
+            return None, here
+        rules = await self.rules(origin_of(here))
+        if isinstance(rules, Verdict):
+            return rules, here
+        refusal = rules.refusal(here)
+        if refusal is not None:
+            return Verdict(reason=refusal[0], evidence=refusal[1]), here
+        await self._wait_turn(host_of(here), rules.robots.crawl_delay_seconds)
+        return None, here
+
+    async def _wait_turn(self, host: str, crawl_delay_seconds: float) -> None:
+        delay = min(crawl_delay_seconds, self._config.max_crawl_delay_seconds)
+        if self._config.per_host_requests_per_second is not None:
+            delay = max(delay, 1.0 / self._config.per_host_requests_per_second)
+        if delay > 0:
+            self._interval_seconds[host] = delay
+            now = time.monotonic()
+            start = max(now, self._next_start.get(host, 0.0))
+            self._next_start[host] = start + delay
+            await asyncio.sleep(start - now)

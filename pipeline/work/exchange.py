@@ -1,0 +1,175 @@
+"""Exchange: bring rows with an equal key into the same bucket, in bounded memory (the shuffle of map and reduce).
+
+    cut      one item per input file: `prepare` makes the rows to send, which go to B buckets by their key; the pieces of all
+             buckets lie in one file, one behind the other, with their offsets at its end
+    gather   one item per bucket: its piece of every file, concatenated and sorted
+
+An item holds one input file or one bucket at a time, never the whole pool. There are as many files as items: a file per
+piece would be their product, millions for a large pool.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline import storage
+from pipeline.streams import read_ranges
+from pipeline.work.executor import Executor
+from pipeline.work.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+
+PIECES = "pieces"
+
+Prepare = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Parquet files below `folder`, in a fixed order."""
+
+    folder: str
+    parts: tuple[File, ...]
+
+    def path(self, part: File) -> str:
+        return storage.join(self.folder, part.path) if self.folder else part.path
+
+    def items(self, name: str, identity: Any = None) -> list[WorkItem]:
+        """A work item per file: its path is the argument, its checksum and `identity` the identity."""
+        return [
+            WorkItem(f"{name}-{i:05d}", [part.sha256, identity], self.path(part)) for i, part in enumerate(self.parts)
+        ]
+
+
+def as_they_are(rows: pa.Table) -> pa.Table:
+    """The `prepare` that sends every row unchanged."""
+    return rows
+
+
+def exchange(
+    source: Files,
+    key: str,
+    buckets: int,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    prepare: Prepare = as_they_are,
+    identity: Any = None,
+    order: Sequence[str] = ("uid", "page_url"),
+) -> Files:
+    """Regroup rows by column `key` (integers go to bucket key % buckets, strings by hash), sorted by `order`.
+
+    `identity` names what `prepare` depends on besides the rows, so that a change of it redoes the work.
+    """
+    items = source.items("cut", [key, buckets, identity])
+    return regroup(items, functools.partial(_prepared, prepare), key, buckets, folder, executor, progress, order)
+
+
+def regroup(
+    given: Sequence[WorkItem],
+    rows_of: Callable[[Any], pa.Table],
+    key: str,
+    buckets: int,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    order: Sequence[str] = (),
+) -> Files:
+    """Like `exchange`, of rows that `rows_of` makes from each item's arguments; without `order` they are not sorted."""
+    cuts = run_items(
+        storage.join(folder, "cut"),
+        functools.partial(_cut, key, buckets, rows_of),
+        given,
+        executor,
+        progress,
+        f"cut by {key}",
+    )
+    pieces = [storage.join(folder, "cut", record.files[PIECES].path) for record in cuts]
+    digest = storage.sha256(storage.canonical_json([record.files[PIECES].sha256 for record in cuts]))
+    filled = np.zeros(buckets, np.int64)
+    for path in pieces:
+        filled += np.diff(_edges(path, buckets))
+    items = [
+        WorkItem(f"gather-{bucket:05d}", [digest, buckets, bucket, list(order)], bucket)
+        for bucket in np.flatnonzero(filled).tolist()
+    ]
+    gathered = run_items(
+        folder,
+        functools.partial(_gather, tuple(order), tuple(pieces), buckets),
+        items,
+        executor,
+        progress,
+        f"gather by {key}",
+    )
+    return Files(folder, tuple(record.files["kept"] for record in gathered))
+
+
+def buckets_of(keys: pa.ChunkedArray, buckets: int) -> np.ndarray:
+    """The bucket of each key, int64."""
+    if pa.types.is_integer(keys.type):
+        return np.asarray(keys.to_numpy(), dtype=np.int64) % buckets
+    hashes = [xxhash.xxh64_intdigest(key.encode("utf-8", "surrogatepass")) % buckets for key in keys.to_pylist()]
+    return np.array(hashes, dtype=np.int64)
+
+
+def _prepared(prepare: Prepare, path: str) -> pa.Table:
+    return prepare(storage.read_table(path))
+
+
+def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: Any) -> Output:
+    rows = rows_of(arguments)
+    numbers = buckets_of(rows.column(key), buckets)
+    order = np.argsort(numbers, kind="stable")
+    edges = np.searchsorted(numbers[order], np.arange(buckets + 1))
+    pieces = [
+        storage.table_bytes(rows.take(pa.array(order[start:stop]))) if start < stop else b""
+        for start, stop in itertools.pairwise(edges.tolist())
+    ]
+    ends = np.cumsum([0, *map(len, pieces)], dtype="<i8")
+    return Output({}, {"pairs": Fate(rows.num_rows, rows.num_rows)}, {PIECES: b"".join([*pieces, ends.tobytes()])})
+
+
+def _edges(path: str, buckets: int) -> np.ndarray:
+    """Where the pieces of a cut begin and end: (buckets + 1) offsets."""
+    length = 8 * (buckets + 1)
+    return np.frombuffer(read_ranges([path], [storage.size(path) - length], [length])[0], "<i8")
+
+
+def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, bucket: int) -> Output:
+    tables = []
+    for path in paths:
+        start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
+        if start < stop:
+            tables.append(pq.read_table(pa.BufferReader(read_ranges([path], [start], [stop - start])[0])))
+    rows = pa.concat_tables(tables)
+    rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
+    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+
+
+def in_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
+    """Sorted by `order`, then by every other column, so that no two orders of the same rows come out different."""
+    plain = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+    keys = [name for name in order if name in plain] + [name for name in plain if name not in order]
+    rows = rows.sort_by([(name, "ascending") for name in keys])
+    nested = [name for name in rows.column_names if name not in plain]
+    if not nested or not keys or rows.num_rows < 2:
+        return rows
+    # Arrow cannot sort by lists; they decide only between rows that are equal in everything else, which are few.
+    same = np.ones(rows.num_rows - 1, dtype=bool)
+    for name in keys:
+        column = rows.column(name).combine_chunks()
+        equal = pc.equal(column[1:], column[:-1])
+        both_null = pc.and_(column[1:].is_null(), column[:-1].is_null())
+        same &= np.asarray(pc.fill_null(equal, False)) | np.asarray(both_null)
+        if not same.any():
+            return rows
+    group = np.concatenate([[0], np.cumsum(~same)])
+    tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+    words = {int(i): storage.canonical_json(rows.select(nested).slice(int(i), 1).to_pylist()) for i in tied}
+    return rows.take(sorted(range(rows.num_rows), key=lambda i: (group[i], words.get(i, b""))))

@@ -1,0 +1,310 @@
+"""Datasets made from datasets: subsets, resharding, takedown. The old one is never touched, and nothing is lost unsaid."""
+
+import itertools
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import storage
+from pipeline.datasets.exclusion import Exclusions, exclude
+from pipeline.datasets.expression import Condition
+from pipeline.datasets.pack import PackConfig
+from pipeline.datasets.packing import uid_numbers
+from pipeline.datasets.reshard import reshard
+from pipeline.datasets.shards import iterate, read_image, read_index
+from pipeline.datasets.subset import UID, as_uids, hex_of, load_uids, save_uids, select_uids
+from pipeline.datasets.takedown import takedown
+from pipeline.errors import ConfigError, DataError
+from pipeline.manifest import Manifest
+from pipeline.work.batch import Batch
+from pipeline.work.executor import InProcess
+from tests.pipeline.datasets.test_pack import index_of, packed, rows
+
+IN = InProcess()
+
+
+def uids_of(words: list[str]) -> np.ndarray:
+    return as_uids(uid_numbers(words))
+
+
+def digests(folder: str) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): storage.sha256_file(str(path))
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def pictures(out: str, manifest: Manifest) -> list[tuple[str, bytes]]:
+    return [
+        (row["uid"], read_image(f"{out}/{row['file']}", row["image_offset"], row["image_bytes"]))
+        for row in index_of(out, manifest)
+    ]
+
+
+@pytest.fixture(scope="module", params=["webdataset", "parquet"])
+def dataset(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Manifest, pa.Table]:
+    table = rows(45, score_clip_similarity=np.linspace(0, 1, 45), width=pa.array(range(100, 145), pa.int32()))
+    out, manifest = packed(tmp_path_factory.mktemp("made"), [table], output=request.param)
+    return out, manifest, table
+
+
+# --- conditions and subset files ----------------------------------------------------------------------------------------
+
+TABLE = pa.table(
+    {
+        "width": [100, 300, None],
+        "height": [50, 10, 5],
+        "caption": ["a cat", "Dog", None],
+        "score": [0.1, 0.5, 0.9],
+        "queries": pa.array([[1], [], None], pa.list_(pa.int32())),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("width >= 200 and score > .28", [1]),
+        ("score > 0.4 or width < 200", [0, 1, 2]),
+        ("not (caption contains 'cat')", [1]),
+        ("caption is null or width / height > 2", [1, 2]),
+        ("caption is not null", [0, 1]),
+        ("max(width, height) / min(width, height) <= 3", [0]),
+        ("count(queries) = 1", [0]),
+        ("lower(caption) in ('dog', 'x')", [1]),
+        ('caption starts with "a" or caption ends with "og"', [0, 1]),
+        ("width + 1 = 101", [0]),
+        ("length(caption) > 3", [0]),
+        ("-width < -200", [1]),
+        ("1 + 2 * 3 = 7 and score > -1e3", [0, 1, 2]),
+    ],
+)
+def test_conditions(condition: str, kept: list[int]) -> None:
+    assert np.flatnonzero(Condition(condition, TABLE.schema).keeps(TABLE).to_numpy()).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("widht > 3", "did you mean width"),
+        ("score", "it is a value, not a condition"),
+        ("width > 'a'", "compare numbers with numbers"),
+        ("width >", "expected a value"),
+        ("width > 3 4", "cannot go on with '4'"),
+        ("__import__('os').system('true')", "cannot read"),
+        ("eval('1')", "no function eval"),
+        ("width in (1, 'a')", "several types"),
+        ("(" * 200 + "width > 1" + ")" * 200, "nested too deep"),
+        ("caption contains 3", "expected text"),
+        ("width = 99999999999999999999999", "too large"),
+        ("min(width) > 1", "takes 2 values"),
+        ("width > 1; drop", "cannot read"),
+        ("", "expected a value"),
+    ],
+)
+def test_a_condition_that_is_none_is_told_in_one_line(condition: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Condition(condition, TABLE.schema)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_subset_file_has_datacomps_form(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, manifest, table = dataset
+    uids = select_uids(out, manifest, "score_clip_similarity >= 0.5 and width < 140")
+    wanted = [r["uid"] for r in table.to_pylist() if r["score_clip_similarity"] >= 0.5 and r["width"] < 140]
+    assert hex_of(uids) == sorted(wanted)
+    path = str(tmp_path / "subset.npy")
+    save_uids(path, uids)
+    # Read as DataComp's resharder does: halves of the hex uid as u8,u8, sorted, found by binary search.
+    theirs = np.load(path)
+    assert theirs.dtype == np.dtype("u8,u8")
+    one = np.array([(int(wanted[0][:16], 16), int(wanted[0][16:], 16))], np.dtype("u8,u8"))[0]
+    assert theirs[np.searchsorted(theirs, one)] == one
+    assert (load_uids(path) == uids).all()
+
+
+def test_the_top_fraction_is_datacomps(dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, manifest, table = dataset
+    scores = table.column("score_clip_similarity").to_numpy()
+    threshold = np.sort(scores)[::-1][int(len(scores) * 0.3)]
+    found = select_uids(out, manifest, top="score_clip_similarity:0.3")
+    assert len(found) == (scores >= threshold).sum()
+    for wrong, said in (
+        ("score:1.5", "is no column:fraction"),
+        ("nothing:0.3", "no column nothing"),
+        ("url:0.3", "not"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            select_uids(out, manifest, top=wrong)
+
+
+def test_what_is_no_subset_file_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.npy")
+    for data in (b"", b"\x93NUMPY nonsense", b"not numpy"):
+        storage.write_bytes(path, data)
+        with pytest.raises(ConfigError, match=r"is no \.npy file of uids"):
+            load_uids(path)
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ConfigError, match=r"is no \.npy file of uids"):
+        load_uids(path)
+    np.save(path, np.zeros(3))
+    with pytest.raises(ConfigError, match="not 128-bit uids"):
+        load_uids(path)
+
+
+# --- reshard ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_uids_in_the_same_form_give_the_same_files(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, manifest, _ = dataset
+    before = digests(out)
+    form = "webdataset" if manifest.shards[0].tar.endswith(".tar") else "parquet"
+    new = str(tmp_path / "new")
+    made = reshard(PackConfig(samples_per_shard=10, output=form), out, select_uids(out, manifest), new, IN)
+    assert made.shards == manifest.shards
+    assert digests(out) == before
+    made.verify(new)
+    assert made.parents == (manifest.id,)
+    assert Manifest.load(new).id == made.id
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_a_subset_is_resharded_without_gaps(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], form: Any) -> None:
+    out, manifest, table = dataset
+    uids = select_uids(out, manifest, "width < 123")
+    new = str(tmp_path / "new")
+    made = reshard(PackConfig(samples_per_shard=7, output=form), out, uids, new, IN)
+    images = {row["uid"]: row["image"] for row in table.to_pylist()}
+    assert pictures(new, made) == [(uid, images[uid]) for uid in hex_of(uids)]
+    assert [shard.rows for shard in made.shards] == [7, 7, 7, 2]
+    assert made.counts["reshard"]["pairs"] == {"rows_in": 45, "kept": 23, "reasons": {"not_in_subset": 22}}
+    assert [s.uid for s in iterate(new, made)] == hex_of(uids)
+
+
+def test_copies_are_there_and_never_beside_each_other(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, _, table = dataset
+    words = table.column("uid").to_pylist()[:12]
+    wanted = Counter({uid: 1 + at % 4 for at, uid in enumerate(words)})
+    made = reshard(PackConfig(samples_per_shard=10), out, uids_of(list(wanted.elements())), str(tmp_path / "new"), IN)
+    line = [row["uid"] for row in index_of(str(tmp_path / "new"), made)]
+    assert Counter(line) == wanted
+    assert all(a != b for a, b in itertools.pairwise(line))
+    assert made.counts["reshard"]["copies"]["kept"] == sum(wanted.values())
+
+
+def test_uids_that_are_not_there_are_an_error_before_anything_is_written(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
+) -> None:
+    out, _, table = dataset
+    some = uids_of([*table.column("uid").to_pylist()[:5], "0" * 32, "f" * 32])
+    new = tmp_path / "new"
+    with pytest.raises(DataError, match=r"2 of 7 uids are not in .*the first: 0{32}"):
+        reshard(PackConfig(), out, some, str(new), IN)
+    assert not new.exists()
+    made = reshard(PackConfig(), out, some, str(new), IN, allow_missing=True)
+    assert (made.rows, made.config["reshard"]["missing"]) == (5, 2)
+    with pytest.raises(DataError, match="none of the 1 uids"):
+        reshard(PackConfig(), out, uids_of(["0" * 32]), str(tmp_path / "none"), IN, allow_missing=True)
+
+
+# --- takedown -----------------------------------------------------------------------------------------------------------
+
+
+def rules(**values: list[str]) -> Exclusions:
+    found = Exclusions()
+    for kind, words in values.items():
+        for word in words:
+            found.add(kind, word)
+    return found
+
+
+def test_a_takedown_rewrites_only_the_shards_that_change(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
+) -> None:
+    out, manifest, table = dataset
+    before = digests(out)
+    shard = read_index(out, manifest.shards[1]).to_pylist()
+    new = str(tmp_path / "new")
+    wish = rules(url=[shard[3]["url"], "http://nowhere.example/"], sha256=[shard[7]["sha256"]], uid=[shard[0]["uid"]])
+    done = takedown(out, wish, new, IN)
+    assert done.manifest is not None
+    assert digests(out) == before
+    assert done.unmet == ("url http://nowhere.example/",)
+    gone = {shard[0]["uid"], shard[3]["uid"], shard[7]["uid"]}
+    assert set(done.removed.column("uid").to_pylist()) == gone
+    assert [a == b for a, b in zip(done.manifest.shards, manifest.shards, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert os.stat(f"{new}/{manifest.shards[0].tar}").st_ino == os.stat(f"{out}/{manifest.shards[0].tar}").st_ino
+    images = {row["uid"]: row["image"] for row in table.to_pylist()}
+    assert pictures(new, done.manifest) == [(uid, images[uid]) for uid in sorted(set(images) - gone)]
+    keys = {row["uid"]: row["key"] for row in index_of(out, manifest)}
+    assert all(keys[row["uid"]] == row["key"] for row in index_of(new, done.manifest))
+    done.manifest.verify(new)
+    diff = json.loads((Path(new) / "takedown.json").read_text())
+    assert diff["removed_by_rule"] == dict.fromkeys(done.rules(), 1)
+    assert storage.read_table(f"{new}/takedown.parquet").num_rows == 3
+    again = takedown(out, wish, str(tmp_path / "again"), IN)
+    assert again.manifest is not None
+    assert again.manifest.id == done.manifest.id
+
+
+def test_a_domain_takes_what_lies_on_it_and_below_it(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, manifest, _ = dataset
+    nothing = takedown(out, rules(domain=["ample", "b.example"]), str(tmp_path / "no"), IN)
+    assert (nothing.manifest, nothing.removed.num_rows) == (None, 0)
+    assert not (tmp_path / "no").exists()
+    all_gone = takedown(out, rules(domain=["EXAMPLE."]), str(tmp_path / "all"), IN)
+    assert all_gone.manifest is not None
+    assert (all_gone.manifest.rows, len(all_gone.manifest.shards)) == (0, len(manifest.shards))
+    all_gone.manifest.verify(str(tmp_path / "all"))
+
+
+def test_tombstones_keep_the_same_samples_out_of_the_next_dataset(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
+) -> None:
+    out, _, table = dataset
+    done = takedown(out, rules(url=["http://a.example/page1"]), str(tmp_path / "new"), IN)
+    stones = Exclusions.load(str(tmp_path / "new" / "tombstones.txt"))
+    batch = exclude(Batch.of(table), stones)
+    assert sorted(batch.dropped.column("uid").to_pylist()) == sorted(done.removed.column("uid").to_pylist())
+    assert batch.reasons() == {"taken_down": 15}
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "said"),
+    [
+        ("hash", "xyz", "line 2: 'xyz' is no sha256"),
+        ("domain", "http://a/b", "is no domain"),
+        (None, "sometimes a.example", "is no sometimes"),
+        (None, "uid 123", "is no uid"),
+    ],
+)
+def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path, kind: str | None, line: str, said: str) -> None:
+    path = tmp_path / "rules.txt"
+    path.write_text(f"# a list\n{line}\n")
+    with pytest.raises(ConfigError, match=said):
+        Exclusions.load(str(path), kind)
+
+
+def test_no_rule_and_no_file_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("# nothing\n\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for name, said in (("empty", "holds no rule"), ("gone", "no such file"), ("binary", "no UTF-8")):
+        with pytest.raises(ConfigError, match=said):
+            Exclusions.load(str(tmp_path / name), "url")
+
+
+def test_uids_have_the_dtype_of_datacomp() -> None:
+    assert np.dtype("u8,u8") == UID

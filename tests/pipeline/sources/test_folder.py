@@ -1,0 +1,171 @@
+"""Pictures that lie on storage: folders and finished shards, each row with the place of its bytes."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import storage
+from pipeline.datasets.shards import write_dataset
+from pipeline.errors import ConfigError, DataError
+from pipeline.sources.config import FolderSource, ShardsSource
+from pipeline.sources.harvest import harvest, roots, seen_now
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import PhaseResult
+
+JPEG = b"\xff\xd8\xff\xe0 picture "
+
+
+def run(source: Any, out: Path, name: str = "mine") -> PhaseResult:
+    return harvest(name, source, NetworkConfig(), str(out), InProcess())
+
+
+def folder(path: Path, **config: Any) -> FolderSource:
+    return FolderSource(kind="folder", path=str(path), **config)
+
+
+def shards(path: Path) -> ShardsSource:
+    return ShardsSource(kind="shards", path=str(path))
+
+
+def put(root: Path, files: dict[str, bytes | str]) -> Path:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return root
+
+
+def texts(result: PhaseResult) -> dict[str, tuple[str, str]]:
+    return {row["location"]: (row["text"], row["text_origin"]) for row in result.read_kept().to_pylist()}
+
+
+def test_texts_come_from_sidecars_then_tables_then_folder_names(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in",
+        {
+            "a.jpg": JPEG, "a.txt": " a red\n car ", "b.PNG": JPEG, "b.json": '{"caption": "a boat"}',
+            "cats/c.jpg": JPEG, "cats/d.jpg": JPEG, "cats/metadata.csv": "file_name,text\nc.jpg,one cat\nc.jpg,a cat\n",
+            "golden_fish/e.jpg": JPEG, "f.webp": JPEG, "f.json": "{broken", "notes.md": "x", "g.jpg": JPEG, "g.txt": "",
+        },
+    )  # fmt: skip
+    result = run(folder(root, text_template="a photo of a {}."), tmp_path / "out")
+    assert texts(result) == {
+        "mine/a.jpg": ("a red car", "sidecar"),
+        "mine/b.PNG": ("a boat", "sidecar"),
+        "mine/cats/c.jpg": ("one cat", "table"),
+        "mine/cats/d.jpg": ("a photo of a cats.", "folder_name"),
+        "mine/golden_fish/e.jpg": ("a photo of a golden fish.", "folder_name"),
+    }
+    (cat,) = [row for row in result.read_kept().to_pylist() if row["location"] == "mine/cats/c.jpg"]
+    assert [each["text"] for each in cat["texts"]] == ["one cat", "a cat"]
+    assert cat["url"] == "file:mine/cats/c.jpg"
+    assert cat["location_version"] == storage.sha256(JPEG)
+    assert dict(result.fates["pairs"].reasons) == {"text_empty": 2}
+    assert roots({"mine": folder(root)}, {"mine": result}) == {"mine": str(root)}
+
+
+def test_the_place_of_a_folder_changes_nothing_and_its_content_does(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"{n}.jpg": JPEG + bytes([n]) for n in range(9)} | {
+        f"{n}.txt": f"t {n}" for n in range(9)
+    }
+    one, two = put(tmp_path / "one", files), put(tmp_path / "deep" / "two", dict(reversed(files.items())))
+    first = run(folder(one, pictures_per_item=4), tmp_path / "a")
+    assert run(folder(two, pictures_per_item=4), tmp_path / "b").id == first.id
+    seen = seen_now("mine", folder(one))
+    (one / "3.jpg").write_bytes(b"another")
+    assert seen_now("mine", folder(one)) != seen
+    assert run(folder(one, pictures_per_item=4), tmp_path / "c").id != first.id  # though its rows read the same
+
+
+def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
+    put(tmp_path, {"x/readme.txt": "x"})
+    for path, words in ((tmp_path / "no", "is no folder"), (tmp_path / "x", "holds no picture")):
+        with pytest.raises(ConfigError, match=words):
+            run(folder(path), tmp_path / "out")
+    with pytest.raises(ConfigError, match="past the guarded fetcher"):
+        run(FolderSource(kind="folder", path="https://a.example/"), tmp_path / "out")
+    with pytest.raises(ValueError, match="exactly one"):
+        folder(tmp_path, text_template="{} {}")
+
+
+def tar(samples: dict[str, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as file:
+        for name, data in samples.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def bytes_of(row: dict[str, Any], root: str) -> bytes:
+    path = Path(root) / row["location"].split("/", 1)[1]
+    return path.read_bytes()[row["location_offset"] :][: row["location_bytes"]]
+
+
+def test_img2datasets_shards_keep_url_and_text_and_say_where_the_picture_lies(tmp_path: Path) -> None:
+    pictures = {f"{n:09d}": JPEG + b"x" * (n * 300) for n in range(12)}
+    samples: dict[str, bytes] = {}
+    for number, (key, data) in enumerate(pictures.items()):
+        facts = {"url": f"http://a.example/{number}.jpg", "caption": f"text {number}", "key": key, "status": "success"}
+        samples |= {
+            f"{key}.jpg": data,
+            f"{key}.txt": f"text {number}".encode(),
+            f"{key}.json": json.dumps(facts).encode(),
+        }
+    samples |= {
+        "000000090.txt": b"no picture",
+        "000000091.jpg": b"x",
+        "000000092.json": b"{",
+        "000000092.jpg": b"y",
+        "000000092.txt": b"t",
+    }
+    root = put(tmp_path / "in", {"00000.tar": tar(samples), "00000_stats.json": "{}", "00001.tar": tar(samples)[:520]})
+    result = run(shards(root), tmp_path / "out")
+    rows = result.read_kept().to_pylist()
+    named = {row["url"]: bytes_of(row, str(root)) for row in rows}
+    assert {url: named[url] for url in named if url.startswith("http")} == {
+        f"http://a.example/{n}.jpg": data for n, data in enumerate(pictures.values())
+    }
+    assert named["file:mine/00000.tar/000000092"] == b"y"
+    assert dict(result.fates["pairs"].reasons) == {"damaged_file": 1, "no_picture": 2, "text_empty": 1}
+
+
+def test_an_openwit_dataset_is_read_whole_or_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    sink = io.BytesIO()
+    Image.new("RGB", (20, 20), "red").save(sink, "JPEG")
+    samples = [(f"http://a.example/{n}", f"text {n}", sink.getvalue()) for n in range(7)]
+    write_dataset(str(tmp_path / "in"), samples, samples_per_shard=3)
+    result = run(shards(tmp_path / "in"), tmp_path / "out")
+    assert sorted((row["url"], row["text"]) for row in result.read_kept().to_pylist()) == [s[:2] for s in samples]
+    (tmp_path / "in" / "00001.tar").write_bytes(b"\0" * 10_240)
+    with pytest.raises(DataError, match=r"00001\.tar: missing or changed"):
+        run(shards(tmp_path / "in"), tmp_path / "out2")
+
+
+def test_pictures_in_parquet_cells_get_a_place_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    plain = pa.table({"url": [f"http://a.example/{n}" for n in range(6)], "caption": [f"text {n}" for n in range(5)] + [None],
+                      "jpg": [JPEG + bytes([n]) for n in range(4)] + [None, b"x"]})  # fmt: skip
+    pq.write_table(plain, tmp_path / "in" / "00000.parquet", row_group_size=2)
+    nested = pa.table({"image": [{"bytes": b"nested", "path": "x.jpg"}], "text": ["words"]})
+    pq.write_table(nested, tmp_path / "in" / "00001.parquet")
+    (tmp_path / "in" / "00002.parquet").write_bytes(b"PAR1 broken")
+    result = run(shards(tmp_path / "in"), tmp_path / "out")
+    root = roots({"mine": shards(tmp_path / "in")}, {"mine": result})["mine"]
+    rows = {row["text"]: bytes_of(row, root) for row in result.read_kept().to_pylist()}
+    assert rows == {**{f"text {n}": JPEG + bytes([n]) for n in range(4)}, "words": b"nested"}
+    assert dict(result.fates["pairs"].reasons) == {"damaged_file": 1, "no_picture": 1, "text_empty": 1}
+    pq.write_table(plain.drop_columns(["jpg"]), tmp_path / "in" / "00000.parquet")
+    (tmp_path / "in" / "00001.parquet").unlink()
+    (tmp_path / "in" / "00002.parquet").unlink()
+    with pytest.raises(ConfigError, match="is kind: table"):
+        run(shards(tmp_path / "in"), tmp_path / "out2")

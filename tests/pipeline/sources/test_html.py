@@ -1,0 +1,312 @@
+"""What a page says: pictures and their words, links, robots wishes; and that no page, however odd, stops us."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sources.html import parse_page, parse_pages, parse_sitemap
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+PAGE = "http://a.example/dir/page.html"
+
+
+def parse(body: str | bytes, **header: Any) -> dict[str, Any]:
+    wish = {"url": PAGE, "text_from": ["alt", "figcaption", "title"], "product": "openwit"} | header
+    result, blobs = parse_page(wish, body.encode() if isinstance(body, str) else body)
+    assert blobs == []
+    json.dumps(result).encode()
+    return result
+
+
+def pictures(body: str, **header: Any) -> list[tuple[str, str, str]]:
+    return [(image["url"], image["text"], image["origin"]) for image in parse(body, **header)["images"]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "url"),
+    [
+        ('<img src="p.jpg">', "http://a.example/dir/p.jpg"),
+        ('<img src="/p.jpg#x">', "http://a.example/p.jpg"),
+        ('<img src="//cdn.example/p q.jpg">', "http://cdn.example/p%20q.jpg"),
+        ('<img src="data:image/gif;base64,R0" data-src="p.jpg">', "http://a.example/dir/p.jpg"),
+        ('<img src="blank.gif" data-original="p.jpg">', "http://a.example/dir/p.jpg"),
+        ('<img data-lazy-src="p.jpg">', "http://a.example/dir/p.jpg"),
+        ('<img src="s.jpg" srcset="m.jpg 640w, l.jpg 1280w, s.jpg 320w">', "http://a.example/dir/l.jpg"),
+        ('<img src="s.jpg" srcset="l.jpg 2x, m.jpg 1.5x, s.jpg">', "http://a.example/dir/l.jpg"),
+        ('<img src="s.jpg" srcset="m.jpg">', "http://a.example/dir/s.jpg"),
+        ('<img srcset="only.jpg">', "http://a.example/dir/only.jpg"),
+        ('<img src="s.jpg" srcset="a,b.jpg 100w,c.jpg 50w">', "http://a.example/dir/a,b.jpg"),
+        ('<img src="s.jpg" srcset=",,, ,">', "http://a.example/dir/s.jpg"),
+        ('<img data-srcset="l.jpg 900w, s.jpg 100w" src="blank.gif">', "http://a.example/dir/l.jpg"),
+        (
+            '<picture><source srcset="l.webp 900w" type="image/webp"><img src="s.jpg"></picture>',
+            "http://a.example/dir/l.webp",
+        ),
+        (
+            '<picture><source srcset="l.avif 900w" type="image/avif"><img src="s.jpg"></picture>',
+            "http://a.example/dir/s.jpg",
+        ),
+        ('<picture><source srcset="l.jpg"><img></picture>', "http://a.example/dir/l.jpg"),
+        ('<img src="p.jpg', None),
+        ('<img src="s.jpg" srcset="l.jpg 1e3w, m.jpg -5w">', "http://a.example/dir/s.jpg"),
+        ('<img alt="x">', None),
+        ('<img src="">', None),
+        ('<img src="  ">', None),
+        ('<img src="javascript:alert(1)">', None),
+        ('<img src="blob:http://a.example/1">', None),
+        ('<img src="http://u:p@a.example/x">', None),
+        ('<IMG SRC="P.JPG">', "http://a.example/dir/P.JPG"),
+    ],
+)
+def test_the_largest_form_of_a_picture_is_found(tag: str, url: str | None) -> None:
+    assert [found for found, _, _ in pictures(f"<body>{tag}</body>")] == ([url] if url else [])
+
+
+def test_the_first_text_that_is_not_empty_wins_and_says_where_it_was() -> None:
+    figure = "<figure><img src=p.jpg {}><figcaption> A <b>cell</b>,\n seen &amp; drawn </figcaption></figure>"
+    url = "http://a.example/dir/p.jpg"
+    assert pictures(figure.format('alt=" alt\t text "')) == [(url, "alt text", "alt")]
+    assert pictures(figure.format('alt=" " title="T"')) == [(url, "A cell, seen & drawn", "figcaption")]
+    assert pictures(figure.format('alt title="T"'), text_from=["title", "alt"]) == [(url, "T", "title")]
+    assert pictures(figure.format('aria-label="L"'), text_from=["aria-label"]) == [(url, "L", "aria-label")]
+    assert pictures("<img src=p.jpg>") == [(url, "", "")]
+    assert pictures("<img src=p.jpg><figure><figcaption>other</figcaption></figure>") == [(url, "", "")]
+    blocks = "<figure><div><img src=p.jpg></div><figcaption><p>one</p><p>two</p></figcaption></figure>"
+    assert pictures(blocks) == [(url, "one two", "figcaption")]
+
+
+def test_base_moves_every_relative_address() -> None:
+    said = parse('<head><base href="http://b.example/x/"></head><img src=p.jpg><a href=q>')
+    assert said["base"] == "http://b.example/x/"
+    assert said["images"][0]["url"] == "http://b.example/x/p.jpg"
+    assert said["links"] == ["http://b.example/x/q"]
+    for odd in ("javascript:x", "", "http://", "data:,"):
+        assert parse(f'<base href="{odd}"><img src=p.jpg>')["base"] == PAGE
+
+
+def test_links_are_http_without_fragments_or_nofollow_each_once() -> None:
+    body = (
+        '<a href="b#1">1</a><a href="b#2">2</a><a href="#top">3</a><a href="mailto:x@a.example">4</a><a href="">5</a>'
+        '<a href="c" rel="noopener NoFollow">6</a><a href="https://o.example">7</a><area href="d"><a>8</a><a href="javascript:x">'
+    )
+    assert parse(body)["links"] == ["http://a.example/dir/b", "http://a.example/dir/d", "https://o.example/"]
+
+
+def test_robots_wishes_are_read_and_nofollow_hides_the_links() -> None:
+    body = '<meta name="Robots" content="NoImageAI"><meta name="googlebot" content="noai"><a href="b">'
+    assert parse(body)["robots"] == ["noimageai"]
+    assert parse(body)["links"] == ["http://a.example/dir/b"]
+    assert parse('<meta name=openwit content="noai, nofollow"><a href="b">')["links"] == []
+    assert parse('<meta content="none" name=robots><a href="b">')["links"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        ("grüße".encode(), "", "grüße"),
+        ("grüße".encode("latin-1"), "text/html; charset=ISO-8859-1", "grüße"),
+        ("grüße".encode("cp1252"), "", "grüße"),
+        ("“x”".encode("cp1252"), 'text/html; charset="latin1"', "“x”"),
+        ("日本".encode("shift_jis"), "text/html; charset=Shift_JIS", "日本"),
+        ("日本".encode("euc_jp"), "text/html;charset=euc-jp", "日本"),
+        ("привет".encode("koi8-r"), "text/html; charset=koi8-r", "привет"),
+        ("grüße".encode(), "text/html; charset=unicode_escape", "grüße"),
+        ("grüße".encode(), "text/html; charset=no-such-thing", "grüße"),
+        ("grüße".encode(), "text/html; charset=\x00", "grüße"),
+    ],
+)
+def test_the_charset_is_found_as_browsers_do(body: bytes, content_type: str, text: str) -> None:
+    page = b'<img src=p alt="' + body + b'">'
+    assert parse(page, content_type=content_type)["images"][0]["text"] == text
+
+
+def test_byte_order_marks_and_meta_charsets_count() -> None:
+    assert parse('<img src=p alt="ß">'.encode("utf-16"))["images"][0]["text"] == "ß"
+    assert (
+        parse(b"\xef\xbb\xbf<img src=p alt=\xc3\x9f>", content_type="text/html; charset=latin1")["images"][0]["text"]
+        == "ß"
+    )
+    assert parse(b"<meta charset=latin1><img src=p alt=\xdf>")["images"][0]["text"] == "ß"
+    assert (
+        parse(b"<meta http-equiv=x content='text/html; charset=cp1251'><img src=p alt=\xcf>")["images"][0]["text"]
+        == "П"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x00" * 1000,
+        bytes(range(256)) * 100,
+        b"<" * 100_000,
+        b"<div>" * 20_000,
+        b"<img src=p alt='" + b"a" * 1_000_000 + b"'>",
+        b"<img srcset='" + b"a, " * 100_000 + b"'>",
+        b"<img srcset='" + b"a" * 200_000 + b"'>",
+        b"<img srcset='" + b" " * 200_000 + b"'>",
+        b"<img src=p alt='&#xD800;&#0;&#x110000;&bogus;'>",
+        b"<!--" * 50_000,
+        b"<meta " * 50_000,
+        b"<figure>" * 3000 + b"<img src=p><figcaption>x",
+        b"<a href='http://\xff\xfe/'>",
+        b"<svg><img src=x><math><img src=y></svg>",
+        b"<template><img src=t></template><noscript><img src=n></noscript>",
+    ],
+)
+def test_no_page_however_odd_raises(body: bytes) -> None:
+    parse(body)
+    parse_sitemap({"url": PAGE}, body)
+
+
+@pytest.mark.shared
+def test_naughty_strings_as_alt_titles_and_addresses_are_survived() -> None:
+    file = SHARED / "naughty-strings" / "blns.json"
+    if not file.is_file():
+        pytest.skip("needs ../shared/data/naughty-strings")
+    for word in json.loads(file.read_text("utf-8")):
+        parse(f'<img src=p alt="{word}"><img src="{word}"><a href="{word}">{word}</a><base href="{word}">')
+
+
+def test_a_sitemap_names_pages_and_an_index_other_sitemaps() -> None:
+    pages = (
+        '<?xml version="1.0"?><urlset><url><loc> http://a.example/x?a=1&amp;b=2 </loc><image:image><image:loc>http://a.example/p.jpg'
+        "</image:loc></image:image></url><url><loc><![CDATA[http://a.example/y]]></loc></url><url><loc>file:///etc</loc></url></urlset>"
+    )
+    said, _ = parse_sitemap({"url": PAGE}, pages.encode())
+    picture = {"page": "http://a.example/x?a=1&b=2", "url": "http://a.example/p.jpg", "texts": []}
+    assert said == {
+        "pages": ["http://a.example/x?a=1&b=2", "http://a.example/y"],
+        "sitemaps": [],
+        "images": [picture],
+    }
+    index = "<sitemapindex><sitemap><loc>http://a.example/s1.xml</loc></sitemap></sitemapindex>"
+    assert parse_sitemap({"url": PAGE}, gzip.compress(index.encode()))[0]["sitemaps"] == ["http://a.example/s1.xml"]
+    assert parse_sitemap({"url": PAGE}, b"http://a.example/1\nhttp://a.example/2\n")[0]["pages"] == [
+        "http://a.example/1",
+        "http://a.example/2",
+    ]
+
+
+def test_an_entity_bomb_in_a_sitemap_is_not_expanded() -> None:
+    bomb = '<!DOCTYPE x [<!ENTITY a "http://a.example/">' + "".join(
+        f'<!ENTITY {chr(98 + n)} "&{chr(97 + n)};&{chr(97 + n)};">' for n in range(24)
+    )
+    said, _ = parse_sitemap({"url": PAGE}, f"{bomb}]><urlset><url><loc>&z;</loc></url></urlset>".encode())
+    assert len(json.dumps(said)) < 200
+
+
+def texts(body: str, **header: Any) -> dict[str, list[tuple[str, str]]]:
+    return {image["url"]: [tuple(each) for each in image["texts"]] for image in parse(body, **header)["images"]}
+
+
+A = "http://a.example/dir/a.jpg"
+
+
+def test_every_text_of_a_picture_is_kept_with_its_origin() -> None:
+    body = (
+        '<p id=x>by</p><b id=y>name</b><figure><img src=a.jpg alt=" one " title=two aria-label=three aria-labelledby="x y">'
+        "<figcaption>four</figcaption></figure>"
+    )
+    wanted = [
+        ("one", "alt"),
+        ("two", "title"),
+        ("three", "aria-label"),
+        ("by name", "aria-labelledby"),
+        ("four", "figcaption"),
+    ]
+    assert texts(body)[A] == wanted
+
+
+def test_shared_pictures_add_words_to_those_on_the_page_or_stand_alone() -> None:
+    head = (
+        '<meta property="og:title" content="The page"><meta property="og:image" content="a.jpg">'
+        '<meta property="og:image:alt" content="shared words"><meta property="og:image" content="/b.jpg">'
+        '<meta name="twitter:image" content="/b.jpg"><meta name="twitter:image:alt" content="tweeted">'
+    )
+    found = texts(f"{head}<img src=a.jpg alt=own>")
+    assert found[A] == [("own", "alt"), ("shared words", "og:image:alt"), ("The page", "og:title")]
+    assert found["http://a.example/b.jpg"] == [("The page", "og:title"), ("tweeted", "twitter:image:alt")]
+    chosen = parse(head, text_from=["twitter:image:alt", "og:title"])["images"]
+    assert [(each["text"], each["origin"]) for each in chosen] == [
+        ("The page", "og:title"),
+        ("tweeted", "twitter:image:alt"),
+    ]
+
+
+def test_linked_data_names_pictures() -> None:
+    data = {
+        "@graph": [
+            {"@type": "ImageObject", "contentUrl": "a.jpg", "caption": "a caption", "name": "a name"},
+            {"@type": ["Thing", "ImageObject"], "url": "b.jpg"},
+            {"@type": "Product", "name": "a lamp", "image": ["c.jpg", {"@type": "ImageObject", "url": "d.jpg"}]},
+        ]
+    }
+    found = texts(f'<script type="application/ld+json">{json.dumps(data)}</script>')
+    assert {url.rsplit("/", 1)[-1]: [text for text, _ in said] for url, said in found.items()} == {
+        "a.jpg": ["a caption", "a name"], "b.jpg": [], "c.jpg": ["a lamp"], "d.jpg": ["a lamp"],
+    }  # fmt: skip
+    for odd in (
+        "{",
+        "[" * 100_000,
+        '{"@type": 5, "image": 7}',
+        '{"image": {"url": []}}',
+        "null",
+        '"x"',
+        '{"@type":"ImageObject","url":3}',
+    ):
+        assert texts(f'<script type="application/ld+json">{odd}</script>') == {}
+
+
+def test_pictures_for_pages_without_scripts_add_words_and_are_not_doubled() -> None:
+    lazy = '<img data-src=a.jpg src=blank.gif><noscript><img src=a.jpg alt="said"></noscript>'
+    assert texts(lazy) == {A: [("said", "alt")]}
+    assert texts("<noscript><img src=a.jpg alt=only></noscript>") == {A: [("only", "alt")]}
+    assert [url for url, _, _ in pictures("<img src=a.jpg alt=1><img src=a.jpg alt=2>")] == [A, A]
+
+
+def test_the_heading_above_and_the_licence_are_told() -> None:
+    body = "<img src=a.jpg><h1>The <b>first</b></h1><p><img src=b.jpg></p><h2> </h2><img src=c.jpg><a rel='License x' href=/cc>"
+    said = parse(body)
+    assert [image["heading"] for image in said["images"]] == [None, "The first", "The first"]
+    assert said["licence"] == "http://a.example/cc"
+    assert parse("<a rel=nolicense href=/cc>")["licence"] is None
+
+
+def test_pictures_beyond_the_limit_are_counted() -> None:
+    said = parse("<img src=a>" * 10_007)
+    assert (len(said["images"]), said["beyond"]) == (10_000, 7)
+
+
+def test_many_pages_in_one_call_equal_each_alone() -> None:
+    bodies = [b"<img src=a.jpg alt=x>", b"", b"<meta name=robots content=noai>", b"\xff" * 100]
+    headers = [
+        {"url": f"http://a.example/{n}", "text_from": ["alt"], "product": "openwit", "bytes": len(body)}
+        for n, body in enumerate(bodies)
+    ]
+    said, _ = parse_pages({"pages": headers}, b"".join(bodies))
+    assert said["pages"] == [parse_page(header, body)[0] for header, body in zip(headers, bodies, strict=True)]
+
+
+def test_captions_of_a_sitemap_are_read() -> None:
+    words = "<image:caption><![CDATA[a <b> cat]]></image:caption><image:title>T &amp; U</image:title>"
+    image = f"<image:image><image:loc>/p.jpg</image:loc>{words}"
+    body = f"<urlset><url><loc>http://a.example/x</loc>{image}</image:image></url><url>{image}</image:image></url></urlset>"
+    said, _ = parse_sitemap({"url": PAGE}, body.encode())
+    told = [["a <b> cat", "sitemap:caption"], ["T & U", "sitemap:title"]]
+    assert said["images"] == [{"page": "http://a.example/x", "url": "http://a.example/p.jpg", "texts": told}]
+
+
+def test_a_page_made_to_stop_parsers_is_told_from_one_with_many_tags() -> None:
+    deep = b"<div>" * 200_000 + b'<img src=a.jpg alt="x">'
+    started = time.monotonic()
+    assert parse_page({"url": "http://a.example/", "text_from": ["alt"]}, deep)[0] == {
+        "too_deep": "tags nested deeper than 10,000"
+    }
+    assert time.monotonic() - started < 5
+    wide = b"<p>a<li>b<div></div>" * 20_000 + b'<img src=a.jpg alt="x">'
+    assert len(parse_page({"url": "http://a.example/", "text_from": ["alt"]}, wide)[0]["images"]) == 1

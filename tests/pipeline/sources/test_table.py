@@ -1,0 +1,155 @@
+"""Tables of links: the published conventions are recognised, rows add up, parts cut anywhere give the same rows."""
+
+import csv
+import gzip
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.sources.config import TableSource
+from pipeline.sources.harvest import harvest
+from pipeline.web.web_config import NetworkConfig
+from pipeline.work.executor import InProcess
+from pipeline.work.ledger import PhaseResult
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+PAIRS = [(f"http://a.example/{n}.jpg", f"text {n}") for n in range(50)]
+
+
+def run(folder: Path, name: str, data: bytes, out: str = "out", **config: Any) -> PhaseResult:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data)
+    wish = TableSource(kind="table", files=(str(folder / name),), **config)
+    return harvest("t", wish, NetworkConfig(), str(folder / out), InProcess())
+
+
+def found(result: PhaseResult) -> list[tuple[str, str]]:
+    rows = result.read_kept().to_pylist()
+    return [(row["url"], row["text"]) for row in rows]
+
+
+def parquet(columns: dict[str, list[Any]], **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, **options)
+    return sink.getvalue()
+
+
+def rows(cells: list[tuple[Any, ...]], mark: str) -> bytes:
+    text = io.StringIO()
+    if mark == ",":
+        csv.writer(text).writerows(cells)
+    else:
+        text.writelines("\t".join(map(str, row)) + "\n" for row in cells)
+    return text.getvalue().encode()
+
+
+URLS, TEXTS = [url for url, _ in PAIRS], [text for _, text in PAIRS]
+CONVENTIONS: dict[str, tuple[str, bytes]] = {
+    "laion": ("a.parquet", parquet({"SAMPLE_ID": [1] * 50, "URL": URLS, "TEXT": TEXTS, "HEIGHT": [9] * 50})),
+    "coyo": ("a.parquet", parquet({"id": [1] * 50, "url": URLS, "text": TEXTS, "width": [9] * 50})),
+    "datacomp": ("a.parquet", parquet({"uid": ["x"] * 50, "url": URLS, "text": TEXTS}, row_group_size=7)),
+    "cc3m": ("a.tsv", rows([(text, url) for url, text in PAIRS], "\t")),
+    "cc12m": ("a.tsv.gz", gzip.compress(rows(list(PAIRS), "\t"))),
+    "csv": ("a.csv", rows([("key", "caption", "image_url"), *((n, t, u) for n, (u, t) in enumerate(PAIRS))], ",")),
+    "csv without header": ("a.csv.gz", gzip.compress(rows(list(PAIRS), ","))),
+    "jsonl": ("a.jsonl", b"".join(json.dumps({"url": u, "caption": t}).encode() + b"\n" for u, t in PAIRS)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_published_conventions_are_recognised(tmp_path: Path, name: str) -> None:
+    file, data = CONVENTIONS[name]
+    result = run(tmp_path, file, data)
+    assert found(result) == PAIRS
+    cut = run(tmp_path / "cut", file, data, rows_per_item=10)
+    assert len(cut.kept) > 2
+    assert found(cut) == PAIRS
+
+
+def test_columns_may_be_named_by_the_recipe(tmp_path: Path) -> None:
+    data = parquet(
+        {"link to it": URLS, "url": ["x"] * 50, "says": TEXTS, "of": ["http://p.example/"] * 50, "license": ["cc"] * 50}
+    )
+    result = run(tmp_path, "a.parquet", data, url_column="link to it", text_column="says", page_url_column="of")
+    assert found(result) == PAIRS
+    assert result.read_kept().slice(0, 1).to_pylist()[0]["page_url"] == "http://p.example/"
+    assert result.read_kept().slice(0, 1).to_pylist()[0]["licence"] == "cc"
+    assert found(run(tmp_path, "b.tsv", rows([("x", t, u) for u, t in PAIRS], "\t"), "b", text_column="1")) == PAIRS
+    with pytest.raises(ConfigError, match="has no column 'nope', it has link to it, url"):
+        run(tmp_path, "a.parquet", data, "c", url_column="nope")
+
+
+def test_csv_with_line_ends_in_cells_is_cut_between_rows(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    words = ["a", 'say "x"', "two\nlines", "a,b", "\r\n", "é", ""]
+    pairs = [(f"http://a.example/{n}", "w " + " ".join(draw.choices(words, k=4))) for n in range(300)]
+    data = rows([("url", "text"), *pairs], ",")
+    wanted = [(url, " ".join(text.split())) for url, text in pairs]
+    for size in (1, 7, 64, 1000):
+        assert found(run(tmp_path / str(size), "a.csv", data, rows_per_item=size)) == wanted
+
+
+def test_every_bad_row_is_one_reason(tmp_path: Path) -> None:
+    lines = [
+        b"http://a.example/1\tgood",
+        b"only one cell",
+        b"no url\tx",
+        b"http://a.example/2\t ",
+        b"\xff\xfe\tx",
+        b"http://[::1\tx",
+    ]
+    lines += [
+        b"ftp://a.example/\tx",
+        b"",
+        b"http://a.example/" + b"a" * 5000 + b"\tx",
+        b"\x00\t\x00",
+        b"http://a.example/3\tx\ty\tz",
+    ]
+    result = run(tmp_path, "a.tsv", b"\n".join(lines))
+    assert dict(result.fates["pairs"].reasons) == {"text_empty": 1, "url_unusable": 7}
+    assert [url for url, _ in found(result)] == ["http://a.example/1", "http://a.example/3"]
+    odd = [
+        b'{"url": 5}',
+        b"[1]",
+        b"{",
+        b'{"url": "http://a.example/", "text": "\\ud800 x"}',
+        b'{"url": ["http://a.example/b"], "text": {"a": 1}}',
+    ]
+    result = run(tmp_path, "b.jsonl", b"\n".join(odd), "b")
+    fate = result.fates["pairs"]
+    assert fate.rows_in == 5 == fate.kept + sum(fate.reasons.values())
+    assert fate.reasons["damaged_row"] == 4
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.tsv", "a.jsonl", "a.tsv.gz", "a.csv.gz"])
+def test_any_bytes_as_a_table_are_counted(tmp_path: Path, name: str) -> None:
+    for number, data in enumerate(
+        [b"", b"\xff" * 3000, random.Random(0).randbytes(20_000), b'"' * 999, CONVENTIONS["laion"][1][:900]]
+    ):
+        fate = run(tmp_path / str(number), name, data).fates["pairs"]
+        assert fate.kept == 0
+        assert fate.rows_in == sum(fate.reasons.values())
+
+
+def test_a_form_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"must end in \.parquet"):
+        run(tmp_path, "a.xlsx", b"x")
+
+
+@pytest.mark.shared
+def test_cc3m_as_published(tmp_path: Path) -> None:
+    path = SHARED / "cc3m-validation-tsv" / "Validation_GCC-1.1.0-Validation.tsv"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/cc3m-validation-tsv")
+    result = run(tmp_path, "cc3m.tsv", path.read_bytes(), rows_per_item=4000)
+    lines = path.read_text("utf-8").splitlines()
+    assert result.fates["pairs"].rows_in == len(lines)
+    assert result.fates["pairs"].kept >= 0.999 * len(lines)
+    assert len(result.kept) == 4

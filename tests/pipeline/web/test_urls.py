@@ -1,0 +1,59 @@
+"""The fast way to join addresses gives what the plain one gives, for any words."""
+
+import random
+
+import pytest
+
+from pipeline.web.urls import Base, UnusableURLError, canonical
+
+ALPHABET = "abcXYZ019/.:?%#@&=+~_- é\\[]';,!*()\t"
+BASES = (
+    "http://a.example/dir/page.html?x=/y",
+    "http://a.b.example/x//y/z",
+    "http://a.b.example//",
+    "https://b.c.example/",
+    "http://127.0.0.1/x/y",
+)
+
+
+def outcome(join: object, *words: str) -> str:
+    try:
+        return str(join(*words))  # type: ignore[operator]
+    except UnusableURLError:
+        return "refused"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_joining_equals_its_slow_twin(seed: int) -> None:
+    draw = random.Random(seed)
+    starts = (
+        "",
+        "",
+        "/",
+        "//",
+        "../",
+        "../../",
+        "./",
+        "http://a.b.example/",
+        "https://",
+        "http:",
+        "data:",
+        "h",
+        "HTTP://A.example/",
+    )
+    for _ in range(3000):
+        word = draw.choice(starts) + "".join(draw.choices(ALPHABET, k=draw.randint(0, 14)))
+        base = draw.choice(BASES)
+        assert outcome(Base(base).join, word) == outcome(canonical, word, base), (word, base)
+
+
+def test_long_addresses_and_odd_hosts_take_the_plain_way() -> None:
+    base = Base("http://a.example/")
+    for word in (
+        "/" + "a" * 5000,
+        "http://1.2.3.999/x",
+        "http://0x7f.1/x",
+        f"http://{'a' * 64}.example/x",
+        "http://a.b.1/x",
+    ):
+        assert outcome(base.join, word) == outcome(canonical, word, base.url)
