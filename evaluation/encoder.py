@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.transforms import evaluation_pixels
+from training.data.transforms import evaluation_pixels
 
 EMBEDDING = "embedding"
 PENULTIMATE = "penultimate"

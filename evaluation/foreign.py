@@ -19,7 +19,7 @@ from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
 from training.checkpoint import NAME as OURS
 from training.checkpoint import Checkpoint
-from training.spec import ModelSpec, build
+from training.specs.clip import ClipSpec
 
 if TYPE_CHECKING:
     from training.models.clip import CLIP
@@ -46,7 +46,7 @@ class ForeignCheckpoint:
         return storage.sha256(storage.canonical_json(dict(self.files)))
 
     @property
-    def spec(self) -> ModelSpec:
+    def spec(self) -> ClipSpec:
         return self.details.spec
 
     def tokenizer(self) -> ForeignTokenizer:
@@ -59,7 +59,7 @@ class ForeignCheckpoint:
         from evaluation.foreign_weights import read_weights, set_details
 
         with torch.device("meta"):
-            model = build(self.spec)
+            model = self.spec.build()
             set_details(model, self.details)
         path = storage.join(self.folder, self.weights)
         found = read_weights(path, self.details.layout)
@@ -103,10 +103,10 @@ def open_checkpoint(folder: str) -> AnyCheckpoint:
 
 
 def pixel_form(checkpoint: AnyCheckpoint) -> PixelForm:
-    """How its pictures are cut: ours as `training.transforms.evaluation_pixels` does, others' as they say."""
+    """How its pictures are cut: ours as `training.data.transforms.evaluation_pixels` does, others' as they say."""
     if isinstance(checkpoint, ForeignCheckpoint):
         return checkpoint.details.form
-    return PixelForm(checkpoint.spec.image.size)
+    return PixelForm(checkpoint.spec.image_size)
 
 
 def weight_bytes(checkpoint: AnyCheckpoint) -> int:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.spec import PIXEL_MEAN, PIXEL_STD, Activation, ImageTower, ModelSpec, TextTower
+from training.specs.base import Activation
+from training.specs.clip import PIXEL_MEAN, PIXEL_STD, ClipSpec, ImageTower, TextTower
 
 Layout = Literal["open_clip", "huggingface"]
 Triple = tuple[float, float, float]
@@ -19,9 +20,9 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Details:
-    """A ModelSpec and what it has no words for."""
+    """A ClipSpec and what it has no words for."""
 
-    spec: ModelSpec
+    spec: ClipSpec
     layout: Layout
     form: PixelForm
     mean: Triple
@@ -71,7 +72,7 @@ def open_clip(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) 
     if mode not in cuts:
         raise DataError(f"{where}: preprocess_cfg.resize_mode {mode!r} is not known here; shortest and squash are")
     form = PixelForm(size, cuts[mode], _filter(where, prepared.get("interpolation", "bicubic")))  # type: ignore[arg-type]
-    spec = ModelSpec(_name(folder), embedding, tower, text_tower, activation)
+    spec = ClipSpec(_name(folder), embedding, tower, text_tower, activation)
     return Details(
         spec,
         "open_clip",
@@ -108,7 +109,7 @@ def huggingface(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]
         _number(where, "text_config.vocab_size", text.get("vocab_size", 49_408)),
     )
     embedding = _number(where, "projection_dim", config.get("projection_dim", 512))
-    spec = ModelSpec(_name(folder), embedding, tower, text_tower, acts.pop())
+    spec = ClipSpec(_name(folder), embedding, tower, text_tower, acts.pop())
     details = Details(
         spec,
         "huggingface",

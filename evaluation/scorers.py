@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.scoring.scorers import PixelForm, Resources, ScorerConfig, Scores
+from training.specs.clip import ClipSpec
 
 ACTIVATIONS_PER_TOKEN = 12
 """Float32 rows of a tower's width that are alive at once in one block: its input, q, k, v, the 4x MLP, copies."""
@@ -110,11 +111,12 @@ def _common(config: ScorerConfig) -> dict[str, Any]:
         raise ConfigError(f"options: {config.scorer} knows no {next(iter(config.options))!r}; leave it out")
     try:
         checkpoint = open_checkpoint(config.checkpoint)
-        if checkpoint.spec.embedding < 1:
-            raise DataError(f"{config.checkpoint}: has no embedding")
+        spec = checkpoint.spec
+        if not isinstance(spec, ClipSpec):
+            raise DataError(f"{config.checkpoint}: is a {spec.family}, which reads no text; give a CLIP")
         checkpoint.tokenizer()  # a missing one is told now
         # Weights are read once as bytes and once as tensors before they settle.
-        image, text = checkpoint.spec.image, checkpoint.spec.text
+        image, text = spec.image, spec.text
         activations = 4 * ACTIVATIONS_PER_TOKEN * (image.tokens * image.width + text.context * text.width)
         memory = 2 * weight_bytes(checkpoint) + config.batch_size * activations
     except DataError as error:
@@ -124,7 +126,7 @@ def _common(config: ScorerConfig) -> dict[str, Any]:
         "checkpoint_id": checkpoint.id,
         "resources": Resources(config.cpus, config.gpus, config.batch_size, memory),
         "pixels": pixel_form(checkpoint),
-        "embedding_width": checkpoint.spec.embedding,
+        "embedding_width": spec.embedding,
     }
 
 

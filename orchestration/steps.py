@@ -68,7 +68,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.cluster import train_on_ray
         from training.checkpoint import Checkpoint
-        from training.data import check
+        from training.data.loader import check
 
         assert recipe.train is not None
         dataset = context.records[source].folder

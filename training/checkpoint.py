@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.errors import DataError
-from training.spec import ModelSpec, build
+from training.spec import build, read_spec
+from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.models.clip import CLIP
+    from training.models.base import Model
 
 NAME = "checkpoint.json"
 WEIGHTS = "model.safetensors"
@@ -69,7 +70,7 @@ class Checkpoint:
         value = storage.read_json(path)
         checkpoint = Checkpoint(
             folder,
-            ModelSpec.from_json(value["spec"]),
+            read_spec(value["spec"]),
             value["step"],
             value["samples_seen"],
             value["manifest_id"],
@@ -85,7 +86,7 @@ class Checkpoint:
                 raise DataError(f"{file}: missing or changed since it was written; train again")
         return checkpoint
 
-    def model(self) -> "CLIP":
+    def model(self) -> "Model":
         """The model in evaluation mode, on the CPU."""
         import torch
         from safetensors.torch import load
@@ -94,7 +95,7 @@ class Checkpoint:
             model = build(self.spec)
         weights = load(storage.read_bytes(storage.join(self.folder, WEIGHTS)))
         model.load_state_dict(weights, assign=True)
-        model.visual.reset_pixel_statistics()
+        model.reset_constants()
         return model.eval().requires_grad_(False)
 
     def tokenizer(self) -> Tokenizer:

@@ -10,6 +10,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
+from training.checkpoints_config import CheckpointsConfig
+from training.data.config import DataConfig
+from training.objectives.config import ObjectiveConfig
+from training.optim.config import OptimizerConfig
 from training.spec import REGISTRY
 
 
@@ -36,12 +40,6 @@ class TrainConfig(Settings):
     """Fall to zero after the warm-up (section 2.5: cosine)."""
     weight_decay: float = Field(default=0.2, ge=0)
     """Decoupled (AdamW); gains, biases and logit_scale are spared (section 2.5: 0.2)."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Adam's first moment (table 18: 0.9)."""
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    """Adam's second moment (table 18: 0.98 for ViT, 0.999 for ResNet)."""
-    epsilon: float = Field(default=1e-6, gt=0)
-    """Adam's (table 18: 1e-6 for ViT, 1e-8 for ResNet)."""
     max_gradient_norm: float = Field(default=0.0, ge=0)
     """Clip the global gradient to this norm; 0 is off, as in the paper. (DeepSpeed alone would clip at 1.0.)"""
     zero_stage: Literal[0, 1, 2, 3] = 1
@@ -54,25 +52,16 @@ class TrainConfig(Settings):
     """Ranks: processes, one per GPU or per share of the CPU. They share the global batch evenly."""
     threads_per_worker: int = Field(default=0, ge=0)
     """CPU threads of torch in each rank; 0 leaves torch's own choice. Fixed threads make CPU runs repeat bit for bit."""
-    checkpoint_every_steps: int = Field(default=500, ge=1)
-    """A resumable checkpoint each so many steps."""
-    checkpoints_to_keep: int = Field(default=2, ge=1)
-    """The newest so many; an older one serves when the newest is damaged."""
-    min_crop_side_fraction: float = Field(default=0.9, gt=0, le=1)
-    """Random square crop, CLIP's only augmentation: side drawn from [this, 1] x the shorter side of the picture.
-
-    open_clip's default area range (0.9, 1) is a side of 0.95; 1.0 moves the square along the longer side only.
-    """
-    max_rotation_degrees: float = Field(default=0.0, ge=0, le=180)
-    """Turn pictures by at most this much, either way. CLIP does not; a few thousand pictures are learned by heart without."""
-    max_stretch: float = Field(default=0.0, ge=0, lt=1)
-    """Stretch or shrink width and height, each on its own, by a factor between 1 - this and 1 + this."""
-    max_brightness_change: float = Field(default=0.0, ge=0, lt=1)
-    """Multiply pixels by a factor between 1 - this and 1 + this."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What the model learns from a batch."""
+    data: DataConfig = DataConfig()
+    """How samples are read, cut and changed."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """The rule that turns gradients into weights, beside its learning rate."""
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
+    """When the run can be resumed from, and what is kept."""
     patch_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each picture's patches that a training step leaves out (FLIP, arXiv:2212.00794: 0.5 on web data)."""
-    decoded_cache_mib: int = Field(default=1024, ge=0)
-    """Memory per rank for decoded pictures, so that a small dataset is decoded once. Changes speed, never pixels."""
 
     @field_validator("model")
     @classmethod

@@ -1,9 +1,9 @@
-"""The one door to DeepSpeed: ZeRO 0-3 around a CLIP, on gloo and CPUs or NCCL and GPUs.
+"""The one door to DeepSpeed: ZeRO 0-3 around a model, on gloo and CPUs or NCCL and GPUs.
 
 What DeepSpeed would do by itself and this file forbids:
 - clip gradients at 1.0 (its default when nothing is said);
 - compile a shared-memory collective with g++ on first use, a minute per machine; gloo does its work here;
-- move the learning rate: ours is a function of the step (training/schedule.py);
+- move the learning rate: ours is a function of the step (training/optim/schedule.py);
 - print.
 """
 
@@ -19,53 +19,44 @@ import torch
 from torch import Tensor, nn
 
 from training.config import TrainConfig
-from training.loss import contrastive_loss
-from training.models.clip import CLIP, MAX_LOGIT_SCALE
+from training.models.base import Model
+from training.models.clip import MAX_LOGIT_SCALE
 from training.ranks import Ranks
 
 
-class _Towers(nn.Module):
+class _Precise(nn.Module):
     """The model under the configured precision; logits and loss stay outside of it, in float32."""
 
-    def __init__(self, model: CLIP, precision: str) -> None:
+    def __init__(self, model: Model, precision: str) -> None:
         super().__init__()
         self.model = model
         self.reduced = precision == "bfloat16"
 
-    def forward(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=self.reduced):
-            image, text, scale = self.model(pixels, tokens)
-        return image, text, scale
-
-
-class StepOutcome:
-    """What one optimizer step saw; `loss` is this rank's share of the mean, not yet averaged."""
-
-    def __init__(self, loss: Tensor, logit_scale: Tensor) -> None:
-        self.loss = loss
-        self.logit_scale = logit_scale
+    def forward(self, *inputs: Tensor) -> Any:
+        with torch.autocast(inputs[0].device.type, dtype=torch.bfloat16, enabled=self.reduced):
+            return self.model(*inputs)
 
 
 class Engine:
     """A model, its optimizer and its ranks. Every method is collective: all ranks call it."""
 
-    def __init__(self, model: CLIP, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
         self._ranks = ranks
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks)
-        towers = _Towers(model.to(ranks.device), config.precision)
+        module = _Precise(model.to(ranks.device), config.precision)
         optimizer = torch.optim.AdamW(
             parameter_groups(model, config.weight_decay),
             lr=config.learning_rate,
-            betas=(config.beta1, config.beta2),
-            eps=config.epsilon,
+            betas=(config.optimizer.beta1, config.optimizer.beta2),
+            eps=config.optimizer.epsilon,
             fused=True,
         )
         numbers = sum(parameter.numel() for parameter in model.parameters())
         bucket = min(50_000_000, (numbers // 1024 + 1) * 1024)  # DeepSpeed asks for an even number
         with _quiet():
             self._engine, *_ = deepspeed.initialize(
-                model=towers,
+                model=module,
                 optimizer=optimizer,
                 dist_init_required=False,
                 config={
@@ -86,15 +77,14 @@ class Engine:
                     "steps_per_print": sys.maxsize,
                 },
             )
-        self._logit_scale = model.logit_scale
+        self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
 
-    def compute(self, pixels: Tensor, tokens: Tensor) -> StepOutcome:
-        """Forward and backward of this rank's rows against the global batch; nothing is updated yet."""
-        device = self._ranks.device
-        image, text, scale = self._engine(pixels.to(device), tokens.to(device))
-        loss = contrastive_loss(image, text, scale)
+    def forward(self, *inputs: Tensor) -> Any:
+        """The model's outputs, from inputs that are brought to this rank's device."""
+        return self._engine(*(each.to(self._ranks.device, non_blocking=True) for each in inputs))
+
+    def backward(self, loss: Tensor) -> None:
         self._engine.backward(loss)
-        return StepOutcome(loss.detach(), scale.detach())
 
     def update(self, learning_rate: float) -> float:
         """Average gradients, clip, step; returns the global gradient norm before clipping.
@@ -114,7 +104,7 @@ class Engine:
 
     def _hold_logit_scale(self) -> None:
         """Clip logit_scale at ln 100, in the optimizer's own copy too: a clamp in the forward pass would stick there."""
-        if float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
+        if self._logit_scale is None or float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
             return
         from deepspeed.utils import safe_get_local_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
 

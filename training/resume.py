@@ -13,7 +13,7 @@ from training.checkpoint import NAME, Checkpoint, checksums, write_model
 from training.config import TrainConfig
 from training.engine import Engine
 from training.ranks import Ranks
-from training.spec import ModelSpec
+from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
 
 
@@ -54,7 +54,7 @@ class ResumeFolder:
 
     def _remove_old(self) -> None:
         sealed = [folder for folder in self._folder.iterdir() if (folder / NAME).exists()]
-        for folder in sorted(sealed)[: -self._config.checkpoints_to_keep]:
+        for folder in sorted(sealed)[: -self._config.checkpoints.keep]:
             (folder / NAME).unlink()  # first, so that a half-removed one is no checkpoint
             shutil.rmtree(folder)
 

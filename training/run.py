@@ -29,7 +29,7 @@ def run(config: TrainConfig, manifest_folder: str, folder: str, is_first: bool, 
             if not is_first:
                 continue
             record = record or StepRecord(folder, result.step - 1)
-            record.write(result, durable=result.step % config.checkpoint_every_steps == 0)
+            record.write(result, durable=result.step % config.checkpoints.every_steps == 0)
             if on_step is not None:
                 on_step(result)
     finally:

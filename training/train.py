@@ -4,7 +4,7 @@
 
 It resumes by itself from the newest undamaged checkpoint in `folder`, and gives the loss curve and the final checkpoint
 of an uninterrupted run, bit for bit on CPUs with fixed threads: the order of samples and all random draws are functions of
-the step (training/order.py), weights and moments come back exactly.
+the step (training/data/order.py), weights and moments come back exactly.
 """
 
 import math
@@ -22,13 +22,15 @@ from pipeline.manifest import Manifest
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
-from training.data import Loader, Pictures, check
+from training.data.loader import Loader, Pictures, check
+from training.data.order import SampleStream, step_seed
 from training.engine import Engine
-from training.order import SampleStream, step_seed
+from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import ResumeFolder, describe
-from training.schedule import learning_rate
-from training.spec import ModelSpec, build, get_spec
+from training.spec import build, get_spec
+from training.specs.base import ModelSpec
+from training.step import compute
 from training.tokenizer import Tokenizer
 
 FINAL = "checkpoint"
@@ -92,15 +94,15 @@ def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ra
 def _train(
     config: TrainConfig, manifest: Manifest, manifest_folder: str, folder: str, ranks: Ranks
 ) -> Iterator[StepResult]:
-    pictures = Pictures(manifest_folder, manifest, config.decoded_cache_mib * 2**20)
+    pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
     tokenizer = _tokenizer(config, pictures, folder, ranks)
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     stream = SampleStream(manifest.rows, config.seed, manifest.id)
-    loader = Loader(config, pictures, stream, tokenizer, spec.image.size, ranks.rank, ranks.world_size)
+    loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     torch.manual_seed(config.seed)
     model = build(spec)
-    model.visual.patch_dropout = config.patch_dropout
+    model.patch_dropout = config.patch_dropout
     engine = Engine(model, config, ranks)
     resumes = ResumeFolder(folder, config, spec, manifest.id, ranks)
     last = resumes.newest()
@@ -114,7 +116,7 @@ def _train(
     for step, batch in enumerate(batches, start=done + 1):
         rate = learning_rate(config, step, total)
         torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        outcome = engine.compute(batch.pixels, batch.tokens)
+        outcome = compute(engine, batch)
         loss = ranks.mean(outcome.loss)
         norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
@@ -129,14 +131,14 @@ def _train(
             total,
             loss,
             rate,
-            float(outcome.logit_scale),
+            float(outcome.metrics["logit_scale"]),
             step * config.global_batch_size,
             norm,
             round(speed, 1),
             round((total - step) * config.global_batch_size / speed, 1),
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
-        if step % config.checkpoint_every_steps == 0 and step < total:
+        if step % config.checkpoints.every_steps == 0 and step < total:
             resumes.save(engine, tokenizer, step)
     _finish(engine, tokenizer, spec, total, config, manifest.id, folder, ranks)
     engine.close()

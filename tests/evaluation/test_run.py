@@ -16,7 +16,7 @@ from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import DataError
 from training.checkpoint import Checkpoint
-from training.transforms import evaluation_pixels
+from training.data.transforms import evaluation_pixels
 
 CONFIG = EvaluateConfig(
     tasks=("digits", "scenes-place", "scenes-retrieval"),

@@ -49,7 +49,7 @@ def tiny(**changes: object) -> TrainConfig:
         "warmup_steps": 2,
         "workers": 2,
         "threads_per_worker": 1,
-        "checkpoint_every_steps": 3,
+        "checkpoints": {"every_steps": 3},
     }
     return TrainConfig.model_validate(values | changes)
 

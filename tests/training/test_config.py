@@ -6,14 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from training.config import TrainConfig
-from training.schedule import learning_rate
+from training.optim.schedule import learning_rate
 
 
 def test_the_defaults_are_the_paper_s() -> None:
     config = TrainConfig()
     assert (config.model, config.global_batch_size, config.epochs) == ("clip-vit-b-32", 32_768, 32)
     assert (config.learning_rate, config.weight_decay, config.warmup_steps) == (5e-4, 0.2, 2000)
-    assert (config.beta1, config.beta2, config.epsilon, config.max_gradient_norm) == (0.9, 0.98, 1e-6, 0)
+    assert (config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon, config.max_gradient_norm) == (
+        0.9,
+        0.98,
+        1e-6,
+        0,
+    )
 
 
 def test_each_field_says_what_it_is() -> None:

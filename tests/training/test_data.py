@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 from training.config import TrainConfig
-from training.data import Loader, Pictures, check
-from training.order import SampleStream, epoch_order, picture_draws
+from training.data.config import DataConfig
+from training.data.loader import Loader, Pictures, check
+from training.data.order import SampleStream, epoch_order, picture_draws
+from training.data.transforms import disturb, evaluation_pixels, random_square
 from training.spec import REGISTRY
 from training.tokenizer import Tokenizer
-from training.transforms import disturb, evaluation_pixels, random_square
 
 CONFIG = TrainConfig(
     model="clip-tiny", vocabulary_size=300, context_length=12, global_batch_size=12, steps=9, warmup_steps=0, seed=5
@@ -109,7 +111,7 @@ def test_a_sample_is_its_own_picture_and_caption(folder: str) -> None:
     batch = ours.batch(0)
     draws = picture_draws(CONFIG.seed, np.array(batch.samples), np.zeros(12, np.int64), 3)
     for row, sample in enumerate(batch.samples):
-        box = random_square(*picture(sample).size, CONFIG.min_crop_side_fraction, *draws[row])
+        box = random_square(*picture(sample).size, CONFIG.data.min_crop_side_fraction, *draws[row])
         wanted = np.asarray(picture(sample).resize((32, 32), Image.Resampling.BICUBIC, box=box))
         assert np.array_equal(batch.pixels[row].permute(1, 2, 0).numpy(), wanted)
         assert torch.equal(batch.tokens[row], ours._tokenizer.encode([f"picture number {sample}"])[0])
@@ -133,11 +135,11 @@ def test_crops_are_squares_inside_the_picture_of_all_allowed_sides() -> None:
 def test_disturbed_pictures_are_turned_stretched_and_lit_as_the_draws_say() -> None:
     pixels = torch.zeros(1, 3, 33, 33, dtype=torch.uint8)
     pixels[:, :, 16, 24] = 200  # eight pixels right of the centre
-    still = disturb(pixels, torch.full((1, 4), 0.5), CONFIG.model_copy(update={"max_rotation_degrees": 90.0}))
+    still = disturb(pixels, torch.full((1, 4), 0.5), DataConfig(max_rotation_degrees=90.0))
     assert torch.equal(still, pixels)
 
-    def where(draws: list[float], **limits: float) -> tuple[int, int, int]:
-        out = disturb(pixels, torch.tensor([draws]), CONFIG.model_copy(update=limits))[0, 0]
+    def where(draws: list[float], **limits: Any) -> tuple[int, int, int]:
+        out = disturb(pixels, torch.tensor([draws]), DataConfig(**limits))[0, 0]
         row, column = divmod(int(out.argmax()), 33)
         return row, column, int(out.max())
 
@@ -148,7 +150,7 @@ def test_disturbed_pictures_are_turned_stretched_and_lit_as_the_draws_say() -> N
 
 def test_disturbance_is_the_same_for_any_number_of_ranks_and_at_any_time(folder: str) -> None:
     config = CONFIG.model_copy(
-        update={"max_rotation_degrees": 15.0, "max_stretch": 0.2, "max_brightness_change": 0.1, "seed": 6}
+        update={"data": DataConfig(max_rotation_degrees=15.0, max_stretch=0.2, max_brightness_change=0.1), "seed": 6}
     )
     alone = loader(folder, config=config).batch(24)
     parts = [loader(folder, rank, 3, config=config).batch(24) for rank in range(3)]

@@ -10,11 +10,13 @@ from torch import Tensor
 from torch import distributed as dist
 
 from training.config import TrainConfig
+from training.data.loader import LocalBatch
 from training.engine import Engine, parameter_groups
-from training.loss import contrastive_loss
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
+from training.objectives.contrastive import contrastive_loss
 from training.ranks import Ranks
 from training.spec import REGISTRY, build
+from training.step import compute
 
 STEPS = 8
 BATCH = 8
@@ -30,7 +32,9 @@ def config(stage: int, clip: float) -> TrainConfig:
             "zero_stage": stage,
             "max_gradient_norm": clip,
             "learning_rate": 1e-3,
-            "epsilon": 1e-3,  # Adam divides by sqrt(v) + epsilon: a small one would turn rounding into whole steps
+            "optimizer": {
+                "epsilon": 1e-3
+            },  # Adam divides by sqrt(v) + epsilon: a small one would turn rounding into whole steps
         }
     )
 
@@ -52,9 +56,9 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
     """What every engine must equal: losses, gradient norms and the trained model."""
     model = fresh_model()
     settings = config(0, clip)
-    betas = (settings.beta1, settings.beta2)
+    betas = (settings.optimizer.beta1, settings.optimizer.beta2)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=1e-3, betas=betas, eps=settings.epsilon
+        parameter_groups(model, settings.weight_decay), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
     )
     losses, norms = [], []
     for step in range(STEPS):
@@ -82,7 +86,7 @@ def one_rank(rank: int, folder: str) -> None:
             for step in range(STEPS):
                 pixels, tokens = batch(step)
                 mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-                losses.append(ranks.mean(engine.compute(pixels[mine], tokens[mine]).loss))
+                losses.append(ranks.mean(compute(engine, LocalBatch(pixels[mine], tokens[mine], ())).loss))
                 norms.append(engine.update(1e-3))
             results[f"{stage} {clip}"] = (losses, norms, engine.weights())
             engine.close()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
 
-from training.loss import contrastive_loss
+from training.objectives.contrastive import contrastive_loss
 
 
 def whole_batch_loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:

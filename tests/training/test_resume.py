@@ -17,7 +17,9 @@ from PIL import Image
 
 from pipeline.datasets.shards import write_dataset
 from training.checkpoint import Checkpoint
+from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
+from training.data.config import DataConfig
 
 CONFIG = TrainConfig(
     model="clip-tiny",
@@ -29,9 +31,8 @@ CONFIG = TrainConfig(
     max_gradient_norm=1.0,
     workers=2,
     threads_per_worker=1,
-    checkpoint_every_steps=5,
-    checkpoints_to_keep=3,
-    max_rotation_degrees=10.0,
+    checkpoints=CheckpointsConfig(every_steps=5, keep=3),
+    data=DataConfig(max_rotation_degrees=10.0),
     patch_dropout=0.25,
 )
 CLOCK = ("samples_per_second", "seconds_left")

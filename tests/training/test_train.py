@@ -15,10 +15,11 @@ from PIL import Image
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.checkpoint import Checkpoint
+from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
+from training.data.transforms import evaluation_pixels
 from training.run import read_steps, run
 from training.train import StepResult, train
-from training.transforms import evaluation_pixels
 
 CONFIG = TrainConfig(
     model="clip-tiny",
@@ -28,8 +29,7 @@ CONFIG = TrainConfig(
     steps=7,
     warmup_steps=2,
     threads_per_worker=1,
-    checkpoint_every_steps=3,
-    checkpoints_to_keep=1,
+    checkpoints=CheckpointsConfig(every_steps=3, keep=1),
 )
 
 
@@ -97,7 +97,9 @@ def test_a_run_that_was_left_in_the_middle_goes_on_where_it_was(
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_every_zero_stage_resumes_exactly(dataset: str, tmp_path: Path, stage: int) -> None:
-    config = CONFIG.model_copy(update={"zero_stage": stage, "steps": 5, "checkpoint_every_steps": 2})
+    config = CONFIG.model_copy(
+        update={"zero_stage": stage, "steps": 5, "checkpoints": CheckpointsConfig(every_steps=2, keep=1)}
+    )
     whole = list(train(config, dataset, str(tmp_path / "whole")))
     early = train(config, dataset, str(tmp_path / "resumed"))
     first = list(itertools.islice(early, 4))

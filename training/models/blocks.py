@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.linear import Linear
-from training.spec import Activation
+from training.specs.base import Activation
 
 
 class LayerNorm(nn.LayerNorm):

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.base import Model
 from training.models.linear import Linear
 from training.models.text import TextTransformer
 from training.models.vit import VisionTransformer
-from training.spec import ModelSpec
+from training.specs.clip import ClipSpec
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # section 2.5
 MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5: logits are never scaled by more than 100
 
 
-class CLIP(nn.Module):
+class CLIP(Model):
     """Scores a picture and a text by the cosine of their embeddings, times exp(logit_scale)."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ClipSpec) -> None:
         super().__init__()
         self.spec = spec
         self.visual = VisionTransformer(spec.image, spec.activation)
@@ -32,6 +33,19 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.full((1,), INITIAL_LOGIT_SCALE))
         nn.init.normal_(self.image_projection.weight, std=spec.image.width**-0.5)
         nn.init.normal_(self.text_projection.weight, std=spec.text.width**-0.5)
+
+    def reset_constants(self) -> None:
+        """What no checkpoint holds; to be called on a model that was built on the meta device."""
+        self.visual.reset_pixel_statistics()
+
+    @property
+    def patch_dropout(self) -> float:
+        """Share of patches that a training step leaves out."""
+        return self.visual.patch_dropout
+
+    @patch_dropout.setter
+    def patch_dropout(self, share: float) -> None:
+        self.visual.patch_dropout = share
 
     def image_features(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, W) before the projection, from uint8 pixels: what a linear probe reads (section 3.2)."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from training.models.blocks import LayerNorm, Transformer, initialize_text_blocks
-from training.spec import Activation, TextTower
+from training.specs.base import Activation
+from training.specs.clip import TextTower
 
 
 class TextTransformer(nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from training.models.blocks import LayerNorm, Transformer, initialize_image_blocks
-from training.spec import PIXEL_MEAN, PIXEL_STD, Activation, ImageTower
+from training.specs.base import Activation
+from training.specs.clip import PIXEL_MEAN, PIXEL_STD, ImageTower
 
 
 class ConvolutionStem(nn.Sequential):

@@ -28,7 +28,7 @@ from pipeline.sample import pair_uid
 from pipeline.work.executor import InProcess
 from tests.pipeline.datasets.test_derived import rules
 from tests.pipeline.datasets.test_pack import packed, picture, rows
-from training.data import Pictures
+from training.data.loader import Pictures
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # img2dataset's resizer asks the network for news when imported
 

@@ -21,9 +21,9 @@ from pipeline.datasets import shards
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 from training.config import TrainConfig
-from training.order import Integers, SampleStream, picture_draws
+from training.data.order import Integers, SampleStream, picture_draws
+from training.data.transforms import disturb, random_square, square_pixels
 from training.tokenizer import Tokenizer
-from training.transforms import disturb, random_square, square_pixels
 
 BATCHES_AHEAD = 2
 
@@ -124,7 +124,7 @@ class Loader:
         self._size = image_size
         self._rows = config.global_batch_size // world_size
         self._first = rank * self._rows
-        changes = (config.max_rotation_degrees, config.max_stretch, config.max_brightness_change)
+        changes = (config.data.max_rotation_degrees, config.data.max_stretch, config.data.max_brightness_change)
         self._disturbs = any(changes)
 
     def batch(self, samples_seen: int) -> LocalBatch:
@@ -134,11 +134,11 @@ class Loader:
         pixels = np.empty((self._rows, self._size, self._size, 3), np.uint8)
         for row, sample in enumerate(samples.tolist()):
             picture = self._pictures.picture(sample)
-            box = random_square(*picture.size, self._config.min_crop_side_fraction, *draws[row, :3].tolist())
+            box = random_square(*picture.size, self._config.data.min_crop_side_fraction, *draws[row, :3].tolist())
             pixels[row] = square_pixels(picture, box, self._size)
         pixels_B3SS = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         if self._disturbs:
-            pixels_B3SS = disturb(pixels_B3SS, torch.from_numpy(draws[:, 3:]), self._config)
+            pixels_B3SS = disturb(pixels_B3SS, torch.from_numpy(draws[:, 3:]), self._config.data)
         tokens = self._tokenizer.encode(self._pictures.captions(samples))
         return LocalBatch(pixels_B3SS, tokens, tuple(samples.tolist()))
 

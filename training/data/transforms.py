@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from training.spec import ModelSpec
+from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.config import TrainConfig
+    from training.data.config import DataConfig
 
 Box = tuple[float, float, float, float]
 
@@ -44,11 +44,11 @@ def evaluation_pixels(picture: Image.Image, spec: ModelSpec) -> "Tensor":
     import torch
 
     picture = picture.convert("RGB")
-    pixels = square_pixels(picture, middle_square(*picture.size), spec.image.size)
+    pixels = square_pixels(picture, middle_square(*picture.size), spec.image_size)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
 
-def disturb(pixels_B3SS: "Tensor", draws_B4: "Tensor", config: "TrainConfig") -> "Tensor":
+def disturb(pixels_B3SS: "Tensor", draws_B4: "Tensor", config: "DataConfig") -> "Tensor":
     """uint8 pixels turned, stretched in both directions and lit differently; `draws` in [0, 1) choose how much.
 
     What comes in from outside the picture repeats its border.

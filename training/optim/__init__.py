@@ -1,0 +1,1 @@
+"""Parameter groups, schedules, optimizers, averages of weights."""

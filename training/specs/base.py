@@ -1,0 +1,66 @@
+"""What every model family says of itself as data: a name, sizes, costs in closed form, and how it is built."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+if TYPE_CHECKING:
+    from training.models.base import Model
+
+Activation = Literal["quick_gelu", "gelu"]
+
+
+@dataclass(frozen=True)
+class ModelSpec(ABC):
+    """What `build` needs to make a model, and what a checkpoint remembers of it."""
+
+    family: ClassVar[str]
+    name: str
+
+    @property
+    @abstractmethod
+    def image_size(self) -> int:
+        """Side in pixels of the pictures that the model takes."""
+
+    @abstractmethod
+    def parameters(self) -> int:
+        """Of the whole model, as built."""
+
+    @abstractmethod
+    def image_flops(self) -> int:
+        """Forward, per picture; 2 per multiply-add."""
+
+    @abstractmethod
+    def sample_flops(self, text_tokens: int | None = None) -> int:
+        """Forward, per training sample: the picture and, where the family reads one, a text of so many tokens."""
+
+    @abstractmethod
+    def row(self) -> dict[str, Any]:
+        """The model's line in `openwit models`, beside name, family, parameters and GFLOPs."""
+
+    def with_text(self, vocabulary: int, context: int) -> Self:
+        """The same model for another tokenizer; families that read no text stay as they are."""
+        return self
+
+    @abstractmethod
+    def build(self) -> "Model":
+        """The model with fresh weights from torch's random state."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, value: Mapping[str, Any]) -> Self:
+        """From what `to_json` wrote, without its family."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"family": self.family, **asdict(self)}
+
+
+def block_parameters(width: int) -> int:
+    """A pre-norm transformer block: 4 projections and a 4x MLP (12 w^2), their biases (9 w), two norms (4 w)."""
+    return 12 * width * width + 13 * width
+
+
+def transformer_flops(width: int, layers: int, tokens: int) -> int:
+    """2 per multiply-add: 12 w^2 per token in the projections, 2 t w per token in the attention."""
+    return layers * (24 * tokens * width**2 + 4 * tokens**2 * width)
