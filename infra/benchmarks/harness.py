@@ -7,6 +7,7 @@ a machine that gets slower meanwhile slows both; figures are medians. It checks 
 reports a speed. `results/NAME.json` is committed and `table.py` makes the table in README.md from it.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -64,8 +65,8 @@ class Peer:
 
 @contextmanager
 def peer(name: str, requirements: Sequence[str], job: Mapping[str, Any], folder: Path) -> Iterator[Peer]:
-    """Start `peers/NAME.py` in the environment .peers/NAME, which is made from `requirements` when they change."""
-    python = _environment(name, requirements)
+    """Start `peers/NAME.py` in an environment of its own, which peers with equal `requirements` share."""
+    python = peer_python(requirements)
     path = folder / "job.json"
     path.write_text(json.dumps(job), "utf-8")
     process = subprocess.Popen(
@@ -81,11 +82,12 @@ def peer(name: str, requirements: Sequence[str], job: Mapping[str, Any], folder:
         process.wait()
 
 
-def _environment(name: str, requirements: Sequence[str]) -> Path:
-    folder = HERE / ".peers" / name
-    python, stamp = folder / "bin" / "python", folder / ".installed"
+def peer_python(requirements: Sequence[str]) -> Path:
+    """The Python of the environment .peers/HASH, made where it is not there yet."""
     wanted = "\n".join(requirements)
-    if not stamp.exists() or stamp.read_text("utf-8") != wanted:
+    folder = HERE / ".peers" / hashlib.sha256(wanted.encode()).hexdigest()[:12]
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    if not stamp.exists():
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", *requirements], check=True, stderr=subprocess.DEVNULL
