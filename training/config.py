@@ -73,6 +73,11 @@ class TrainConfig(Settings):
         return name
 
     @model_validator(mode="after")
+    def _model_learns_this(self) -> "TrainConfig":
+        self.objective.kind_for(REGISTRY[self.model].family)
+        return self
+
+    @model_validator(mode="after")
     def _warm_up_ends(self) -> "TrainConfig":
         if self.steps is not None and self.warmup_steps >= self.steps:
             raise ValueError(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from training.data.loader import LocalBatch
 from training.engine import Engine
-from training.objectives.contrastive import contrastive_loss
+from training.models.draws import row_draws
+from training.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,13 @@ class Outcome:
     metrics: dict[str, Tensor]
 
 
-def compute(engine: Engine, batch: LocalBatch) -> Outcome:
-    """This rank's rows against the global batch. Gradients are left in the engine; nothing is updated yet."""
-    image_BD, text_BD, scale = engine.forward(batch.pixels, batch.tokens)
-    loss = contrastive_loss(image_BD, text_BD, scale)
-    engine.backward(loss)
-    return Outcome(loss.detach(), {"logit_scale": scale.detach()})
+def compute(engine: Engine, objective: Objective, batch: LocalBatch, keys_B: Tensor, chunks: int = 1) -> Outcome:
+    """This rank's rows against the global batch. Gradients are left in the engine; nothing is updated yet.
+
+    `keys_B` (int64, training/data/order.py: row_keys) decide what the model draws for each row.
+    """
+    with row_draws(keys_B):
+        outputs = engine.forward(*objective.inputs(batch))
+        loss, metrics = objective.loss(outputs, batch)
+        engine.backward(loss)
+    return Outcome(loss.detach(), metrics)

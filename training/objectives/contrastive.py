@@ -9,12 +9,19 @@ The mean of the ranks' losses is the loss of the whole batch, so averaging gradi
 gives its gradient exactly, logit_scale included.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
+
+from training.config import TrainConfig
+from training.objectives.objective import Objective
+from training.specs.base import ModelSpec
+
+if TYPE_CHECKING:
+    from training.data.loader import LocalBatch as Batch
 
 # torch 2.13 renames it and warns at each use of the old name.
 _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
@@ -61,3 +68,22 @@ def contrastive_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor) -> Tensor
     return (
         functional.cross_entropy(image_to_text_BG, target_B) + functional.cross_entropy(text_to_image_BG, target_B)
     ) / 2
+
+
+class Contrastive(Objective):
+    """CLIP's objective."""
+
+    needs = frozenset({"text"})
+    pairs = True
+    row_outputs = 2
+
+    def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
+        return batch.pixels, batch.tokens
+
+    def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
+        image_BD, text_BD, scale = outputs[:3]
+        return contrastive_loss(image_BD, text_BD, scale), {"logit_scale": scale.detach()}
+
+
+def make(kind: str, config: TrainConfig, spec: ModelSpec) -> Objective:
+    return Contrastive()
