@@ -122,7 +122,7 @@ def _train(
         torch.manual_seed(step_seed(config.seed, step, ranks.rank))
         first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
         keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
-        outcome = compute(engine, objective, batch, keys_B)
+        outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
         loss = ranks.mean(outcome.loss)
         norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
