@@ -20,6 +20,7 @@ weights three times a chunk (twice forward, once backward).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,9 +63,7 @@ def _at_once(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor,
     return Outcome(loss.detach(), {name: value * weight for name, value in metrics.items()})
 
 
-def _accumulated(
-    engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, parts: list[slice]
-) -> Outcome:
+def _accumulated(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, parts: list[slice]) -> Outcome:
     outcomes = [
         _at_once(engine, objective, _rows(batch, part), keys_B[part], (part.stop - part.start) / len(keys_B))
         for part in parts
@@ -93,7 +92,9 @@ def _cached(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, 
         with row_draws(keys_B[part]):
             again = engine.forward(*objective.inputs(piece))
             pushed = [(output * slope[part]).sum() for output, slope in zip(again[:rows], slopes[:rows], strict=True)]
-            shared = [(output * slope).sum() / len(parts) for output, slope in zip(again[rows:], slopes[rows:], strict=True)]
+            shared = [
+                (output * slope).sum() / len(parts) for output, slope in zip(again[rows:], slopes[rows:], strict=True)
+            ]
             engine.backward(torch.stack([*pushed, *shared]).sum())
     return Outcome(loss.detach(), metrics)
 
@@ -102,13 +103,14 @@ def _parts(rows: int, chunks: int) -> list[slice]:
     """`rows` in so many runs that differ by one row at most."""
     chunks = min(chunks, rows)
     edges = [rows * chunk // chunks for chunk in range(chunks + 1)]
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def _rows(batch: Batch, part: slice) -> Batch:
     """Some rows of the batch; a field that a family does not have stays None."""
-    values = {each.name: getattr(batch, each.name) for each in fields(batch)}
-    return replace(batch, **{name: value if value is None else value[part] for name, value in values.items()})
+    values: dict[str, Any] = {each.name: getattr(batch, each.name) for each in fields(batch)}
+    cut: dict[str, Any] = {name: value if value is None else value[part] for name, value in values.items()}
+    return replace(batch, **cut)
 
 
 def _random_state() -> list[Tensor]:
