@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from training.data.loader import LocalBatch
+from training.data.batch import Batch
 from training.engine import Engine
 from training.objectives.contrastive import contrastive_loss
 
@@ -20,8 +20,9 @@ class Outcome:
     metrics: dict[str, Tensor]
 
 
-def compute(engine: Engine, batch: LocalBatch) -> Outcome:
+def compute(engine: Engine, batch: Batch) -> Outcome:
     """This rank's rows against the global batch. Gradients are left in the engine; nothing is updated yet."""
+    assert batch.tokens is not None
     image_BD, text_BD, scale = engine.forward(batch.pixels, batch.tokens)
     loss = contrastive_loss(image_BD, text_BD, scale)
     engine.backward(loss)
