@@ -38,9 +38,7 @@ def recompute_blocks(model: nn.Module) -> int:
     blocks = blocks_of(model)
     for _, block in blocks:
         contexts = functools.partial(_contexts, block)
-        block.forward = functools.partial(
-            checkpoint, block.forward, use_reentrant=False, context_fn=contexts
-        )
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)
     return len(blocks)
 
 
