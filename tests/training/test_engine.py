@@ -11,7 +11,8 @@ from torch import distributed as dist
 
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.engine import Engine, parameter_groups
+from training.engine import Engine
+from training.optim.groups import parameter_groups
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
 from training.objectives.objective import make_objective
@@ -59,7 +60,7 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
     settings = config(0, clip)
     betas = (settings.optimizer.beta1, settings.optimizer.beta2)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
+        parameter_groups(model, settings), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
     )
     losses, norms = [], []
     for step in range(STEPS):
