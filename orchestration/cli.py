@@ -27,6 +27,7 @@ from orchestration.cli_options import (
     root_option,
 )
 from orchestration.cli_queries import queries
+from orchestration.cli_training import models, profile
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -165,21 +166,6 @@ def inspect(path: str, sheet: str | None, as_json: bool) -> None:
         print_inspection(found)
 
 
-@cli.command(epilog=example("openwit models"))
-@json_option
-@debug_option
-def models(as_json: bool) -> None:
-    """List the models that a recipe can name."""
-    from orchestration import listing, show
-
-    with show.stdout_kept_clean(as_json):
-        found = listing.models()
-    if as_json:
-        show.print_json(found)
-    else:
-        listing.print_models(found)
-
-
 @cli.command(epilog=example("openwit tasks", "openwit tasks --json"))
 @json_option
 @debug_option
@@ -241,6 +227,8 @@ def deliver(run_folder: str, as_json: bool) -> None:
         handover.print_outcomes(outcomes)
 
 
+cli.add_command(models)
+cli.add_command(profile)
 cli.add_command(submit)
 cli.add_command(jobs)
 for dataset_command in dataset_commands:

@@ -66,7 +66,7 @@ def _given_checkpoint(folder: str) -> Step:
 
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
-        from orchestration.cluster import train_on_ray
+        from orchestration.launch import train_on_ray
         from training.checkpoint import Checkpoint
         from training.data.loader import check
 
@@ -76,7 +76,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         check(recipe.train, manifest)  # before Ray and its workers are started for nothing
         manifest.verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
-        train_on_ray(recipe.train, dataset, folder, context.on_train_step)
+        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 

@@ -5,16 +5,18 @@ Reading this module imports no torch, so that `openwit plan` and `--help` stay f
 """
 
 import difflib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
 from training.checkpoints_config import CheckpointsConfig
 from training.data.config import DataConfig
+from training.launch_config import LaunchConfig
 from training.objectives.config import ObjectiveConfig
 from training.optim.config import OptimizerConfig
 from training.spec import REGISTRY
+from training.watch_config import WatchConfig
 
 
 class TrainConfig(Settings):
@@ -60,6 +62,10 @@ class TrainConfig(Settings):
     """The rule that turns gradients into weights, beside its learning rate."""
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     """When the run can be resumed from, and what is kept."""
+    launch: LaunchConfig = LaunchConfig()
+    """How ranks are started, and what they survive."""
+    watch: WatchConfig = WatchConfig()
+    """What is measured while training goes on."""
     patch_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each picture's patches that a training step leaves out (FLIP, arXiv:2212.00794: 0.5 on web data)."""
 
@@ -89,6 +95,19 @@ class TrainConfig(Settings):
                 " choose a multiple"
             )
         return self
+
+    @model_validator(mode="after")
+    def _elastic_bounds(self) -> "TrainConfig":
+        least = self.launch.minimum_workers
+        if least is not None and least > self.workers:
+            raise ValueError(
+                f"launch.minimum_workers is {least} and workers {self.workers}; lower the one or raise the other"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As JSON, without what changes no weight: equal identities on equal data are the same training."""
+        return self.model_dump(mode="json", exclude={"launch", "watch"})
 
     def total_steps(self, rows: int) -> int:
         """Optimizer steps of the whole run on a dataset of `rows` samples; at least 1."""

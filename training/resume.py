@@ -82,7 +82,7 @@ class ResumeFolder:
         return None
 
     def _must_be_ours(self, checkpoint: Checkpoint) -> None:
-        config, ranks = self._config.model_dump(mode="json"), self._ranks.world_size
+        config, ranks = self._config.identity(), self._ranks.world_size
         if checkpoint.ranks != ranks:
             raise ConfigError(
                 f"{checkpoint.folder} was written by {checkpoint.ranks} ranks and this run has {ranks};"
@@ -111,7 +111,7 @@ def describe(folder: str, spec: ModelSpec, step: int, manifest_id: str, config: 
         step,
         step * config.global_batch_size,
         manifest_id,
-        config.model_dump(mode="json"),
+        config.identity(),
         ranks,
         checksums(folder),
     )

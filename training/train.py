@@ -9,9 +9,8 @@ the step (training/data/order.py), weights and moments come back exactly.
 
 import math
 import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,18 +27,19 @@ from training.engine import Engine
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import ResumeFolder, describe
+from training.snapshots import Snapshots
 from training.spec import build, get_spec
 from training.specs.base import ModelSpec
 from training.step import compute
 from training.tokenizer import Tokenizer
+from training.watch import Watch
 
 FINAL = "checkpoint"
-SPEED_WINDOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, the same on every rank but for the last two fields, which the clock decides.
+    """One optimizer step, the same on every rank but for what the clock decides: speed, time left and `measured`.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
     `logit_scale` is exp of the parameter, as the logits saw it.
@@ -54,6 +54,8 @@ class StepResult:
     gradient_norm: float
     samples_per_second: float
     seconds_left: float
+    measured: dict[str, float] = field(default_factory=dict)
+    """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
 def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool = True) -> Iterator[StepResult]:
@@ -86,7 +88,7 @@ def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ra
             done = Checkpoint.load(storage.join(folder, FINAL))
         except DataError:
             done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        ours = done is not None and done.manifest_id == manifest.id and done.config == config.model_dump(mode="json")
+        ours = done is not None and done.manifest_id == manifest.id and done.config == config.identity()
         answer = "finished" if ours else None
     return ranks.say(answer) == "finished"
 
@@ -111,21 +113,24 @@ def _train(
         engine.load(*last.folder.rsplit("/", 1))
 
     total = config.total_steps(manifest.rows)
-    clock = _Clock(config.global_batch_size)
+    watch = Watch(config, spec, ranks.world_size, ranks.device)
+    snapshots = Snapshots(folder, config, spec, manifest.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
-    for step, batch in enumerate(batches, start=done + 1):
+    for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
         torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        outcome = compute(engine, batch)
+        with watch.phase("forward and backward"):
+            outcome = compute(engine, batch)
         loss = ranks.mean(outcome.loss)
-        norm = engine.update(rate) if math.isfinite(loss) else math.nan
+        with watch.phase("update"):
+            norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise DataError(
                 f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; the weights have diverged: lower"
                 f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
                 " (checkpoints written before this step are intact)"
             )
-        speed = clock.tick()
+        pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
@@ -134,12 +139,15 @@ def _train(
             float(outcome.metrics["logit_scale"]),
             step * config.global_batch_size,
             norm,
-            round(speed, 1),
-            round((total - step) * config.global_batch_size / speed, 1),
+            pace.samples_per_second,
+            round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
+            pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         if step % config.checkpoints.every_steps == 0 and step < total:
             resumes.save(engine, tokenizer, step)
+        if snapshots.due(step):
+            snapshots.save(engine, tokenizer, step)
     _finish(engine, tokenizer, spec, total, config, manifest.id, folder, ranks)
     engine.close()
 
@@ -169,18 +177,3 @@ def _finish(
         checkpoints.write_model(target, weights, tokenizer)
         describe(target, spec, step, manifest_id, config, ranks.world_size).save()
     ranks.wait_for_all()
-
-
-class _Clock:
-    """Samples per second over the last few seconds, so that a slow start is soon forgotten."""
-
-    def __init__(self, samples_per_step: int) -> None:
-        self._samples = samples_per_step
-        self._times = [time.monotonic()]
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self._times.append(now)
-        while len(self._times) > 2 and self._times[0] < now - SPEED_WINDOW_SECONDS:
-            self._times.pop(0)
-        return self._samples * (len(self._times) - 1) / max(1e-9, now - self._times[0])
