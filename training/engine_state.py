@@ -10,25 +10,23 @@ Everything is exact: values are copied, never recomputed.
 """
 
 import contextlib
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from training.optim.average import Average
+from training.precision import LossScale
 from training.ranks import Ranks
 from training.saving.blocks import AVERAGE, BUFFER, Block, Fragment, Place
-
-if TYPE_CHECKING:
-    from training.precision import LossScale
 
 
 class EngineState:
     """This rank's share of an engine's state.
 
-    `engine` is DeepSpeed's; `model` the module inside it that bears the parameters' names; `averages` this rank's part of each
-    weight's moving average by name, `scale` the loss scale of half precision.
+    `engine` is DeepSpeed's; `model` the module inside it that bears the parameters' names; `average` that of
+    the weights, `scale` the loss scale of half precision, where there are any.
     """
 
     def __init__(
@@ -36,10 +34,10 @@ class EngineState:
         engine: Any,
         model: nn.Module,
         ranks: Ranks,
-        averages: Mapping[str, Tensor] | None = None,
-        scale: "LossScale | None" = None,
+        average: Average | None = None,
+        scale: LossScale | None = None,
     ) -> None:
-        self._model, self._averages, self._scale = model, averages or {}, scale
+        self._model, self._average, self._scale = model, average, scale
         self._rank, self._world = ranks.rank, ranks.world_size
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._wrapper = engine.optimizer
@@ -62,14 +60,9 @@ class EngineState:
 
     def extras(self) -> Iterator[Fragment]:
         """Averages, and the buffers that a state dict has: the first rank's count, and all ranks take them."""
-        parameters = dict(self._model.named_parameters())
-        for name, part in self._averages.items():
-            shape = tuple(getattr(parameters[name], "ds_shape", parameters[name].shape))
-            length = -(-math.prod(shape) // self._world)  # as training/optim/average.py cuts them
-            start = self._rank * length
-            numel = min(part.numel(), math.prod(shape) - start)
-            if numel > 0:
-                yield Fragment(name, AVERAGE, shape, start, part.narrow(0, 0, numel), True)
+        for name, shape, start, part in self._average.parts() if self._average else ():
+            if part.numel():
+                yield Fragment(name, AVERAGE, shape, start, part, True)
         known = self._model.state_dict(keep_vars=True)
         for name, value in self._model.named_buffers():
             if name in known:
