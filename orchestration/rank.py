@@ -4,6 +4,7 @@ steps.jsonl is the report, and a mistake that trying again cannot mend is left i
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from training.config import TrainConfig
 MISTAKE = "mistake.json"
 OWN = "ray"
 """Below the training's folder: what lives as long as the launch."""
+
+SECONDS_TO_BE_TAKEN = 120.0
+"""How long a rank that has saved waits for the end that was announced."""
 
 Notice = Callable[[], float | None]
 
@@ -67,8 +71,14 @@ def _regroup(place: Place, active: int) -> None:
 
 def _train(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, notice: Notice | None) -> None:
     from training.run import run
+    from training.saving.leaving import PreemptedError
 
-    run(config, settings["manifest_folder"], settings["folder"], is_first=is_first)
+    try:
+        run(config, settings["manifest_folder"], settings["folder"], is_first=is_first, preemption=notice)
+    except PreemptedError:
+        # Saved; the node goes any moment. Ray counts that as a reclaimed node, an error now as a failure of ours.
+        time.sleep(SECONDS_TO_BE_TAKEN + config.launch.preemption_grace_seconds)
+        raise
 
 
 def _profile(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, notice: Notice | None) -> None:

@@ -5,7 +5,7 @@ and its kin, MASTER_ADDR exported by the script), and in a plain process, which 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -41,6 +41,22 @@ class Ranks:
         if self.world_size > 1:
             dist.all_reduce(total)
         return float(total) / self.world_size
+
+    def highest(self, values: Sequence[float]) -> list[float]:
+        """The largest of each over all ranks."""
+        if self.world_size == 1:
+            return list(values)
+        found = torch.tensor(values, dtype=torch.float32, device=self.device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return [float(each) for each in found]
+
+    def first_word(self, text: str | None) -> str | None:
+        """What the lowest rank says that says anything, on every rank."""
+        if self.world_size == 1:
+            return text
+        said: list[str | None] = [None] * self.world_size
+        dist.all_gather_object(said, text)
+        return next((each for each in said if each is not None), None)
 
     def say(self, text: str | None) -> str | None:
         """What the first rank says, on every rank."""

@@ -9,36 +9,38 @@ removal (orchestration/beside.py). Every multiple of `watch.evaluate_every_steps
 from pathlib import Path
 
 from training import checkpoint as checkpoints
+from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.engine import Engine
 from training.ranks import Ranks
-from training.resume import describe, name_of
+from training.saving.folder import name_of
 from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
 
 FOLDER = "snapshots"
 
 
-class Snapshots:
+class SnapshotFolder:
     """folder/snapshots of one run."""
 
     def __init__(self, folder: str, config: TrainConfig, spec: ModelSpec, manifest_id: str, ranks: Ranks) -> None:
         self._folder = Path(folder) / FOLDER
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
 
-    def due(self, step: int) -> bool:
+    def after_step(self, engine: Engine, tokenizer: Tokenizer | None, step: int) -> None:
+        """Write one where it is due. All ranks call it; the first one writes."""
         every = self._config.watch.evaluate_every_steps
-        return every > 0 and step % every == 0
-
-    def save(self, engine: Engine, tokenizer: Tokenizer, step: int) -> None:
-        """All ranks call it; the first one writes."""
-        weights = engine.weights()
-        if not self._ranks.is_first:
+        if not every or step % every:
             return
+        weights = engine.weights()
         target = self._folder / name_of(step)
-        if (target / checkpoints.NAME).exists():
-            return  # of the run before a crash, and perhaps being read
+        if (
+            not self._ranks.is_first or (target / checkpoints.NAME).exists()
+        ):  # of before a crash, and perhaps being read
+            return
         target.mkdir(parents=True, exist_ok=True)
         checkpoints.write_model(str(target), weights, tokenizer)
+        config, samples = self._config.identity(), step * self._config.global_batch_size
+        files = checkpoints.checksums(str(target))
         ranks = self._ranks.world_size
-        describe(str(target), self._spec, step, self._manifest_id, self._config, ranks).save()
+        Checkpoint(str(target), self._spec, step, samples, self._manifest_id, config, ranks, files).save()

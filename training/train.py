@@ -7,6 +7,7 @@ of an uninterrupted run, bit for bit on CPUs with fixed threads: the order of sa
 the step (training/data/order.py), weights and moments come back exactly.
 """
 
+import contextlib
 import math
 import shutil
 from collections.abc import Iterator
@@ -26,10 +27,10 @@ from training.data.order import SampleStream, step_seed
 from training.engine import Engine
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
-from training.resume import ResumeFolder, describe
-from training.snapshots import Snapshots
+from training.resume import Saver, is_same_run
+from training.saving.leaving import Preemption
+from training.snapshots import SnapshotFolder
 from training.spec import build, get_spec
-from training.specs.base import ModelSpec
 from training.step import compute
 from training.tokenizer import Tokenizer
 from training.watch import Watch
@@ -58,27 +59,33 @@ class StepResult:
     """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
-def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool = True) -> Iterator[StepResult]:
+def train(
+    config: TrainConfig,
+    manifest_folder: str,
+    folder: str,
+    resume: bool = True,
+    preemption: Preemption | None = None,
+) -> Iterator[StepResult]:
     """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
+    `preemption` is asked now and then how many seconds are left.
     Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
-    step when loss or gradient stop being finite.
+    step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
     manifest = Manifest.load(manifest_folder)
     check(config, manifest)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(ranks.leave)
         if ranks.is_first and not resume:
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
         if not _is_finished(config, manifest, folder, ranks):
-            yield from _train(config, manifest, manifest_folder, folder, ranks)
-    finally:
-        ranks.leave()
+            yield from _train(config, manifest, manifest_folder, folder, ranks, preemption, ending)
 
 
 def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ranks) -> bool:
@@ -88,13 +95,18 @@ def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ra
             done = Checkpoint.load(storage.join(folder, FINAL))
         except DataError:
             done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        ours = done is not None and done.manifest_id == manifest.id and done.config == config.identity()
-        answer = "finished" if ours else None
+        answer = "finished" if done is not None and is_same_run(done, config, manifest.id) else None
     return ranks.say(answer) == "finished"
 
 
 def _train(
-    config: TrainConfig, manifest: Manifest, manifest_folder: str, folder: str, ranks: Ranks
+    config: TrainConfig,
+    manifest: Manifest,
+    manifest_folder: str,
+    folder: str,
+    ranks: Ranks,
+    preemption: Preemption | None,
+    ending: contextlib.ExitStack,
 ) -> Iterator[StepResult]:
     pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
     tokenizer = _tokenizer(config, pictures, folder, ranks)
@@ -106,15 +118,11 @@ def _train(
     model = build(spec)
     model.patch_dropout = config.patch_dropout
     engine = Engine(model, config, ranks)
-    resumes = ResumeFolder(folder, config, spec, manifest.id, ranks)
-    last = resumes.newest()
-    done = last.step if last else 0
-    if last:
-        engine.load(*last.folder.rsplit("/", 1))
-
+    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, manifest.id, ranks, preemption)))
+    done = saver.resume(engine.state())
     total = config.total_steps(manifest.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)
-    snapshots = Snapshots(folder, config, spec, manifest.id, ranks)
+    snapshots = SnapshotFolder(folder, config, spec, manifest.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
@@ -141,14 +149,12 @@ def _train(
             norm,
             pace.samples_per_second,
             round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
-            pace.measured,
+            measured=pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
-        if step % config.checkpoints.every_steps == 0 and step < total:
-            resumes.save(engine, tokenizer, step)
-        if snapshots.due(step):
-            snapshots.save(engine, tokenizer, step)
-    _finish(engine, tokenizer, spec, total, config, manifest.id, folder, ranks)
+        snapshots.after_step(engine, tokenizer, step)
+        saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm})
+    saver.finish(engine, tokenizer, total)
     engine.close()
 
 
@@ -159,21 +165,3 @@ def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Rank
         Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
-
-
-def _finish(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    spec: ModelSpec,
-    step: int,
-    config: TrainConfig,
-    manifest_id: str,
-    folder: str,
-    ranks: Ranks,
-) -> None:
-    weights = engine.weights()
-    if ranks.is_first:
-        target = storage.join(folder, FINAL)
-        checkpoints.write_model(target, weights, tokenizer)
-        describe(target, spec, step, manifest_id, config, ranks.world_size).save()
-    ranks.wait_for_all()

@@ -11,9 +11,10 @@ from torch import distributed as dist
 
 from training.config import TrainConfig
 from training.data.loader import LocalBatch
-from training.engine import Engine, parameter_groups
+from training.engine import Engine
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
+from training.optim.groups import parameter_groups
 from training.ranks import Ranks
 from training.spec import REGISTRY, build
 from training.step import compute
@@ -58,7 +59,7 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
     settings = config(0, clip)
     betas = (settings.optimizer.beta1, settings.optimizer.beta2)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
+        parameter_groups(model, settings), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
     )
     losses, norms = [], []
     for step in range(STEPS):
