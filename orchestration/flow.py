@@ -74,7 +74,7 @@ def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedSte
     """Every step of the recipe: whether it is up to date, what a run would do, and why."""
     records: dict[str, StepRecord] = {}
     planned: list[PlannedStep] = []
-    for step in _until(build_steps(recipe), until):
+    for step in _until(build_steps(recipe, planning=True), until):
         missing = [name for name in step.inputs if name not in records]
         if missing:
             waits = f"after {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
