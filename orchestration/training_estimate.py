@@ -8,10 +8,11 @@ says which: published CLIP trainings reached 11-13 % (open_clip on A100, from th
 from collections.abc import Mapping
 from typing import Any
 
+from training.memory_estimate import estimate as estimate_memory
+
 from orchestration import show
 from training.cards import CARDS, DEFAULT
 from training.config import TrainConfig
-from training.memory_estimate import estimate as estimate_memory
 from training.spec import get_spec
 
 PASSES = 3

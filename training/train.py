@@ -23,8 +23,9 @@ from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data.loader import Loader, Pictures, check
-from training.data.order import SampleStream, step_seed
+from training.data.order import SampleStream, row_keys, step_seed
 from training.engine import Engine
+from training.objectives.objective import make_objective
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
@@ -43,18 +44,20 @@ class StepResult:
     """One optimizer step, the same on every rank but for what the clock decides: speed, time left and `measured`.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
-    `logit_scale` is exp of the parameter, as the logits saw it.
+    `logit_scale` is exp of the parameter, as the logits saw it, where the model has one.
     """
 
     step: int
     total_steps: int
     loss: float
     learning_rate: float
-    logit_scale: float
+    logit_scale: float | None
     samples_seen: int
     gradient_norm: float
     samples_per_second: float
     seconds_left: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What the objective and the engine measure of this step, by name; means over ranks."""
     measured: dict[str, float] = field(default_factory=dict)
     """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
@@ -114,6 +117,7 @@ def _train(
     stream = SampleStream(manifest.rows, config.seed, manifest.id)
     loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
+    objective = make_objective(config, spec)
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
@@ -127,8 +131,10 @@ def _train(
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
         torch.manual_seed(step_seed(config.seed, step, ranks.rank))
+        first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
+        keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
         with watch.phase("forward and backward"):
-            outcome = compute(engine, batch)
+            outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
         loss = ranks.mean(outcome.loss)
         with watch.phase("update"):
             norm = engine.update(rate) if math.isfinite(loss) else math.nan
@@ -138,22 +144,24 @@ def _train(
                 f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
                 " (checkpoints written before this step are intact)"
             )
+        metrics = {name: ranks.mean(value) for name, value in outcome.metrics.items()}
         pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
             loss,
             rate,
-            float(outcome.metrics["logit_scale"]),
+            metrics.get("logit_scale"),
             step * config.global_batch_size,
             norm,
             pace.samples_per_second,
             round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
-            measured=pace.measured,
+            metrics,
+            pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         snapshots.after_step(engine, tokenizer, step)
-        saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm})
+        saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm, **metrics})
     saver.finish(engine, tokenizer, total)
     engine.close()
 
