@@ -43,6 +43,10 @@ class ModelSpec(ABC):
         """The same model for another tokenizer; families that read no text stay as they are."""
         return self
 
+    def with_classes(self, classes: int) -> Self:
+        """The same model with a head for so many classes; families without such a head stay as they are."""
+        return self
+
     @abstractmethod
     def build(self) -> "Model":
         """The model with fresh weights from torch's random state."""
