@@ -41,6 +41,7 @@ class Engine:
     """A model, its optimizer and its ranks. Every method is collective: all ranks call it."""
 
     def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
+        self.model = model
         self._ranks = ranks
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks)
@@ -63,6 +64,7 @@ class Engine:
                     "train_batch_size": config.global_batch_size,
                     "train_micro_batch_size_per_gpu": config.global_batch_size // ranks.world_size,
                     "gradient_accumulation_steps": 1,
+                    "managed_gradient_accumulation": False,
                     "gradient_clipping": config.max_gradient_norm,
                     "zero_allow_untested_optimizer": True,
                     "zero_optimization": {
@@ -120,12 +122,17 @@ class Engine:
                 safe_set_full_fp32_param(self._logit_scale, limit)
 
     def weights(self) -> dict[str, Tensor]:
-        """The whole model's parameters by name, on the CPU, for the first rank; empty on the others."""
-        parameters = dict(self._engine.module.model.named_parameters())
+        """The whole model's parameters by name, on the CPU, for the first rank; empty on the others.
+
+        With them its buffers: batch norm's running means, which are the first rank's (training/models/resnet.py).
+        """
+        model = self._engine.module.model
+        parameters = dict(model.named_parameters())
         with self._whole(list(parameters.values())):
             if not self._ranks.is_first:
                 return {}
-            return {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
+            whole = {**parameters, **lasting_buffers(model)}
+            return {name: tensor.detach().cpu().clone() for name, tensor in whole.items()}
 
     def _whole(self, parameters: list[nn.Parameter]) -> contextlib.AbstractContextManager[Any]:
         if self._stage < 3:
@@ -152,6 +159,12 @@ class Engine:
 
     def close(self) -> None:
         self._engine.destroy()
+
+
+def lasting_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint must hold beside parameters, by name: no rank cuts these, whatever the ZeRO stage."""
+    parameters = dict(model.named_parameters())
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in parameters}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
