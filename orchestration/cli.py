@@ -121,13 +121,18 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool, pilot: in
         return
 
     from orchestration import flow, show
+    from orchestration.training_estimate import estimate_of, print_estimate
 
     with show.stdout_kept_clean(as_json):
         steps = flow.plan(loaded, root)
+        estimate = estimate_of(loaded, steps)
     if as_json:
-        show.print_json({"recipe": loaded.name, "root": root, "steps": steps})
-    else:
-        show.plan_table(steps)
+        show.print_json({"recipe": loaded.name, "root": root, "steps": steps, "training": estimate})
+        return
+    show.plan_table(steps)
+    if estimate is not None:
+        print()
+        print_estimate(estimate)
 
 
 def _pilot(recipe: Any, root: str, as_json: bool, pictures: int, workers: int) -> None:

@@ -5,17 +5,24 @@ says which: published CLIP trainings reached 11-13 % (open_clip on A100, from th
 (NeMo on H100 and A100). Texts are counted at their full length, so batches of short captions take less. No torch is imported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from training.memory_estimate import estimate as estimate_memory
-
 from orchestration import show
+from orchestration.recipe import Recipe
+from orchestration.show import PlannedStep
+from pipeline import storage
+from pipeline.manifest import NAME as MANIFEST
+from pipeline.manifest import Manifest
 from training.cards import CARDS, DEFAULT
 from training.config import TrainConfig
+from training.memory_estimate import estimate as estimate_memory
 from training.spec import get_spec
 
 PASSES = 3
+SPARE = 1.1
+"""A tenth more than the closed form: fragments, and the driver's own."""
 DAY = 86_400.0
 
 
@@ -24,11 +31,11 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     card = CARDS[config.watch.card or DEFAULT]
     sample_flops = PASSES * (spec.sample_flops() - spec.image_flops() * config.patch_dropout)
-    steps = config.total_steps(rows) if rows or config.steps else None
+    steps = config.total_steps(rows or 0) if rows or config.steps else None
     samples = steps * config.global_batch_size if steps else None
     per_second = config.workers * card.peak_flops(config.precision) * config.watch.assumed_mfu / sample_flops
     seconds = samples / per_second if samples else None
-    memory = estimate_memory(config, spec)
+    memory = estimate_memory(spec, config, config.workers)
     return {
         "model": config.model,
         "parameters": spec.parameters(),
@@ -44,9 +51,23 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
         "samples_per_second": round(per_second, 1),
         "seconds": round(seconds, 1) if seconds else None,
         "gpu_days": round(seconds * config.workers / DAY, 3) if seconds else None,
-        "memory_gib": {part: round(size / 2**30, 3) for part, size in memory.items()},
-        "fits": sum(memory.values()) / 2**30 <= card.memory_gib,
+        "memory_gib": {
+            part: round(size / 2**30, 3) for part, size in asdict(memory).items() if part != "host" and size
+        },
+        "host_gib": round(memory.host / 2**30, 3),
+        "fits": memory.device * SPARE / 2**30 <= card.memory_gib,
     }
+
+
+def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep]) -> dict[str, Any] | None:
+    """The recipe's training, with the rows of its dataset where that is finished, else with those that it expects."""
+    if recipe.train is None:
+        return None
+    rows = recipe.expects.rows if recipe.expects else None
+    for step in steps:
+        if step.name in ("pack", "data") and (folder := recipe.data or (step.path if step.done else "")):
+            rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
+    return training_estimate(recipe.train, rows)
 
 
 def print_estimate(found: Mapping[str, Any]) -> None:
