@@ -12,6 +12,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,17 +23,23 @@ from pipeline.manifest import Manifest
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
+from training.data.batch import Batch
 from training.data.loader import Loader, Pictures, check
 from training.data.order import SampleStream, row_keys, step_seed
+from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
-from training.objectives.objective import make_objective
+from training.models.base import Model
+from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
+from training.out_of_memory import explained
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
 from training.saving.leaving import Preemption
 from training.snapshots import SnapshotFolder
 from training.spec import build, get_spec
-from training.step import compute
+from training.specs.base import ModelSpec
+from training.start import start_from
+from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
 from training.watch import Watch
 
@@ -118,10 +125,10 @@ def _train(
     loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
-    torch.manual_seed(config.seed)
-    model = build(spec)
-    model.patch_dropout = config.patch_dropout
-    engine = Engine(model, config, ranks)
+    model = _model(config, spec)
+    memory = partial(explained, config, spec, ranks.world_size, ranks.device)
+    with memory():
+        engine = Engine(model, config, ranks)
     saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, manifest.id, ranks, preemption)))
     done = saver.resume(engine.state())
     total = config.total_steps(manifest.rows)
@@ -130,28 +137,23 @@ def _train(
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
-        torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
-        keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
-        with watch.phase("forward and backward"):
-            outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
-        loss = ranks.mean(outcome.loss)
-        with watch.phase("update"):
-            norm = engine.update(rate) if math.isfinite(loss) else math.nan
+        forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
+        with memory():
+            with watch.phase("forward and backward"):
+                outcome = forward_backward()
+            loss = ranks.mean(outcome.loss)
+            with watch.phase("update"):
+                norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
-            raise DataError(
-                f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; the weights have diverged: lower"
-                f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
-                " (checkpoints written before this step are intact)"
-            )
-        metrics = {name: ranks.mean(value) for name, value in outcome.metrics.items()}
+            raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
+        metrics = ranks.means(outcome.metrics) | engine.metrics()
         pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
             loss,
             rate,
-            metrics.get("logit_scale"),
+            metrics.pop("logit_scale", None),
             step * config.global_batch_size,
             norm,
             pace.samples_per_second,
@@ -164,6 +166,25 @@ def _train(
         saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm, **metrics})
     saver.finish(engine, tokenizer, total)
     engine.close()
+
+
+def _model(config: TrainConfig, spec: ModelSpec) -> Model:
+    """With the weights that training begins with, the same on every rank."""
+    torch.manual_seed(config.seed)
+    model = build(spec)
+    model.patch_dropout = config.patch_dropout
+    start_from(model, config)
+    return model
+
+
+def _gradients(
+    engine: Engine, objective: Objective, batch: Batch, config: TrainConfig, step: int, ranks: Ranks
+) -> Outcome:
+    """The step's forward and backward passes; all that they draw is a function of the step."""
+    torch.manual_seed(step_seed(config.seed, step, ranks.rank))
+    first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
+    keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
+    return compute(engine, objective, batch, keys_B, config.memory.chunks)
 
 
 def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:
