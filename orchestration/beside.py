@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestration.recipe import TEXT_FAMILIES
 from pipeline.errors import UserError
 from training.checkpoint import NAME
 from training.config import TrainConfig
 from training.snapshots import FOLDER
+from training.spec import get_spec
 
 RECORD = "evaluations.jsonl"
 Scores = dict[str, float]
@@ -113,5 +115,7 @@ def _on_ray(config: TrainConfig, snapshot: str) -> Call:
     from orchestration.cluster import Apart
 
     watch = config.watch
-    wanted = {"tasks": watch.evaluate_tasks, "protocols": watch.evaluate_protocols, "threads": 1}
+    can_read = get_spec(config.model).family in TEXT_FAMILIES
+    protocols = watch.evaluate_protocols if can_read else ("linear_probe",)
+    wanted = {"tasks": watch.evaluate_tasks, "protocols": protocols, "threads": 1}
     return Apart(measure, wanted, snapshot, gpus=watch.evaluate_gpus)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _NEVER = ("step", "total_steps", "seconds_left")
+_BOTH_WAYS = ("accuracy_image_to_text", "accuracy_text_to_image")
+"""Pairs are looked for from both sides; their mean is what is shown as accuracy."""
 _SHOWN = (
     ("accuracy", "accuracy {:.0%}"),
     ("bits_per_pixel", "{:.3f} bits per pixel"),
@@ -27,7 +29,9 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
 def flattened_row(row: Mapping[str, Any]) -> dict[str, float]:
     """The row with `metrics` and `measured` beside its fixed fields; what is null is left out."""
     fixed = {name: value for name, value in row.items() if isinstance(value, int | float)}
-    return {**row.get("measured", {}), **row.get("metrics", {}), **fixed}
+    found = {**row.get("measured", {}), **row.get("metrics", {}), **fixed}
+    ways = [found[name] for name in _BOTH_WAYS if name in found]
+    return found | ({"accuracy": sum(ways) / len(ways)} if ways else {})
 
 
 def train_note(row: Mapping[str, Any]) -> str:
