@@ -49,7 +49,7 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
         "card_gib": card.memory_gib,
         "assumed_mfu": config.watch.assumed_mfu,
         "samples_per_second": round(per_second, 1),
-        "seconds": round(seconds, 1) if seconds else None,
+        "seconds": seconds,
         "gpu_days": round(seconds * config.workers / DAY, 3) if seconds else None,
         "memory_gib": {
             part: round(size / 2**30, 3) for part, size in asdict(memory).items() if part != "host" and size

@@ -20,6 +20,7 @@ import torch
 
 from training.cards import CARDS, card_called
 from training.config import TrainConfig
+from training.models.linear import Linear
 from training.specs.base import ModelSpec
 
 WINDOW_SECONDS = 10.0
@@ -143,21 +144,19 @@ def memory(cuda: torch.device | None) -> dict[str, float]:
 
 def peak_flops(config: TrainConfig, device: torch.device) -> float:
     """FLOP/s that this rank's device can do at best; 0 for a GPU that nobody told us of (train.watch.card names it)."""
-    if config.watch.card is not None:
-        return CARDS[config.watch.card].peak_flops(config.precision)
-    if device.type == "cuda":
-        card = card_called(torch.cuda.get_device_name(device))
-        return card.peak_flops(config.precision) if card else 0.0
-    return _measured_peak()
+    if device.type == "cpu":
+        return _measured_peak()
+    card = CARDS[config.watch.card] if config.watch.card else card_called(torch.cuda.get_device_name(device))
+    return card.peak_flops(config.precision) if card else 0.0
 
 
 def _measured_peak(side: int = 512, seconds: float = 0.05) -> float:
-    """Of this process's CPU threads, by the best of some matrix products: a CPU's data sheet says little."""
-    a = torch.ones(side, side)
+    """Of this process's CPU threads, by the best of some linear layers: a CPU's data sheet says little."""
+    layer, x = Linear(side, side, bias=False), torch.ones(side, side)
     best, end = 0.0, time.perf_counter() + seconds
-    with torch.inference_mode():
-        torch.mm(a, a)
+    with torch.no_grad():
+        layer(x)
         while (started := time.perf_counter()) < end:
-            torch.mm(a, a)
+            layer(x)
             best = max(best, 2 * side**3 / (time.perf_counter() - started))
     return best
