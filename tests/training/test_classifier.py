@@ -85,7 +85,9 @@ def test_logits_are_the_slow_one_s(spec: VitSpec) -> None:
     with torch.no_grad():
         found = made(pixels(3))
     assert found.shape == (3, 7)
-    torch.testing.assert_close(found, torch.stack([slow(made, each) for each in pixels(3)]).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, torch.stack([slow(made, each) for each in pixels(3)]).float(), rtol=1e-4, atol=1e-5
+    )
 
 
 # Millions of parameters with 1,000 classes, as published (B, L, H: arXiv:2010.11929, table 1; timm for the rest).

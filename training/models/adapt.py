@@ -32,7 +32,9 @@ def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> tuple
             found[name] = own
             kept.append(name)
         elif given is None:
-            raise DataError(f"the checkpoint to start from has no {name}: it is of another model; name one of this model")
+            raise DataError(
+                f"the checkpoint to start from has no {name}: it is of another model; name one of this model"
+            )
         else:
             raise DataError(
                 f"the checkpoint to start from has {name} of {_size(given)}, this model of {_size(own)}; name a checkpoint of"
@@ -40,14 +42,18 @@ def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> tuple
             )
     extra = [name for name in weights if name not in fresh and not name.startswith(HEADS)]
     if extra:
-        raise DataError(f"the checkpoint to start from has {extra[0]}, which this model has not; name one of this model")
+        raise DataError(
+            f"the checkpoint to start from has {extra[0]}, which this model has not; name one of this model"
+        )
     return found, tuple(kept)
 
 
 def _positions(given_TW: Tensor, own_TW: Tensor) -> Tensor:
     made_TW = resized_grid(given_TW, int(own_TW.shape[0] ** 0.5), POSITIONS)
     if made_TW.shape != own_TW.shape:
-        raise DataError("one of the two models has a class token and the other none; start from a checkpoint with the same pooling")
+        raise DataError(
+            "one of the two models has a class token and the other none; start from a checkpoint with the same pooling"
+        )
     return made_TW
 
 

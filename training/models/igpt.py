@@ -57,13 +57,15 @@ class IGPT(Model):
     def set_palette(self, palette_C3: Tensor) -> None:
         """Take these colours, in 0..255. Raises ValueError when they are not as many as the spec says."""
         if palette_C3.shape != self.palette.shape:
-            raise ValueError(f"a palette of shape {tuple(palette_C3.shape)}; this model has {self.spec.colours} colours")
+            raise ValueError(
+                f"a palette of shape {tuple(palette_C3.shape)}; this model has {self.spec.colours} colours"
+            )
         self.palette = palette_C3.to(self.palette)
 
     def colours(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, T) int64: the palette's nearest colour of each pixel, row by row, found where the model is."""
         B, _, S, _ = pixels_B3SS.shape
-        if S != self.spec.size:
+        if self.spec.size != S:
             raise ValueError(f"pictures of {S} pixels a side; {self.spec.name} reads {self.spec.size}")
         return nearest_colours(pixels_B3SS.flatten(2).transpose(1, 2).reshape(-1, 3), self.palette).view(B, -1)
 
@@ -129,5 +131,5 @@ class IGPT(Model):
             x_BTW = block(x_BTW, causal=True)
         last = layer == self.spec.layers
         norm = self.ln_final if last else self.blocks[layer].ln_1  # type: ignore[union-attr]  # a Block
-        out: Tensor = norm(x_BTW).float().mean(dim=1)  # type: ignore[operator]
+        out: Tensor = norm(x_BTW).float().mean(dim=1)
         return out

@@ -14,8 +14,8 @@ from training.config import TrainConfig
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
+    from training.data.batch import Batch
     from training.models.base import Model
-    from training.data.loader import LocalBatch as Batch
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",
@@ -44,7 +44,7 @@ class Objective(ABC):
     """For `pairs`: so many of the model's outputs, the first ones, have a row per sample; the others (a temperature, a
     bias) are the same for all."""
 
-    def prepare(self, model: "Model", pictures: Callable[[int], Tensor]) -> None:
+    def prepare(self, model: "Model", pictures: Callable[[int], Tensor]) -> None:  # noqa: B027  # most need nothing
         """Once, on a model with fresh weights, on every rank alike; `pictures(n)` are the first n of the stream, uint8."""
 
     @abstractmethod
