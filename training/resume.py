@@ -20,7 +20,7 @@ from training.ranks import Ranks
 from training.saving import folder as folders
 from training.saving.leaving import Notice, PreemptedError, Preemption
 from training.saving.parts import State, checksums_of_parts
-from training.saving.snapshot import Snapshots, Stateful, restore
+from training.saving.transfer import HostCopies, Stateful, restore
 from training.saving.writing import Writer
 from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
@@ -54,7 +54,7 @@ class Saver:
         self._folder = Path(folder) / "checkpoints"
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
         self._settings = config.checkpoints
-        self._snapshots = Snapshots()
+        self._copies = HostCopies()
         self._writer = Writer(ranks.rank, ranks.world_size)
         self._notice = Notice(self._settings.seconds_after_sigterm, preemption)
         self._sums: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Saver:
         if step == self._saved_step:
             return
         partial = self._open(step)
-        part = self._snapshots.take(state)
+        part = self._copies.take(state)
         metrics = {name: value / self._steps_summed for name, value in sorted(self._sums.items())}
         self._sums, self._steps_summed = {}, 0
         self._saved_step, self._saved_at = step, time.monotonic()

@@ -19,7 +19,7 @@ from training.models.clip import CLIP
 from training.objectives.contrastive import contrastive_loss
 from training.ranks import Ranks
 from training.saving.parts import State, checksums_of_parts, write_part
-from training.saving.snapshot import Snapshots, restore
+from training.saving.transfer import HostCopies, restore
 from training.spec import REGISTRY, build
 
 BATCH, BEFORE, AFTER = 8, 3, 3
@@ -82,7 +82,7 @@ def save(folder: str, form: str, ranks: Ranks) -> Curve:
     train(engine, ranks, 0, BEFORE)
     target = Path(folder, f"{form} on {ranks.world_size}")
     target.mkdir(exist_ok=True)
-    write_part(target, ranks.rank, Snapshots().take(engine.state()))
+    write_part(target, ranks.rank, HostCopies().take(engine.state()))
     ranks.wait_for_all()
     return curve(engine, ranks)
 
