@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
 from training.specs.base import Activation
-from training.specs.clip import PIXEL_MEAN, PIXEL_STD, ClipSpec, ImageTower, TextTower
+from training.specs.clip import ClipSpec
+from training.specs.towers import PIXEL_MEAN, PIXEL_STD, ImageTower, TextTower
 
 Layout = Literal["open_clip", "huggingface"]
 Triple = tuple[float, float, float]

@@ -86,6 +86,7 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _values_go_together(self) -> "TrainConfig":
+        self.objective.kind_for(REGISTRY[self.model].family)
         for mistake in mistakes(self):
             raise ValueError(mistake)
         return self

@@ -43,10 +43,10 @@ class Engine:
     """
 
     def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
+        self.model = model
         self._ranks = ranks
         self._config = config
         self._stage = config.zero_stage
-        self.model = model
         deepspeed = _import_deepspeed(ranks, config)
         _prepare(model, config)
         module = Precise(model.to(ranks.device), config.precision)
