@@ -11,9 +11,10 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ from training.config import TrainConfig
 from training.data.loader import Loader, Pictures, check
 from training.data.order import SampleStream, row_keys, step_seed
 from training.engine import Engine
-from training.objectives.objective import make_objective
+from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
@@ -60,17 +61,22 @@ class StepResult:
     """What the objective and the engine measure of this step, by name; means over ranks."""
 
 
+Look = Callable[[int, Engine, Objective, Any, torch.Tensor, torch.Tensor], None]
+"""step, engine, objective, this rank's batch, its rows' keys, its loss"""
+
+
 def train(
     config: TrainConfig,
     manifest_folder: str,
     folder: str,
     resume: bool = True,
     preemption: Preemption | None = None,
+    look: Look | None = None,
 ) -> Iterator[StepResult]:
     """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
-    `preemption` is asked now and then how many seconds are left.
+    `preemption` is asked now and then how many seconds are left; `look` is called between each backward pass and update.
     Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
     step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
@@ -86,7 +92,7 @@ def train(
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
         if not _is_finished(config, manifest, folder, ranks):
-            yield from _train(config, manifest, manifest_folder, folder, ranks, preemption, ending)
+            yield from _train(config, manifest, manifest_folder, folder, ranks, preemption, ending, look)
 
 
 def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ranks) -> bool:
@@ -108,6 +114,7 @@ def _train(
     ranks: Ranks,
     preemption: Preemption | None,
     ending: contextlib.ExitStack,
+    look: Look | None,
 ) -> Iterator[StepResult]:
     pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
     tokenizer = _tokenizer(config, pictures, folder, ranks)
@@ -131,6 +138,8 @@ def _train(
         first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
         keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
         outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
+        if look is not None:
+            look(step, engine, objective, batch, keys_B, outcome.loss)
         loss = ranks.mean(outcome.loss)
         norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):

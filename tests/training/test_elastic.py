@@ -156,7 +156,7 @@ def test_the_curve_goes_on(results: dict[str, Curve], saved: str, form: str, wor
         assert all(torch.equal(found[1][name], wanted[1][name]) for name in wanted[1])
     assert found[0] == pytest.approx(wanted[0], abs=1e-5)
     for wanted_weights, weights in zip(wanted[1:], found[1:], strict=True):
-        assert list(weights) == list(wanted_weights) and weights
+        assert list(weights) == list(wanted_weights)
         for name, weight in weights.items():
             torch.testing.assert_close(weight, wanted_weights[name], rtol=0, atol=1e-5)
 
@@ -183,6 +183,6 @@ def test_a_state_with_a_hole_is_refused(results: dict[str, Curve], folder: Path,
     for path in (folder / "3 on 2").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     state = State(str(tmp_path), 1)  # as though there had been one rank
-    with pytest.raises(DataError, match="holds no weight of .* it is not whole"):
+    with pytest.raises(DataError, match=r"holds no weight of .* it is not whole"):
         state.weights()
     assert set(checksums_of_parts(tmp_path, 2)) == {path.name for path in tmp_path.iterdir()}

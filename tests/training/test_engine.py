@@ -12,10 +12,10 @@ from torch import distributed as dist
 from training.config import TrainConfig
 from training.data.loader import LocalBatch
 from training.engine import Engine
-from training.optim.groups import parameter_groups
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
 from training.objectives.objective import make_objective
+from training.optim.groups import parameter_groups
 from training.ranks import Ranks
 from training.spec import REGISTRY, build
 from training.step import compute
