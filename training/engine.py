@@ -71,10 +71,11 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         """Adds to the gradients. The scale of float16 is put on here and taken off in `update`."""
-        if self._stage == 0:
-            loss = loss * self.loss_scale.value
-        elif self.loss_scale.dynamic:
-            self._engine.optimizer.override_loss_scale(self.loss_scale.value)
+        if self.loss_scale.dynamic:
+            if self._stage == 0:
+                loss = loss * self.loss_scale.value
+            else:
+                self._engine.optimizer.override_loss_scale(self.loss_scale.value)
         self._engine.backward(loss, scale_wrt_gas=False)
 
     def update(self, learning_rate: float) -> float:
@@ -141,6 +142,12 @@ class Engine:
         parts = (flat / self._ranks.world_size).split([buffer.numel() for buffer in self._statistics])
         for buffer, part in zip(self._statistics, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
+
+    def metrics(self) -> dict[str, float]:
+        """What a step shows besides: the loss scale and the steps skipped, in float16."""
+        if not self.loss_scale.dynamic:
+            return {}
+        return {"loss_scale": self.loss_scale.value, "skipped_steps": float(self.loss_scale.skipped_steps)}
 
     def weights(self) -> dict[str, Tensor]:
         """All that the model's checkpoint holds, by name, on the CPU, for the first rank; empty on the others.

@@ -31,6 +31,15 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def means(self, values: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Of one-element tensors by name over all ranks, in one exchange; ranks give the same names."""
+        if not values:
+            return {}
+        total = torch.cat([value.detach().float().reshape(1) for value in values.values()])
+        if self.world_size > 1:
+            dist.all_reduce(total)
+        return dict(zip(values, (total / self.world_size).tolist(), strict=True))
+
     def wait_for_all(self) -> None:
         if self.world_size > 1:
             dist.barrier()

@@ -21,6 +21,8 @@ from torch import Tensor
 from pipeline.errors import ConfigError, DataError
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
+from training.data.batch import Batch
+from training.data.order import row_keys
 from training.data.samples import SampleFacts, describe_samples
 from training.engine import Engine
 from training.models.draws import row_draws
@@ -79,11 +81,12 @@ def replay(folder: str, data: str, step: int, on_step: Callable[[int], None] | N
     seen: list[_Look] = []
     losses: dict[int, float] = {}
 
-    def look(number: int, engine: Engine, objective: Objective, batch: Any, keys_B: Tensor, loss: Tensor) -> None:
+    def look(number: int, engine: Engine, objective: Objective, batch: Batch, loss: Tensor) -> None:
         losses[number] = float(loss)
         if on_step is not None:
             on_step(number)
         if number == step:
+            keys_B = torch.from_numpy(row_keys(config.seed, (step - 1) * config.global_batch_size, len(batch)))
             seen.append(_Look.at(engine, objective, batch, keys_B, config.memory.chunks))
             raise _SeenError
 
@@ -162,7 +165,7 @@ class _Look:
     not_finite: list[str]
 
     @staticmethod
-    def at(engine: Engine, objective: Objective, batch: Any, keys_B: Tensor, chunks: int) -> "_Look":
+    def at(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, chunks: int) -> "_Look":
         squares: dict[str, float] = {}
         broken = []
         for name, parameter in engine.model.named_parameters():
@@ -181,7 +184,7 @@ class _Look:
 
 
 @torch.no_grad()
-def _outputs(engine: Engine, objective: Objective, batch: Any, keys_B: Tensor, chunks: int) -> Any:
+def _outputs(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, chunks: int) -> Any:
     """The model's outputs for the whole batch, in training mode, with the draws of the step."""
     size = -(-len(keys_B) // chunks)
     found = []

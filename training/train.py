@@ -13,8 +13,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,16 +24,22 @@ from pipeline.manifest import Manifest
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
+from training.data.batch import Batch
 from training.data.loader import Loader, Pictures, check
 from training.data.order import SampleStream, row_keys, step_seed
+from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
+from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
+from training.out_of_memory import explained
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
 from training.saving.leaving import Preemption
 from training.spec import build, get_spec
-from training.step import compute
+from training.specs.base import ModelSpec
+from training.start import start_from
+from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
 
 FINAL = "checkpoint"
@@ -61,8 +67,8 @@ class StepResult:
     """What the objective and the engine measure of this step, by name; means over ranks."""
 
 
-Look = Callable[[int, Engine, Objective, Any, torch.Tensor, torch.Tensor], None]
-"""step, engine, objective, this rank's batch, its rows' keys, its loss"""
+Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
+"""step, engine, objective, this rank's batch, its loss"""
 
 
 def train(
@@ -123,10 +129,10 @@ def _train(
     loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
-    torch.manual_seed(config.seed)
-    model = build(spec)
-    model.patch_dropout = config.patch_dropout
-    engine = Engine(model, config, ranks)
+    model = _model(config, spec)
+    memory = partial(explained, config, spec, ranks.world_size, ranks.device)
+    with memory():
+        engine = Engine(model, config, ranks)
     saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, manifest.id, ranks, preemption)))
     done = saver.resume(engine.state())
     total = config.total_steps(manifest.rows)
@@ -134,37 +140,52 @@ def _train(
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(batches, start=done + 1):
         rate = learning_rate(config, step, total)
-        torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
-        keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
-        outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
-        if look is not None:
-            look(step, engine, objective, batch, keys_B, outcome.loss)
-        loss = ranks.mean(outcome.loss)
-        norm = engine.update(rate) if math.isfinite(loss) else math.nan
+        forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
+        with memory():
+            outcome = forward_backward()
+            if look is not None:
+                look(step, engine, objective, batch, outcome.loss)
+            loss = ranks.mean(outcome.loss)
+            norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
-            raise DataError(
-                f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; the weights have diverged: lower"
-                f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
-                " (checkpoints written before this step are intact)"
-            )
-        metrics = {name: ranks.mean(value) for name, value in outcome.metrics.items()}
+            raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
         speed = clock.tick()
+        metrics = ranks.means(outcome.metrics) | engine.metrics()
         yield StepResult(
             step,
             total,
             loss,
             rate,
-            metrics.get("logit_scale"),
+            metrics.pop("logit_scale", None),
             step * config.global_batch_size,
             norm,
             round(speed, 1),
             round((total - step) * config.global_batch_size / speed, 1),
+            metrics,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
-        saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm})
+        saver.after_step(engine.state(), tokenizer, step, total, metrics | {"loss": loss, "gradient_norm": norm})
     saver.finish(engine, tokenizer, total)
     engine.close()
+
+
+def _model(config: TrainConfig, spec: ModelSpec) -> Model:
+    """With the weights that training begins with, the same on every rank."""
+    torch.manual_seed(config.seed)
+    model = build(spec)
+    model.patch_dropout = config.patch_dropout
+    start_from(model, config)
+    return model
+
+
+def _gradients(
+    engine: Engine, objective: Objective, batch: Batch, config: TrainConfig, step: int, ranks: Ranks
+) -> Outcome:
+    """The step's forward and backward passes; all that they draw is a function of the step."""
+    torch.manual_seed(step_seed(config.seed, step, ranks.rank))
+    first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
+    keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
+    return compute(engine, objective, batch, keys_B, config.memory.chunks)
 
 
 def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from training.config import TrainConfig
-from training.data.loader import LocalBatch
+from training.data.batch import Batch
 from training.engine import Engine
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
@@ -89,9 +89,7 @@ def one_rank(rank: int, folder: str) -> None:
             for step in range(STEPS):
                 pixels, tokens = batch(step)
                 mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-                losses.append(
-                    ranks.mean(compute(engine, objective, LocalBatch(pixels[mine], tokens[mine], ()), keys).loss)
-                )
+                losses.append(ranks.mean(compute(engine, objective, Batch(pixels[mine], tokens[mine]), keys).loss))
                 norms.append(engine.update(1e-3))
             results[f"{stage} {clip}"] = (losses, norms, engine.weights())
             engine.close()

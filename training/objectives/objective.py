@@ -14,7 +14,7 @@ from training.config import TrainConfig
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",

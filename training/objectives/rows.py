@@ -63,4 +63,5 @@ def _row(outputs: Any, row: int) -> Any:
 def rows_of(batch: "Batch", part: slice) -> "Batch":
     """Some rows of a batch; a field that it does not have stays None."""
     values: dict[str, Any] = {each.name: getattr(batch, each.name) for each in fields(batch)}
-    return replace(batch, **{name: value if value is None else value[part] for name, value in values.items()})
+    cut: dict[str, Any] = {name: value if value is None else value[part] for name, value in values.items()}
+    return replace(batch, **cut)
