@@ -18,12 +18,13 @@ import torch
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.manifest import Manifest
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
-from training.data.loader import Loader, Pictures, check
-from training.data.order import SampleStream, step_seed
+from training.data.check import check
+from training.data.loader import Loader
+from training.data.order import step_seed
+from training.data.sources import Data, open_data
 from training.engine import Engine
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
@@ -63,8 +64,8 @@ def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool =
     Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
     step when loss or gradient stop being finite.
     """
-    manifest = Manifest.load(manifest_folder)
-    check(config, manifest)
+    data = open_data(config.data, manifest_folder)
+    check(config, data)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
@@ -73,44 +74,40 @@ def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool =
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
-        if not _is_finished(config, manifest, folder, ranks):
-            yield from _train(config, manifest, manifest_folder, folder, ranks)
+        if not _is_finished(config, data, folder, ranks):
+            yield from _train(config, data, folder, ranks)
     finally:
         ranks.leave()
 
 
-def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ranks) -> bool:
+def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> bool:
     answer = None
     if ranks.is_first and storage.exists(storage.join(folder, FINAL, checkpoints.NAME)):
         try:
             done = Checkpoint.load(storage.join(folder, FINAL))
         except DataError:
             done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        ours = done is not None and done.manifest_id == manifest.id and done.config == config.model_dump(mode="json")
+        ours = done is not None and done.manifest_id == data.id and done.config == config.model_dump(mode="json")
         answer = "finished" if ours else None
     return ranks.say(answer) == "finished"
 
 
-def _train(
-    config: TrainConfig, manifest: Manifest, manifest_folder: str, folder: str, ranks: Ranks
-) -> Iterator[StepResult]:
-    pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
-    tokenizer = _tokenizer(config, pictures, folder, ranks)
+def _train(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Iterator[StepResult]:
+    tokenizer = _tokenizer(config, data, folder, ranks)
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
-    stream = SampleStream(manifest.rows, config.seed, manifest.id)
-    loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
+    loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
     engine = Engine(model, config, ranks)
-    resumes = ResumeFolder(folder, config, spec, manifest.id, ranks)
+    resumes = ResumeFolder(folder, config, spec, data.id, ranks)
     last = resumes.newest()
     done = last.step if last else 0
     if last:
         engine.load(*last.folder.rsplit("/", 1))
 
-    total = config.total_steps(manifest.rows)
+    total = config.total_steps(data.rows)
     clock = _Clock(config.global_batch_size)
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(batches, start=done + 1):
@@ -140,15 +137,15 @@ def _train(
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         if step % config.checkpoints.every_steps == 0 and step < total:
             resumes.save(engine, tokenizer, step)
-    _finish(engine, tokenizer, spec, total, config, manifest.id, folder, ranks)
+    _finish(engine, tokenizer, spec, total, config, data.id, folder, ranks)
     engine.close()
 
 
-def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:
+def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
     """Trained on all captions by rank 0, which writes it where the others read it."""
     path = storage.join(folder, checkpoints.TOKENIZER)
     if ranks.is_first:
-        Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length).save(path)
+        Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
 
