@@ -41,6 +41,7 @@ class Engine:
     """A model, its optimizer and its ranks. Every method is collective: all ranks call it."""
 
     def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
+        self.model = model
         self._ranks = ranks
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks)
@@ -63,6 +64,7 @@ class Engine:
                     "train_batch_size": config.global_batch_size,
                     "train_micro_batch_size_per_gpu": config.global_batch_size // ranks.world_size,
                     "gradient_accumulation_steps": 1,
+                    "managed_gradient_accumulation": False,
                     "gradient_clipping": config.max_gradient_norm,
                     "zero_allow_untested_optimizer": True,
                     "zero_optimization": {

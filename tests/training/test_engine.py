@@ -14,6 +14,7 @@ from training.data.loader import LocalBatch
 from training.engine import Engine, parameter_groups
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
+from training.objectives.objective import make_objective
 from training.ranks import Ranks
 from training.spec import REGISTRY, build
 from training.step import compute
@@ -83,10 +84,13 @@ def one_rank(rank: int, folder: str) -> None:
             model = fresh_model()
             engine = Engine(model, config(stage, clip), ranks)
             losses, norms = [], []
+            objective, keys = make_objective(config(stage, clip), model.spec), torch.zeros(BATCH // 2, dtype=torch.long)
             for step in range(STEPS):
                 pixels, tokens = batch(step)
                 mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-                losses.append(ranks.mean(compute(engine, LocalBatch(pixels[mine], tokens[mine], ())).loss))
+                losses.append(
+                    ranks.mean(compute(engine, objective, LocalBatch(pixels[mine], tokens[mine], ()), keys).loss)
+                )
                 norms.append(engine.update(1e-3))
             results[f"{stage} {clip}"] = (losses, norms, engine.weights())
             engine.close()

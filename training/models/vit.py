@@ -9,6 +9,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from training.models import draws
 from training.models.blocks import LayerNorm, Transformer, initialize_image_blocks
 from training.models.image_encoder import ImageEncoder
 from training.specs.base import Activation
@@ -83,11 +84,11 @@ class VisionTransformer(ImageEncoder):
 
     def _some_patches(self, x_BPW: Tensor) -> Tensor:
         """While training, a random share 1 - patch_dropout of each picture's patches (FLIP, arXiv:2212.00794): less work,
-        and less to learn by heart. The draws come from torch's random state, which the training sets anew at each step.
+        and less to learn by heart. Which ones is each row's own draw (training/models/draws.py).
         """
         if not self.training or self.patch_dropout == 0:
             return x_BPW
         B, P, _ = x_BPW.shape
         kept = max(1, round(P * (1 - self.patch_dropout)))
-        which_BK = torch.rand(B, P, device=x_BPW.device).argsort(dim=1)[:, :kept]
+        which_BK = draws.uniform(B, P, x_BPW.device, draws.PATCHES).argsort(dim=1)[:, :kept]
         return x_BPW[torch.arange(B, device=x_BPW.device)[:, None], which_BK]
