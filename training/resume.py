@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 CHANGEABLE = (
     *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
-    *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.workers", "data.batches_ahead"),
-    *("data.verify_checksums", "data.max_broken_share"),
+    *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.threads", "data.processes"),
+    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share"),
 )
 """Settings that a resumed run may change: they say where and how fast, not what."""
 
