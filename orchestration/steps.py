@@ -92,12 +92,13 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.launch import train_on_ray
         from training.checkpoint import Checkpoint
-        from training.data.loader import check
+        from training.data.check import check
+        from training.data.sources import open_data
 
         assert recipe.train is not None
         dataset = context.records[source].folder
         manifest = Manifest.load(dataset)
-        check(recipe.train, manifest)  # before Ray and its workers are started for nothing
+        check(recipe.train, open_data(recipe.train.data, dataset))  # before Ray and its workers are started for nothing
         manifest.verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
         train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation)

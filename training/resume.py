@@ -20,7 +20,7 @@ from training.ranks import Ranks
 from training.saving import folder as folders
 from training.saving.leaving import Notice, PreemptedError, Preemption
 from training.saving.parts import State, checksums_of_parts
-from training.saving.snapshot import Snapshots, Stateful, restore
+from training.saving.transfer import HostCopies, Stateful, restore
 from training.saving.writing import Writer
 from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
@@ -29,14 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHANGEABLE = (
-    "workers",
-    "threads_per_worker",
-    "zero_stage",
-    "memory",
-    "checkpoints",
-    "launch",
-    "watch",
-    "data.decoded_cache_mib",
+    *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
+    *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.threads", "data.processes"),
+    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share"),
 )
 """Settings that a resumed run may change: they say where and how fast, not what."""
 
@@ -63,7 +58,7 @@ class Saver:
         self._folder = Path(folder) / "checkpoints"
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
         self._settings = config.checkpoints
-        self._snapshots = Snapshots()
+        self._copies = HostCopies()
         self._writer = Writer(ranks.rank, ranks.world_size)
         self._notice = Notice(self._settings.seconds_after_sigterm, preemption)
         self._sums: dict[str, float] = {}
@@ -154,7 +149,7 @@ class Saver:
         if step == self._saved_step:
             return
         partial = self._open(step)
-        part = self._snapshots.take(state)
+        part = self._copies.take(state)
         metrics = {name: value / self._steps_summed for name, value in sorted(self._sums.items())}
         self._sums, self._steps_summed = {}, 0
         self._saved_step, self._saved_at = step, time.monotonic()

@@ -10,7 +10,7 @@ the step (training/data/order.py), weights and moments come back exactly.
 import contextlib
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ import torch
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.manifest import Manifest
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.loader import Loader, Pictures, check
-from training.data.order import SampleStream, row_keys, step_seed
+from training.data.check import check
+from training.data.loader import Loader
+from training.data.order import row_keys, step_seed
+from training.data.sources import Data, open_data
 from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
 from training.models.base import Model
@@ -69,22 +70,27 @@ class StepResult:
     """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
+Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
+"""step, engine, objective, this rank's batch, its loss"""
+
+
 def train(
     config: TrainConfig,
     manifest_folder: str,
     folder: str,
     resume: bool = True,
     preemption: Preemption | None = None,
+    look: Look | None = None,
 ) -> Iterator[StepResult]:
     """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
-    `preemption` is asked now and then how many seconds are left.
+    `preemption` is asked now and then how many seconds are left; `look` is called between each backward pass and update.
     Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
     step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
-    manifest = Manifest.load(manifest_folder)
-    check(config, manifest)
+    data = open_data(config.data, manifest_folder)
+    check(config, data)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
@@ -94,46 +100,44 @@ def train(
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
-        if not _is_finished(config, manifest, folder, ranks):
-            yield from _train(config, manifest, manifest_folder, folder, ranks, preemption, ending)
+        if not _is_finished(config, data, folder, ranks):
+            yield from _train(config, data, folder, ranks, preemption, ending, look)
 
 
-def _is_finished(config: TrainConfig, manifest: Manifest, folder: str, ranks: Ranks) -> bool:
+def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> bool:
     answer = None
     if ranks.is_first and storage.exists(storage.join(folder, FINAL, checkpoints.NAME)):
         try:
             done = Checkpoint.load(storage.join(folder, FINAL))
         except DataError:
             done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        answer = "finished" if done is not None and is_same_run(done, config, manifest.id) else None
+        answer = "finished" if done is not None and is_same_run(done, config, data.id) else None
     return ranks.say(answer) == "finished"
 
 
 def _train(
     config: TrainConfig,
-    manifest: Manifest,
-    manifest_folder: str,
+    data: Data,
     folder: str,
     ranks: Ranks,
     preemption: Preemption | None,
     ending: contextlib.ExitStack,
+    look: Look | None,
 ) -> Iterator[StepResult]:
-    pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
-    tokenizer = _tokenizer(config, pictures, folder, ranks)
+    tokenizer = _tokenizer(config, data, folder, ranks)
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
-    stream = SampleStream(manifest.rows, config.seed, manifest.id)
-    loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
+    loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
     model = _model(config, spec)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks)
-    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, manifest.id, ranks, preemption)))
+    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
     done = saver.resume(engine.state())
-    total = config.total_steps(manifest.rows)
+    total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)
-    snapshots = SnapshotFolder(folder, config, spec, manifest.id, ranks)
+    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
@@ -141,6 +145,8 @@ def _train(
         with memory():
             with watch.phase("forward and backward"):
                 outcome = forward_backward()
+            if look is not None:
+                look(step, engine, objective, batch, outcome.loss)
             loss = ranks.mean(outcome.loss)
             with watch.phase("update"):
                 norm = engine.update(rate) if math.isfinite(loss) else math.nan
@@ -163,7 +169,7 @@ def _train(
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         snapshots.after_step(engine, tokenizer, step)
-        saver.after_step(engine.state(), tokenizer, step, total, {"loss": loss, "gradient_norm": norm, **metrics})
+        saver.after_step(engine.state(), tokenizer, step, total, metrics | {"loss": loss, "gradient_norm": norm})
     saver.finish(engine, tokenizer, total)
     engine.close()
 
@@ -187,10 +193,10 @@ def _gradients(
     return compute(engine, objective, batch, keys_B, config.memory.chunks)
 
 
-def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:
+def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
     """Trained on all captions by rank 0, which writes it where the others read it."""
     path = storage.join(folder, checkpoints.TOKENIZER)
     if ranks.is_first:
-        Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length).save(path)
+        Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)

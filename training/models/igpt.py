@@ -131,5 +131,5 @@ class IGPT(Model):
             x_BTW = block(x_BTW, causal=True)
         last = layer == self.spec.layers
         norm = self.ln_final if last else self.blocks[layer].ln_1  # type: ignore[union-attr]  # a Block
-        out: Tensor = norm(x_BTW).float().mean(dim=1)  # type: ignore[operator]
+        out: Tensor = norm(x_BTW).float().mean(dim=1)
         return out

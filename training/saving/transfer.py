@@ -26,7 +26,7 @@ class Stateful(Protocol):
     def after_writing(self) -> None: ...
 
 
-class Snapshots:
+class HostCopies:
     """Of one rank."""
 
     def __init__(self) -> None:
