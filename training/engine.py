@@ -14,7 +14,6 @@ import math
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.engine_config import deepspeed_config
+from training.engine_state import EngineState
 from training.models.base import Model
 from training.models.clip import MAX_LOGIT_SCALE
 from training.optim.average import Average
@@ -182,20 +182,9 @@ class Engine:
         gathered: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters([parameter])
         return gathered
 
-    def save(self, folder: str, name: str) -> None:
-        """What is needed to go on from here, as DeepSpeed's files in the local or shared folder/name."""
-        with _quiet():
-            self._engine.save_checkpoint(folder, tag=name, save_latest=False)
-        if self._ranks.is_first:
-            for script in ("zero_to_fp32.py", "zero_to_torch.py"):  # it leaves copies of its own tools there
-                Path(folder, script).unlink(missing_ok=True)
-
-    def load(self, folder: str, name: str) -> None:
-        """Take up what `save` wrote. These files are pickles: give only those of this run, checksums compared."""
-        with _quiet():
-            path, _ = self._engine.load_checkpoint(folder, tag=name)
-        if path is None:
-            raise RuntimeError(f"DeepSpeed found no checkpoint in {folder}/{name}")
+    def state(self) -> EngineState:
+        """Weights, moments and counts of this rank, for a checkpoint."""
+        return EngineState(self._engine, self.model, self._ranks, self.average, self.loss_scale)
 
     def close(self) -> None:
         self._engine.destroy()
