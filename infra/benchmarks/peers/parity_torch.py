@@ -28,7 +28,9 @@ def open_clip_model(given, back, layout):
     if layout == "openai":
         torch.save(model.state_dict(), back / "model.pt")
     else:
-        save_file({name: each.contiguous() for name, each in model.state_dict().items()}, back / "open_clip_model.safetensors")
+        save_file(
+            {name: each.contiguous() for name, each in model.state_dict().items()}, back / "open_clip_model.safetensors"
+        )
         (back / "open_clip_config.json").write_text((Path(given) / "open_clip_config.json").read_text("utf-8"))
 
     def run(pixels, tokens):
