@@ -18,7 +18,6 @@ from training.config import TrainConfig
 from training.data.batch import Batch
 from training.engine import Engine
 from training.models.base import Model
-from training.objectives.contrastive import contrastive_loss
 from training.objectives.objective import make_objective
 from training.optim.groups import parameter_groups
 from training.optim.make import make_optimizer
@@ -79,10 +78,11 @@ def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
             parameter.requires_grad_(not name.startswith("visual."))
     optimizer = make_optimizer(parameter_groups(model, settings), settings)
     average, decay = copy.deepcopy(model), settings.optimizer.ema_decay
+    objective = make_objective(settings, SPEC)
     losses, norms = [], []
     for step in range(steps):
         rows = batch(step)
-        loss = contrastive_loss(*model(rows.pixels, rows.tokens))
+        loss, _ = objective.loss(model(*objective.inputs(rows)), rows)
         optimizer.zero_grad()
         loss.backward()
         learning = [p for p in model.parameters() if p.grad is not None]
