@@ -100,7 +100,7 @@ def engine_loop(
     changes: Changes, steps: int, ranks: Ranks, spec: ModelSpec = SPEC, rows: int = BATCH, model: Model | None = None
 ) -> dict[str, Any]:
     """The same by the engine: this rank's rows of the same batches."""
-    settings = config(changes, rows, ranks.world_size)
+    settings, before = config(changes, rows, ranks.world_size), held_bytes()
     engine = Engine(model if model is not None else fresh_model(spec), settings, ranks)
     objective = make_objective(settings, spec)
     share = rows // ranks.world_size
@@ -114,6 +114,7 @@ def engine_loop(
         losses.append(ranks.mean(compute(engine, objective, part, keys, settings.memory.chunks).loss))
         norms.append(engine.update(RATE))
         seconds.append(time.perf_counter() - started)
+    held = held_bytes() - before
     out = {
         "losses": losses,
         "norms": norms,
@@ -121,7 +122,7 @@ def engine_loop(
         "average": engine.averaged_weights(),
         "metrics": engine.metrics(),
         "seconds": seconds,
-        "bytes": held_bytes(),
+        "bytes": held,
     }
     engine.close()
     return out

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fitted(config: TrainConfig, data: Data) -> ModelSpec:
-    """The configured model at the configured picture size, with the tokenizer's sizes and, where it learns classes, as many as the data has."""
+    """The configured model at the configured picture size, with the tokenizer's sizes and the data's number of classes."""
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
     names_classes = config.objective.kind_for(spec.family) in ("classify", "joint")
