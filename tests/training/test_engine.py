@@ -33,7 +33,7 @@ SHORT: dict[str, Changes] = {
     "2 rates": {"zero_stage": 2, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
     "3 rates": {"zero_stage": 3, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
     "3 sgd": {"zero_stage": 3, "optimizer": {"kind": "sgd"}},
-    "0 adafactor": {"zero_stage": 0, "optimizer": {"kind": "adafactor"}},
+    "0 lamb": {"zero_stage": 0, "optimizer": {"kind": "lamb"}},
 }
 OTHER: dict[str, Changes] = {
     **{f"{stage} lora": {"zero_stage": stage, "optimizer": {"lora": {"rank": 2}}} for stage in (0, 3)},
