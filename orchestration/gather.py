@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestration.beside import read_evaluations
 from orchestration.inspection import spread
 from orchestration.narrator import code_commit, reproduce_command
 from orchestration.planted import planted_for, recovered_of
@@ -19,6 +20,7 @@ from orchestration.report import build_html, build_json, build_pictures
 from orchestration.report_data import Balance, DatasetFacts, DroppedSample, KeptSample, ReportData, StepFact
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
 from orchestration.step import StepRecord
+from orchestration.training_rows import flattened_row
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
 from pipeline.manifest import Manifest
@@ -66,6 +68,7 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
         kept=_kept(dataset.folder, manifest) if dataset and manifest else (),
         dropped=_dropped(phases),
         training=_training(records.get("train")),
+        while_training=_while_training(records.get("train")),
         evaluation=_evaluation(records.get("evaluate")),
         environment=_environment(),
         total_seconds=sum(record.seconds for record in records.values()),
@@ -158,7 +161,13 @@ def _training(record: StepRecord | None) -> list[dict[str, float]]:
     if record is None:
         return []
     lines = storage.read_bytes(storage.join(record.path, "steps.jsonl")).decode().splitlines()
-    return [json.loads(line) for line in lines]
+    return [flattened_row(json.loads(line)) for line in lines]
+
+
+def _while_training(record: StepRecord | None) -> list[dict[str, float]]:
+    """Scores of the weights in the middle of the run: a row per snapshot, with its step."""
+    rows = read_evaluations(record.path) if record else []
+    return [{"step": row["step"], **row["scores"]} for row in rows if "scores" in row]
 
 
 def _evaluation(record: StepRecord | None) -> Any:

@@ -12,21 +12,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.curation_steps import curation_steps
-from orchestration.recipe import Recipe
+from orchestration.recipe import ExpectConfig, Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 
 
-def build_steps(recipe: Recipe) -> list[Step]:
-    """The recipe's steps in order. Raises ConfigError when a part is missing that another needs."""
+def build_steps(recipe: Recipe, planning: bool = False) -> list[Step]:
+    """The recipe's steps in order. Raises ConfigError when a part is missing that another needs; a dataset that is still
+    to be named is none where a run is only planned.
+    """
     shown = recipe.shown()  # what came from the environment is named there, never written out
     steps: list[Step] = []
     if recipe.curate:
         steps += curation_steps(recipe, recipe.curate, shown)
     elif recipe.data:
         steps.append(_given_data(recipe.data))
+    elif recipe.expects:
+        steps.append(_data_to_be_named(recipe, recipe.expects, planning))
     if recipe.train:
         steps.append(_train(recipe, shown["train"], "pack" if recipe.curate else "data"))
     elif recipe.checkpoint:
@@ -51,6 +55,22 @@ def _given_data(folder: str) -> Step:
     )
 
 
+def _data_to_be_named(recipe: Recipe, expects: ExpectConfig, planning: bool) -> Step:
+    """Stands for the dataset that the user has not named yet."""
+    wanted = ConfigError(
+        f"{recipe.name}: name its dataset: --set data=FOLDER, of {expects.what} ({expects.rows:,} in the paper or as expected);"
+        " `openwit adopt` makes one of img2dataset's shards"
+    )
+    if not planning:
+        raise wanted
+
+    def work(context: Context, _: str) -> Made:
+        raise wanted
+
+    about = f"to be named: --set data=FOLDER, {expects.what}"
+    return Step("data", {"folder": ""}, "pipeline.manifest", (), work, about)
+
+
 def _given_checkpoint(folder: str) -> Step:
     if not storage.exists(storage.join(folder, "checkpoint.json")):
         raise ConfigError(f"checkpoint: {folder!r} holds no checkpoint.json; give the folder of a finished checkpoint")
@@ -64,23 +84,29 @@ def _given_checkpoint(folder: str) -> Step:
     return Step("checkpoint", {"folder": folder}, "training.checkpoint", (), work, "a given checkpoint")
 
 
+HOW = ("launch", "watch", "checkpoints", "workers")
+"""Keys of `train` that say where and how a model is trained, never what it becomes: another value goes on with the same step."""
+
+
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
-        from orchestration.cluster import train_on_ray
+        from orchestration.launch import train_on_ray
         from training.checkpoint import Checkpoint
-        from training.data.loader import check
+        from training.data.check import check
+        from training.data.sources import open_data
 
         assert recipe.train is not None
         dataset = context.records[source].folder
         manifest = Manifest.load(dataset)
-        check(recipe.train, manifest)  # before Ray and its workers are started for nothing
+        check(recipe.train, open_data(recipe.train.data, dataset))  # before Ray and its workers are started for nothing
         manifest.verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
-        train_on_ray(recipe.train, dataset, folder, context.on_train_step)
+        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 
-    return Step("train", config, "training.train", (source,), work, "trains the model with DeepSpeed on Ray")
+    what = {key: value for key, value in config.items() if key not in HOW}
+    return Step("train", what, "training.train", (source,), work, "trains the model with DeepSpeed on Ray")
 
 
 def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:

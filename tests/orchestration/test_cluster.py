@@ -16,7 +16,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from orchestration.cluster import connected, train_on_ray
+from orchestration.cluster import connected
+from orchestration.launch import train_on_ray
 from orchestration.tail import Tail
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
