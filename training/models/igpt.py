@@ -63,7 +63,7 @@ class IGPT(Model):
     def colours(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, T) int64: the palette's nearest colour of each pixel, row by row, found where the model is."""
         B, _, S, _ = pixels_B3SS.shape
-        if S != self.spec.size:
+        if self.spec.size != S:
             raise ValueError(f"pictures of {S} pixels a side; {self.spec.name} reads {self.spec.size}")
         return nearest_colours(pixels_B3SS.flatten(2).transpose(1, 2).reshape(-1, 3), self.palette).view(B, -1)
 
