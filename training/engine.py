@@ -46,13 +46,16 @@ class Engine:
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks)
         module = _Precise(model.to(ranks.device), config.precision)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(model, config.weight_decay),
+        groups = parameter_groups(model, config.weight_decay)
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            groups,
             lr=config.learning_rate,
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             eps=config.optimizer.epsilon,
             fused=True,
         )
+        if config.optimizer.kind == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.optimizer.beta1)
         numbers = sum(parameter.numel() for parameter in model.parameters())
         bucket = min(50_000_000, (numbers // 1024 + 1) * 1024)  # DeepSpeed asks for an even number
         with _quiet():

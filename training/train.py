@@ -25,7 +25,7 @@ from training.config import TrainConfig
 from training.data.loader import Loader, Pictures, check
 from training.data.order import SampleStream, row_keys, step_seed
 from training.engine import Engine
-from training.objectives.objective import make_objective
+from training.objectives.objective import fit_spec, make_objective
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import ResumeFolder, describe
@@ -99,7 +99,7 @@ def _train(
 ) -> Iterator[StepResult]:
     pictures = Pictures(manifest_folder, manifest, config.data.decoded_cache_mib * 2**20)
     tokenizer = _tokenizer(config, pictures, folder, ranks)
-    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    spec = fit_spec(config, get_spec(config.model).with_text(config.vocabulary_size, config.context_length))
     stream = SampleStream(manifest.rows, config.seed, manifest.id)
     loader = Loader(config, pictures, stream, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
