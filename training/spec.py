@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
-from training.specs import clip
+from training.specs import captioner, clip, words
 from training.specs.base import ModelSpec
+from training.specs.captioner import CaptionerSpec
 from training.specs.clip import ClipSpec
+from training.specs.words import WordsSpec
 
 if TYPE_CHECKING:
     from training.models.base import Model
 
-FAMILIES: Mapping[str, type[ModelSpec]] = {family.family: family for family in (ClipSpec,)}
-REGISTRY: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*clip.SPECS,)}
+FAMILIES: Mapping[str, type[ModelSpec]] = {family.family: family for family in (ClipSpec, CaptionerSpec, WordsSpec)}
+REGISTRY: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*clip.SPECS, *captioner.SPECS, *words.SPECS)}
 
 
 def get_spec(name: str) -> ModelSpec:
