@@ -130,9 +130,10 @@ def engine_update(cell: Cell, ranks: Ranks) -> dict[str, Tensor]:
     return weights
 
 
-def errors(ranks: Ranks, cells: Sequence[Cell]) -> list[tuple[float, float]]:
+def errors(ranks: Ranks, cells: Sequence[Cell]) -> list[tuple[float, float, float]]:
     """For each cell how far its update is from the plain one: the norm of the difference of all weights, divided by that
-    of the plain update, and the largest difference of logit_scale and logit_bias. On the first rank; empty on others."""
+    of the plain update; the largest difference of logit_scale and logit_bias; the share of its update that logit_scale
+    made, 1 where all is well. On the first rank; empty on others."""
     found = []
     for cell in cells:
         weights = engine_update(cell, ranks)
@@ -141,7 +142,8 @@ def errors(ranks: Ranks, cells: Sequence[Cell]) -> list[tuple[float, float]]:
             apart = {name: (weights[name] - value).double() for name, value in wanted.items()}
             moved = {name: (value - start[name].detach()).double() for name, value in wanted.items()}
             shared = [float(value.abs()) for name, value in apart.items() if name.startswith("logit_")]
-            found.append((_norm(apart) / _norm(moved), max(shared)))
+            share = 1 + float(apart["logit_scale"] / moved["logit_scale"])
+            found.append((_norm(apart) / _norm(moved), max(shared), share))
     return found
 
 

@@ -133,7 +133,9 @@ def curve(job: tuple[str, float, int, int, str]) -> list[tuple[int, float]]:
     groups: Any = [{"params": matrices, "weight_decay": 0.2}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     steps, warmup = pictures // BATCH, 50
-    order = np.concatenate([epoch_order(len(data["pixels"]), seed, epoch, "demo") for epoch in range(pictures // 3000 + 1)])
+    order = np.concatenate(
+        [epoch_order(len(data["pixels"]), seed, epoch, "demo") for epoch in range(pictures // 3000 + 1)]
+    )
     found = []
     for step in range(1, steps + 1):
         rows = torch.from_numpy(order[(step - 1) * BATCH : step * BATCH])
@@ -159,7 +161,7 @@ def in_turns(jobs: list[tuple[str, float, int, int, str]]) -> list[list[tuple[in
 
 def pictures_until(points: list[tuple[int, float]], wanted: float) -> float:
     """Where the curve first reaches `wanted`, between its points in a line over log2 of the pictures; inf where never."""
-    for (before, low), (after, high) in itertools.pairwise([(points[0][0] // 2, 0.0), *points]):
+    for (before, low), (_, high) in itertools.pairwise([(points[0][0] // 2, 0.0), *points]):
         if high >= wanted:
             return float(2 ** (np.log2(before) + (wanted - low) / (high - low)))
     return float("inf")
@@ -218,7 +220,14 @@ def main() -> None:
         reached = [[pictures_until(run, wanted) for run in runs] for wanted in (0.5, 0.8)]
         shown = ["-" if not np.isfinite(each).all() else f"{np.mean(each):,.0f}" for each in reached]
         rows.append([name, f"{MODELS[name][1]:g}", f"{flops(name, tokens) / 1e9:.3f}", *accuracies, *shown])
-    headings = ["learned", "rate", "GFLOP a pair", *(f"{images:,}" for images, _ in runs[0]), "until 50 %", "until 80 %"]
+    headings = [
+        "learned",
+        "rate",
+        "GFLOP a pair",
+        *(f"{images:,}" for images, _ in runs[0]),
+        "until 50 %",
+        "until 80 %",
+    ]
     data = (
         f"1,437 digits and {SCENES:,} scenes with one caption each ({tokens:.1f} tokens), batch {BATCH}, {len(SEEDS)} seeds;"
         " accuracy in per cent, mean of digits and shapes, after so many pictures; then pictures until an accuracy"
