@@ -98,7 +98,7 @@ class Contrastive(Objective):
         return batch.pixels, batch.tokens
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        image_BD, text_BD, scale = outputs
+        image_BD, text_BD, scale = outputs[:3]  # a model with a bias keeps it for another loss
         loss, texts_found, images_found = contrastive_loss(image_BD, text_BD, scale)
         return loss, {
             "logit_scale": scale.detach(),
