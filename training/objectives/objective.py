@@ -4,7 +4,7 @@ A new one is a file here with `make(kind, config, spec)`, its kind in config.py'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,8 +14,7 @@ from training.config import TrainConfig
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
-    from training.models.base import Model
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",
@@ -43,9 +42,6 @@ class Objective(ABC):
     row_outputs: ClassVar[int] = 1
     """For `pairs`: so many of the model's outputs, the first ones, have a row per sample; the others (a temperature, a
     bias) are the same for all."""
-
-    def prepare(self, model: "Model", pictures: Callable[[int], Tensor]) -> None:
-        """Once, on a model with fresh weights, on every rank alike; `pictures(n)` are the first n of the stream, uint8."""
 
     @abstractmethod
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
