@@ -75,7 +75,9 @@ def start_from(model: Model, config: TrainConfig) -> None:
     """
     if config.start_from is None:
         return
-    taken = adapted(open_model(config.start_from).weights(), model.state_dict(), f"train.start_from {config.start_from}")
+    taken = adapted(
+        open_model(config.start_from).weights(), model.state_dict(), f"train.start_from {config.start_from}"
+    )
     model.load_state_dict(taken, strict=False)
 
 

@@ -36,7 +36,7 @@ from orchestration.plot import SERIES, Plot
 from pipeline.demo.digits import digit_caption, digit_pictures
 from pipeline.demo.scenes import caption, render, scene_list
 from training.config import TrainConfig
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.data.order import epoch_order, row_keys
 from training.models.draws import row_draws
 from training.objectives.objective import make_objective

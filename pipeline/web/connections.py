@@ -41,9 +41,7 @@ class TooSlowError(Exception):
 class Connection:
     """One socket. An exchange at a time; between them it must be silent."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, place: Place, buffer: memoryview
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, place: Place, buffer: memoryview) -> None:
         self.place = place
         self.used = False
         self.idle_since = 0.0

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import TrainConfig
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.models.captioner import Captioner
 from training.models.words import Words, shares
 from training.objectives.objective import make_objective
