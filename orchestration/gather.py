@@ -23,6 +23,7 @@ from orchestration.step import StepRecord
 from orchestration.training_rows import flattened_row
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
+from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.work.ledger import Fate, File, PhaseResult
 
@@ -49,7 +50,8 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
     """Everything the report tells, read from what the steps left."""
     phases = [PhaseResult.load(r.path) for r in records.values() if storage.exists(storage.join(r.path, "phase.json"))]
     dataset = records.get("pack") or records.get("data")
-    manifest = Manifest.load(dataset.folder) if dataset else None
+    has_manifest = dataset is not None and storage.exists(storage.join(dataset.folder, MANIFEST))
+    manifest = Manifest.load(dataset.folder) if dataset and has_manifest else None
     planted = (planted_for(dataset.path) if dataset else None) or {}
     return ReportData(
         recipe=recipe.name,

@@ -71,7 +71,7 @@ def _launch(
     folder: str,
     look: Callable[[], None],
 ) -> None:
-    if storage.is_local(manifest_folder):
+    if manifest_folder and storage.is_local(manifest_folder):
         manifest_folder = os.path.abspath(manifest_folder.removeprefix("file://"))
     _require_room(config, cluster.resources())
     own = Path(folder) / OWN

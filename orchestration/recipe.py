@@ -57,7 +57,7 @@ class Recipe(Settings):
     """The demo web that is built and served on loopback for the crawl."""
 
     data: str | None = None
-    """Folder or URL of a finished dataset (with manifest.json), instead of `curate`."""
+    """Folder or URL of a finished dataset (with manifest.json), of WebDataset tars, or of pictures, instead of `curate`."""
 
     expects: ExpectConfig | None = None
     """The dataset that this recipe wants to be told with `--set data=FOLDER`; a run begins when it was told."""
@@ -83,7 +83,8 @@ class Recipe(Settings):
             raise ValueError("both data and curate are given; keep one (--set curate=null uses the finished dataset)")
         if self.checkpoint is not None and self.train is not None:
             raise ValueError("both checkpoint and train are given; keep one (--set train=null uses the checkpoint)")
-        if self.train is not None and self.curate is None and self.data is None and self.expects is None:
+        named = self.curate is not None or self.data is not None or self.expects is not None
+        if self.train is not None and not named and not _names_its_own(self.train):
             raise ValueError("train has no dataset; add curate, or data: with the folder of a finished dataset")
         if self.evaluate is not None and self.train is None and self.checkpoint is None:
             raise ValueError("evaluate has no model; add train, or checkpoint: with the folder of a finished one")
@@ -112,6 +113,11 @@ class Recipe(Settings):
     def shown(self) -> dict[str, Any]:
         """The recipe as JSON values for logs and pages: whatever came from the environment stays `${env:NAME}`."""
         return hide_environment(self.model_dump(mode="json"), self._written)
+
+
+def _names_its_own(train: TrainConfig) -> bool:
+    """Whether every sample comes from a place that `train.data.sources` names."""
+    return bool(train.data.sources) and all(source.path for source in train.data.sources)
 
 
 def load(name_or_path: str, sets: Sequence[str] = ()) -> Recipe:

@@ -18,7 +18,7 @@ from training.cards import CARDS
 from training.spec import get_spec
 
 TRAINING = [name for name in shipped_recipes() if load(name).train is not None]
-PAPERS = ["clip-rn50", "clip-vit-b-16", "clip-vit-b-32", "clip-vit-l-14", "clip-vit-l-14-336", "igpt-s"]
+PAPERS = ["clip-rn50", "clip-vit-b-16", "clip-vit-b-32", "clip-vit-l-14", "clip-vit-l-14-336", "igpt-s", "vit-b-16"]
 SPLITS = [
     (name, int(gpus), tuple(shlex.split(sets)[1::2]))
     for name in TRAINING
