@@ -1,27 +1,23 @@
 """The weights that a run begins with: fresh ones, or those of a trained model, ours or another's (fine-tuning, LiT, LoRA).
 
-Within a family everything must fit but the classes and the picture's size (training/models/adapt.py). Between families what
-has the same name goes over: an image tower under a classifier's head, a classifier's tower into CLIP (LiT).
+Parts that both have must fit wholly, but for classes and the picture's size (training/models/adapt.py); others stay as they
+are: an image tower goes under a classifier's head, a classifier's tower into CLIP (LiT).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import storage
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from training.checkpoint import TOKENIZER, Checkpoint
 from training.config import TrainConfig
-from training.models.adapt import HEADS, POSITIONS, adapted
+from training.models.adapt import adapted
 from training.models.base import Model
-from training.models.positions import resized_grid
 from training.opening import open_model
 from training.spec import read_spec
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 TAKEN_OVER = ("activation", "epsilon", "pixel_mean", "pixel_std")
 """What the tensors of a model do not show and its weights were made for: a run goes on with the trained model's."""
@@ -73,42 +69,16 @@ def _merged(
 
 
 def start_from(model: Model, config: TrainConfig) -> None:
-    """Give `model` the weights of `train.start_from`.
+    """Give `model` all weights of `train.start_from` that it has too; positions are brought to its picture size.
 
     Raises ConfigError naming the first tensor that does not fit, and where not one does.
     """
     if config.start_from is None:
         return
-    other = open_model(config.start_from)
-    weights, fresh = other.weights(), model.state_dict()
-    try:
-        if other.spec.family == model.spec.family:
-            taken, _ = adapted(weights, fresh)
-        else:
-            taken = _common(weights, fresh)
-    except DataError as error:
-        raise ConfigError(f"train.start_from {config.start_from}: {error}") from error
-    if not taken:
-        raise ConfigError(f"train.start_from {config.start_from}: no weight has a name that {config.model} has")
+    taken = adapted(
+        open_model(config.start_from).weights(), model.state_dict(), f"train.start_from {config.start_from}"
+    )
     model.load_state_dict(taken, strict=False)
-
-
-def _common(weights: "Mapping[str, Tensor]", fresh: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """What both have. Raises DataError for the first tensor of the same name and another shape."""
-    taken = {}
-    for name, weight in weights.items():
-        own = fresh.get(name)
-        if own is None:
-            continue
-        if name == POSITIONS and weight.shape != own.shape and weight.ndim == 2:
-            weight = resized_grid(weight, int(own.shape[0] ** 0.5), name)
-        if weight.shape == own.shape:
-            taken[name] = weight
-        elif not name.startswith(HEADS):
-            raise DataError(
-                f"{name} is {tuple(weight.shape)} there and {tuple(own.shape)} here; choose one of the same sizes"
-            )
-    return taken
 
 
 def starting_tokenizer(config: TrainConfig) -> Tokenizer | None:

@@ -10,7 +10,6 @@ the step (training/data/order.py), weights and moments come back exactly.
 import contextlib
 import math
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +29,7 @@ from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
 from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
+from training.fitting import first_pictures, fitted
 from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
@@ -37,19 +37,20 @@ from training.out_of_memory import explained
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
 from training.saving.leaving import Preemption
-from training.spec import build, get_spec
+from training.snapshots import SnapshotFolder
+from training.spec import build
 from training.specs.base import ModelSpec
 from training.start import start_from, starting_spec, starting_tokenizer
 from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
+from training.watch import Watch
 
 FINAL = "checkpoint"
-SPEED_WINDOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, the same on every rank but for speed and time left, which the clock decides.
+    """One optimizer step, the same on every rank but for what the clock decides: speed, time left and `measured`.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
     `logit_scale` is exp of the parameter, as the logits saw it, where the model has one.
@@ -66,6 +67,8 @@ class StepResult:
     seconds_left: float
     metrics: dict[str, float] = field(default_factory=dict)
     """What the objective and the engine measure of this step, by name; means over ranks."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
 Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
@@ -88,7 +91,7 @@ def train(
     step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
     data = open_data(config.data, manifest_folder)
-    check(config, data)
+    check(config, data, make_objective(config, fitted(config, data)).needs)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
@@ -123,32 +126,35 @@ def _train(
     look: Look | None,
 ) -> Iterator[StepResult]:
     tokenizer = _tokenizer(config, data, folder, ranks)
-    spec = starting_spec(get_spec(config.model).with_text(config.vocabulary_size, config.context_length), config)
+    spec = starting_spec(fitted(config, data), config)
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
-    model = _model(config, spec)
+    model = _model(config, spec, objective, data)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks)
     saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
     done = saver.resume(engine.state())
     total = config.total_steps(data.rows)
-    clock = _Clock(config.global_batch_size)
+    watch = Watch(config, spec, ranks.world_size, ranks.device)
+    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
-    for step, batch in enumerate(batches, start=done + 1):
+    for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
         forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
         with memory():
-            outcome = forward_backward()
+            with watch.phase("forward and backward"):
+                outcome = forward_backward()
             if look is not None:
                 look(step, engine, objective, batch, outcome.loss)
             loss = ranks.mean(outcome.loss)
-            norm = engine.update(rate) if math.isfinite(loss) else math.nan
+            with watch.phase("update"):
+                norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
-        speed = clock.tick()
         metrics = ranks.means(outcome.metrics) | engine.metrics()
+        pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
@@ -157,21 +163,24 @@ def _train(
             metrics.pop("logit_scale", None),
             step * config.global_batch_size,
             norm,
-            round(speed, 1),
-            round((total - step) * config.global_batch_size / speed, 1),
+            pace.samples_per_second,
+            round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
             metrics,
+            pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
+        snapshots.after_step(engine, tokenizer, step)
         saver.after_step(engine.state(), tokenizer, step, total, metrics | {"loss": loss, "gradient_norm": norm})
     saver.finish(engine, tokenizer, total)
     engine.close()
 
 
-def _model(config: TrainConfig, spec: ModelSpec) -> Model:
+def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> Model:
     """With the weights that training begins with, the same on every rank."""
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
+    objective.prepare(model, partial(first_pictures, config, data, spec.image_size))
     start_from(model, config)
     return model
 
@@ -194,18 +203,3 @@ def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> To
         (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
-
-
-class _Clock:
-    """Samples per second over the last few seconds, so that a slow start is soon forgotten."""
-
-    def __init__(self, samples_per_step: int) -> None:
-        self._samples = samples_per_step
-        self._times = [time.monotonic()]
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self._times.append(now)
-        while len(self._times) > 2 and self._times[0] < now - SPEED_WINDOW_SECONDS:
-            self._times.pop(0)
-        return self._samples * (len(self._times) - 1) / max(1e-9, now - self._times[0])

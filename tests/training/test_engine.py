@@ -64,7 +64,7 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
     )
     losses, norms = [], []
     for step in range(STEPS):
-        loss = contrastive_loss(*model(*batch(step)))
+        loss, *_ = contrastive_loss(*model(*batch(step)))
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))))
