@@ -125,11 +125,11 @@ def _train(
     ending: contextlib.ExitStack,
     look: Look | None,
 ) -> Iterator[StepResult]:
-    tokenizer = _tokenizer(config, data, folder, ranks)
     spec = starting_spec(fitted(config, data), config)
+    objective = make_objective(config, spec)
+    tokenizer = _tokenizer(config, data, folder, ranks) if "text" in objective.needs else None
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
-    objective = make_objective(config, spec)
     model = _model(config, spec, objective, data)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
