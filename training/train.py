@@ -29,6 +29,7 @@ from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
 from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
+from training.fitting import first_pictures, fitted
 from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
@@ -37,7 +38,7 @@ from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
 from training.saving.leaving import Preemption
 from training.snapshots import SnapshotFolder
-from training.spec import build, get_spec
+from training.spec import build
 from training.specs.base import ModelSpec
 from training.start import start_from
 from training.step import Outcome, compute
@@ -90,7 +91,7 @@ def train(
     step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
     data = open_data(config.data, manifest_folder)
-    check(config, data)
+    check(config, data, make_objective(config, fitted(config, data)).needs)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
@@ -125,11 +126,11 @@ def _train(
     look: Look | None,
 ) -> Iterator[StepResult]:
     tokenizer = _tokenizer(config, data, folder, ranks)
-    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    spec = fitted(config, data)
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
-    model = _model(config, spec)
+    model = _model(config, spec, objective, data)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks)
@@ -174,11 +175,12 @@ def _train(
     engine.close()
 
 
-def _model(config: TrainConfig, spec: ModelSpec) -> Model:
+def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> Model:
     """With the weights that training begins with, the same on every rank."""
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
+    objective.prepare(model, partial(first_pictures, config, data, spec.image_size))
     start_from(model, config)
     return model
 

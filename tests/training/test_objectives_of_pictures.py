@@ -94,7 +94,7 @@ def test_labels_that_do_not_fit_are_one_line() -> None:
         label_shares(torch.tensor([10]), 10, cpu)
     with pytest.raises(DataError, match="labels have 4 classes and the model 10"):
         label_shares(torch.zeros(2, 4), 10, cpu)
-    with pytest.raises(ConfigError, match="joint and the model has no classes"):
+    with pytest.raises(ConfigError, match="joint and the data has no labels"):
         objective("igpt-tiny", kind="joint")
 
 

@@ -60,7 +60,7 @@ class IGPT(Model):
             raise ValueError(
                 f"a palette of shape {tuple(palette_C3.shape)}; this model has {self.spec.colours} colours"
             )
-        self.palette = palette_C3.to(self.palette)
+        self.palette.copy_(palette_C3)
 
     def colours(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, T) int64: the palette's nearest colour of each pixel, row by row, found where the model is."""
