@@ -78,6 +78,7 @@ def build_json(data: ReportData) -> dict[str, Any]:
             "states": {step.name: step.state for step in data.steps},
             "recovered": dict(data.recovered),
             "training": [dict(row) for row in thinned(data.training)],
+            "while_training": [dict(row) for row in data.while_training],
             "environment": dict(data.environment),
             "peak_memory_bytes": data.peak_memory_bytes,
             "total_seconds": data.total_seconds,

@@ -181,7 +181,7 @@ class Saver:
         return self._folder / (folders.name_of(step) + folders.PARTIAL)
 
     def _describe(self, folder: str, step: int, files: Mapping[str, str]) -> Checkpoint:
-        samples, config = step * self._config.global_batch_size, self._config.model_dump(mode="json")
+        samples, config = step * self._config.global_batch_size, self._config.identity()
         return Checkpoint(folder, self._spec, step, samples, self._manifest_id, config, self._ranks.world_size, files)
 
     def wait(self) -> None:

@@ -10,7 +10,6 @@ the step (training/data/order.py), weights and moments come back exactly.
 import contextlib
 import math
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,19 +37,20 @@ from training.out_of_memory import explained
 from training.ranks import Ranks, join
 from training.resume import Saver, is_same_run
 from training.saving.leaving import Preemption
+from training.snapshots import SnapshotFolder
 from training.spec import build
 from training.specs.base import ModelSpec
 from training.start import start_from
 from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
+from training.watch import Watch
 
 FINAL = "checkpoint"
-SPEED_WINDOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, the same on every rank but for speed and time left, which the clock decides.
+    """One optimizer step, the same on every rank but for what the clock decides: speed, time left and `measured`.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
     `logit_scale` is exp of the parameter, as the logits saw it, where the model has one.
@@ -67,6 +67,8 @@ class StepResult:
     seconds_left: float
     metrics: dict[str, float] = field(default_factory=dict)
     """What the objective and the engine measure of this step, by name; means over ranks."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
 Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
@@ -135,21 +137,24 @@ def _train(
     saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
     done = saver.resume(engine.state())
     total = config.total_steps(data.rows)
-    clock = _Clock(config.global_batch_size)
+    watch = Watch(config, spec, ranks.world_size, ranks.device)
+    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
-    for step, batch in enumerate(batches, start=done + 1):
+    for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
         forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
         with memory():
-            outcome = forward_backward()
+            with watch.phase("forward and backward"):
+                outcome = forward_backward()
             if look is not None:
                 look(step, engine, objective, batch, outcome.loss)
             loss = ranks.mean(outcome.loss)
-            norm = engine.update(rate) if math.isfinite(loss) else math.nan
+            with watch.phase("update"):
+                norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
-        speed = clock.tick()
         metrics = ranks.means(outcome.metrics) | engine.metrics()
+        pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
@@ -158,11 +163,13 @@ def _train(
             metrics.pop("logit_scale", None),
             step * config.global_batch_size,
             norm,
-            round(speed, 1),
-            round((total - step) * config.global_batch_size / speed, 1),
+            pace.samples_per_second,
+            round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
             metrics,
+            pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
+        snapshots.after_step(engine, tokenizer, step)
         saver.after_step(engine.state(), tokenizer, step, total, metrics | {"loss": loss, "gradient_norm": norm})
     saver.finish(engine, tokenizer, total)
     engine.close()
@@ -195,18 +202,3 @@ def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> To
         Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
-
-
-class _Clock:
-    """Samples per second over the last few seconds, so that a slow start is soon forgotten."""
-
-    def __init__(self, samples_per_step: int) -> None:
-        self._samples = samples_per_step
-        self._times = [time.monotonic()]
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self._times.append(now)
-        while len(self._times) > 2 and self._times[0] < now - SPEED_WINDOW_SECONDS:
-            self._times.pop(0)
-        return self._samples * (len(self._times) - 1) / max(1e-9, now - self._times[0])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from torch_peers import PREPARE  # noqa: E402
+from torch_peers import PREPARE
 
 exec(PREPARE)
 
