@@ -130,6 +130,7 @@ class IGPT(Model):
         for block in self.blocks[:layer]:
             x_BTW = block(x_BTW, causal=True)
         last = layer == self.spec.layers
-        norm = self.ln_final if last else self.blocks[layer].ln_1  # type: ignore[union-attr]  # a Block
+        norm = self.ln_final if last else self.blocks[layer].ln_1
+        assert isinstance(norm, nn.Module)
         out: Tensor = norm(x_BTW).float().mean(dim=1)
         return out
