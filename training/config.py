@@ -26,6 +26,8 @@ class TrainConfig(Settings):
 
     model: str = "clip-vit-b-32"
     """A name from `openwit models`."""
+    image_size: int | None = Field(default=None, ge=8, le=4096)
+    """Side of the pictures in pixels, where it is another than the model's own: fine-tuning at a higher resolution, FLIP."""
     vocabulary_size: int = Field(default=49_408, ge=260, le=1_000_000)
     """Rows of the token table: 256 bytes, merges, start and end. CLIP's is 49,152 merges and bytes + specials."""
     context_length: int = Field(default=77, ge=3, le=4096)
