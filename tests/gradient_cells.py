@@ -18,7 +18,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from training.config import TrainConfig
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.data.order import row_keys
 from training.engine import Engine
 from training.models.draws import row_draws

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.engine import Engine
 from training.models.draws import row_draws
 from training.objectives.objective import Objective

@@ -8,19 +8,18 @@ import io
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 from PIL import Image
-from torch import Tensor
 
 from pipeline import storage
 from pipeline.datasets import shards
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 from training.config import TrainConfig
+from training.data.batch import Batch
 from training.data.order import Integers, SampleStream, picture_draws
 from training.data.transforms import disturb, random_square, square_pixels
 from training.tokenizer import Tokenizer
@@ -87,18 +86,6 @@ class Pictures:
         return picture
 
 
-@dataclass(frozen=True)
-class LocalBatch:
-    """This rank's slice of one global batch."""
-
-    pixels: Tensor
-    """(B, 3, S, S) uint8"""
-    tokens: Tensor
-    """(B, T) int64"""
-    samples: tuple[int, ...]
-    """Positions in the dataset, for replay and tests."""
-
-
 class Loader:
     """Endless batches for one rank, from any place of the sample stream."""
 
@@ -127,7 +114,7 @@ class Loader:
         changes = (config.data.max_rotation_degrees, config.data.max_stretch, config.data.max_brightness_change)
         self._disturbs = any(changes)
 
-    def batch(self, samples_seen: int) -> LocalBatch:
+    def batch(self, samples_seen: int) -> Batch:
         """This rank's part of the global batch that starts at place `samples_seen`."""
         samples, epochs = self._stream.at(samples_seen + self._first, self._rows)
         draws = picture_draws(self._config.seed, samples, epochs, 7)
@@ -140,14 +127,14 @@ class Loader:
         if self._disturbs:
             pixels_B3SS = disturb(pixels_B3SS, torch.from_numpy(draws[:, 3:]), self._config.data)
         tokens = self._tokenizer.encode(self._pictures.captions(samples))
-        return LocalBatch(pixels_B3SS, tokens, tuple(samples.tolist()))
+        return Batch(pixels_B3SS, tokens, None, tuple(samples.tolist()))
 
-    def batches(self, samples_seen: int, steps: int) -> Iterator[LocalBatch]:
+    def batches(self, samples_seen: int, steps: int) -> Iterator[Batch]:
         """`steps` batches from place `samples_seen` on, prepared in a thread while the caller trains."""
-        ready: queue.Queue[LocalBatch | BaseException] = queue.Queue(BATCHES_AHEAD)
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(BATCHES_AHEAD)
         stop = threading.Event()
 
-        def put(value: LocalBatch | BaseException) -> None:
+        def put(value: Batch | BaseException) -> None:
             while not stop.is_set():
                 try:
                     ready.put(value, timeout=0.1)

@@ -22,7 +22,7 @@ from training.objectives.products import blocks, full_float32, own
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 
 class _RowsFindColumns(torch.autograd.Function):

@@ -16,7 +16,7 @@ from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 
 if TYPE_CHECKING:
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",

@@ -70,6 +70,11 @@ class ImageTower:
         """Width of what the tower gives."""
         return self.width
 
+    @property
+    def activations(self) -> int:
+        """Numbers between two layers, per picture, where there are most."""
+        return self.tokens * self.width
+
     def parameters(self) -> int:
         stem = sum(weights for weights, _ in _stem_layers(self)) + self.patch_bias * self.width
         norms = 2 * self.width * (1 + self.first_norm)
@@ -115,6 +120,11 @@ class ResNetTower:
     def features(self) -> int:
         """Channels of the last stage: 32 widths with four stages."""
         return self.width * 4 << (len(self.blocks) - 1)
+
+    @property
+    def activations(self) -> int:
+        """Numbers between two layers, per picture, where there are most: behind the first stage."""
+        return (self.size // 4) ** 2 * 4 * self.width
 
     @property
     def heads(self) -> int:
