@@ -143,6 +143,7 @@ def _train(
             norm,
             round(speed, 1),
             round((total - step) * config.global_batch_size / speed, 1),
+            metrics,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         if step % config.checkpoints.every_steps == 0 and step < total:

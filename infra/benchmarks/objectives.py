@@ -36,7 +36,7 @@ from orchestration.plot import SERIES, Plot
 from pipeline.demo.digits import digit_caption, digit_pictures
 from pipeline.demo.scenes import caption, render, scene_list
 from training.config import TrainConfig
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.data.order import epoch_order, row_keys
 from training.models.draws import row_draws
 from training.objectives.objective import make_objective
@@ -139,7 +139,7 @@ def curve(job: tuple[str, float, int, int, str]) -> list[tuple[int, float]]:
     found = []
     for step in range(1, steps + 1):
         rows = torch.from_numpy(order[(step - 1) * BATCH : step * BATCH])
-        batch = Batch(crops(data["pixels"][rows], step, seed), data["tokens"][rows], tuple(rows.tolist()))
+        batch = Batch(crops(data["pixels"][rows], step, seed), data["tokens"][rows])
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, step / warmup)
         with row_draws(torch.from_numpy(row_keys(seed, step * BATCH, BATCH))):

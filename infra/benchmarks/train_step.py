@@ -38,7 +38,10 @@ def captions() -> list[str]:
         lines = [line.split("\t", 1)[0] for line in CAPTIONS.read_text("utf-8").splitlines()]
         return random.Random(0).sample(lines, BATCH)
     draw = random.Random(0)
-    return [" ".join(draw.choices(["red", "dog", "on", "a", "beach", "photo", "of"], k=draw.randint(5, 16))) for _ in range(BATCH)]
+    return [
+        " ".join(draw.choices(["red", "dog", "on", "a", "beach", "photo", "of"], k=draw.randint(5, 16)))
+        for _ in range(BATCH)
+    ]
 
 
 def our_step(folder: Path, weights: Path) -> tuple[Callable[[str], float], Callable[[str], float]]:
@@ -99,7 +102,8 @@ def main() -> None:
                 if abs(mine - their) > 2e-4:
                     raise SystemExit(f"{kind}: the losses differ; no speed is reported")
                 ours, theirs = paired(lambda k=kind: seconds(k), lambda k=kind: other.ask(k)["seconds"], REPEATS)
-                case = f"{MODEL.removeprefix('clip-')}, {BATCH} pairs, texts of {tokens[kind]['mean']:.1f} tokens, the longest {tokens[kind]['longest']}"
+                mean, longest = tokens[kind]["mean"], tokens[kind]["longest"]
+                case = f"{MODEL.removeprefix('clip-')}, {BATCH} pairs, {mean:.1f} tokens a text, the longest {longest}"
                 rows.append(Row(case, "training step", "samples/s", BATCH / ours, BATCH / theirs, "open_clip"))
     data = f"float32, {CORES} threads; " + ("CC3M validation captions" if CAPTIONS.exists() else "generated captions")
     write("train_step", data, rows, {"open_clip": "3.3.0", "torch": "2.13.0"})

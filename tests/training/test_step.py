@@ -11,7 +11,7 @@ import torch
 from gradient_cells import Cell
 from torch import Tensor, nn
 
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.models import draws
 from training.objectives.objective import Objective
 from training.ranks import join

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import TrainConfig
-from training.data.loader import LocalBatch as Batch
+from training.data.batch import Batch
 from training.models.captioner import Captioner
 from training.models.words import Words, shares
 from training.objectives.objective import make_objective
@@ -27,7 +27,7 @@ def texts() -> Tensor:
 def batch(size: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (4, 3, size, size), generator=generator, dtype=torch.uint8)
-    return Batch(pixels, texts(), tuple(range(4)))
+    return Batch(pixels, texts())
 
 
 def model(name: str) -> Captioner | Words:

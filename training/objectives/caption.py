@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from training.config import TrainConfig
-from training.objectives.objective import Objective
+from training.objectives.objective import Objective, texts_of
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 
 class Caption(Objective):
@@ -23,10 +23,10 @@ class Caption(Objective):
     needs = frozenset({"text"})
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
-        return batch.pixels, batch.tokens
+        return batch.pixels, texts_of(batch)
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        asked_B = batch.tokens.argmax(dim=1).to(outputs.device)
+        asked_B = texts_of(batch).argmax(dim=1).to(outputs.device)
         loss = -(outputs.sum(dim=1) / asked_B).mean()
         return loss, {"text_nats": -outputs.detach().sum(dim=1).mean(dim=0, keepdim=True)}
 

@@ -54,6 +54,13 @@ class Objective(ABC):
         """The mean over this rank's rows, in float32, and one-element tensors to watch, without gradient."""
 
 
+def texts_of(batch: "Batch") -> Tensor:
+    """(B, T) tokens. Raises ValueError on a batch without: data is checked against `needs` before a run."""
+    if batch.tokens is None:
+        raise ValueError("this objective reads texts, and the batch has none")
+    return batch.tokens
+
+
 def make_objective(config: TrainConfig, spec: ModelSpec) -> Objective:
     """What `config` asks for. Raises ConfigError where this model lacks what the loss needs."""
     kind = config.objective.kind_for(spec.family)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.models.words import shares
-from training.objectives.objective import Objective
+from training.objectives.objective import Objective, texts_of
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
-    from training.data.loader import LocalBatch as Batch
+    from training.data.batch import Batch
 
 
 class WordsOfText(Objective):
@@ -27,7 +27,7 @@ class WordsOfText(Objective):
         return (batch.pixels,)
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        shares_BV = shares(batch.tokens.to(outputs.device), outputs.shape[1])
+        shares_BV = shares(texts_of(batch).to(outputs.device), outputs.shape[1])
         likeliest_B1 = outputs.detach().argmax(dim=1, keepdim=True)
         found = (shares_BV.gather(1, likeliest_B1) > 0).float().mean(dim=0)
         return -(outputs * shares_BV).sum(dim=1).mean(), {"likeliest_word_is_in_text": found}

@@ -36,14 +36,23 @@ def main():
     model.train()
     loss = ClipLoss()
     # main.py of open_clip_train: no decay on gains, biases and logit_scale.
-    small = [p for n, p in model.named_parameters() if p.ndim < 2 or "bn" in n or "ln" in n or "bias" in n or "logit_scale" in n]
+    small = [
+        p
+        for n, p in model.named_parameters()
+        if p.ndim < 2 or "bn" in n or "ln" in n or "bias" in n or "logit_scale" in n
+    ]
     known = {id(p) for p in small}
     rest = [p for p in model.parameters() if id(p) not in known]
     optimizer = torch.optim.AdamW(
-        [{"params": small, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.2}], lr=1e-6, betas=(0.9, 0.98), eps=1e-6
+        [{"params": small, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.2}],
+        lr=1e-6,
+        betas=(0.9, 0.98),
+        eps=1e-6,
     )
     pixels = load_file(folder / "pixels.safetensors")["pixels"]
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))
+    mean, std = (
+        torch.tensor(each).view(3, 1, 1) for each in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    )
     images = (pixels.float() / 255 - mean) / std
     texts = {}
     for line in sys.stdin:
