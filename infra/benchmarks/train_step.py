@@ -48,11 +48,11 @@ def our_step(folder: Path, weights: Path) -> tuple[Callable[[str], float], Calla
     """(loss of a step on these texts, seconds of one); writes the weights by open_clip's names first."""
     import torch
     from safetensors.torch import load_file, save_file
+    from training.foreign.clip_names import openai_links
 
     from training.config import TrainConfig
     from training.data.batch import Batch
     from training.engine import Engine
-    from training.foreign.clip_names import openai_links
     from training.foreign.links import to_theirs
     from training.objectives.objective import make_objective
     from training.ranks import join
@@ -102,8 +102,8 @@ def main() -> None:
                 if abs(mine - their) > 2e-4:
                     raise SystemExit(f"{kind}: the losses differ; no speed is reported")
                 ours, theirs = paired(lambda k=kind: seconds(k), lambda k=kind: other.ask(k)["seconds"], REPEATS)
-                mean, longest = tokens[kind]["mean"], tokens[kind]["longest"]
-                case = f"{MODEL.removeprefix('clip-')}, {BATCH} pairs, {mean:.1f} tokens a text, the longest {longest}"
+                texts = f"texts of {tokens[kind]['mean']:.1f} tokens, the longest {tokens[kind]['longest']}"
+                case = f"{MODEL.removeprefix('clip-')}, {BATCH} pairs, {texts}"
                 rows.append(Row(case, "training step", "samples/s", BATCH / ours, BATCH / theirs, "open_clip"))
     data = f"float32, {CORES} threads; " + ("CC3M validation captions" if CAPTIONS.exists() else "generated captions")
     write("train_step", data, rows, {"open_clip": "3.3.0", "torch": "2.13.0"})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from training.config import TrainConfig
-from training.objectives.objective import Objective, texts_of
+from training.objectives.objective import Objective
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ class Caption(Objective):
     needs = frozenset({"text"})
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
-        return batch.pixels, texts_of(batch)
+        return batch.with_text()
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        asked_B = texts_of(batch).argmax(dim=1).to(outputs.device)
+        asked_B = batch.with_text()[1].argmax(dim=1).to(outputs.device)
         loss = -(outputs.sum(dim=1) / asked_B).mean()
         return loss, {"text_nats": -outputs.detach().sum(dim=1).mean(dim=0, keepdim=True)}
 

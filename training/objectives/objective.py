@@ -4,7 +4,7 @@ A new one is a file here with `make(kind, config, spec)`, its kind in config.py'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,6 +17,7 @@ from training.specs.clip import ClipSpec
 
 if TYPE_CHECKING:
     from training.data.batch import Batch
+    from training.models.base import Model
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",
@@ -45,6 +46,9 @@ class Objective(ABC):
     """For `pairs`: so many of the model's outputs, the first ones, have a row per sample; the others (a temperature, a
     bias) are the same for all."""
 
+    def prepare(self, model: "Model", pictures: Callable[[int], Tensor]) -> None:  # noqa: B027  # most need nothing
+        """Once, on a model with fresh weights, on every rank alike; `pictures(n)` are the first n of the stream, uint8."""
+
     @abstractmethod
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
         """What the model's `forward` takes, a row per sample in each."""
@@ -52,13 +56,6 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over this rank's rows, in float32, and one-element tensors to watch, without gradient."""
-
-
-def texts_of(batch: "Batch") -> Tensor:
-    """(B, T) tokens. Raises ValueError on a batch without: data is checked against `needs` before a run."""
-    if batch.tokens is None:
-        raise ValueError("this objective reads texts, and the batch has none")
-    return batch.tokens
 
 
 def make_objective(config: TrainConfig, spec: ModelSpec) -> Objective:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from training.config import TrainConfig
 from training.objectives.gather import first_row, gather_rows, highest_over_ranks
-from training.objectives.objective import Objective, texts_of
+from training.objectives.objective import Objective
 from training.objectives.products import blocks, full_float32, own
 from training.specs.base import ModelSpec
 
@@ -90,7 +90,7 @@ class Sigmoid(Objective):
     row_outputs = 2
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
-        return batch.pixels, texts_of(batch)
+        return batch.with_text()
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
         image_BD, text_BD, scale, bias = outputs

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.models.words import shares
-from training.objectives.objective import Objective, texts_of
+from training.objectives.objective import Objective
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class WordsOfText(Objective):
         return (batch.pixels,)
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        shares_BV = shares(texts_of(batch).to(outputs.device), outputs.shape[1])
+        tokens_BT = batch.with_text()[1].to(outputs.device)
+        shares_BV = shares(tokens_BT, outputs.shape[1])
         likeliest_B1 = outputs.detach().argmax(dim=1, keepdim=True)
         found = (shares_BV.gather(1, likeliest_B1) > 0).float().mean(dim=0)
         return -(outputs * shares_BV).sum(dim=1).mean(), {"likeliest_word_is_in_text": found}
