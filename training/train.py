@@ -32,7 +32,7 @@ from training.resume import ResumeFolder, describe
 from training.spec import build, get_spec
 from training.specs.base import ModelSpec
 from training.step import compute
-from training.tokenizer import Tokenizer
+from training.tokenizer import Tokenizer, released
 
 FINAL = "checkpoint"
 SPEED_WINDOW_SECONDS = 10.0
@@ -152,10 +152,12 @@ def _train(
 
 
 def _tokenizer(config: TrainConfig, pictures: Pictures, folder: str, ranks: Ranks) -> Tokenizer:
-    """Trained on all captions by rank 0, which writes it where the others read it."""
+    """The one that the config names, or one trained on all captions; rank 0 writes it where the others read it."""
     path = storage.join(folder, checkpoints.TOKENIZER)
+    given = released(config)
     if ranks.is_first:
-        Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length).save(path)
+        made = given or Tokenizer.train(pictures.all_captions(), config.vocabulary_size, config.context_length)
+        made.save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
 

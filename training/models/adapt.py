@@ -9,7 +9,8 @@ from torch import Tensor
 from pipeline.errors import DataError
 from training.models.positions import resized_grid
 
-POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
+POSITIONS = "visual.positional_embedding"
+POOL_POSITIONS = "visual.attnpool.positional_embedding"
 HEADS = ("head.", "class_head.", "representation.")
 """What fine-tuning may begin anew. iGPT's own `head.` is of the palette's size and always fits."""
 
@@ -26,7 +27,7 @@ def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> tuple
         given = weights.get(name)
         if given is not None and given.shape == own.shape:
             found[name] = given
-        elif given is not None and name in POSITIONS and given.ndim == 2 and given.shape[1] == own.shape[1]:
+        elif given is not None and name in (POSITIONS, POOL_POSITIONS) and given.ndim == 2 and given.shape[1] == own.shape[1]:
             found[name] = _positions(given, own)
         elif name.startswith(HEADS):
             found[name] = own
@@ -45,7 +46,7 @@ def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> tuple
 
 
 def _positions(given_TW: Tensor, own_TW: Tensor) -> Tensor:
-    made_TW = resized_grid(given_TW, int(own_TW.shape[0] ** 0.5), "visual.positional_embedding")
+    made_TW = resized_grid(given_TW, int(own_TW.shape[0] ** 0.5), POSITIONS)
     if made_TW.shape != own_TW.shape:
         raise DataError("one of the two models has a class token and the other none; start from a checkpoint with the same pooling")
     return made_TW
