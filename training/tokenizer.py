@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training.config import TrainConfig
 
 FORMAT = "openwit-bpe-1"
+RELEASED_SIZE = 49_408
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -39,6 +40,11 @@ class Tokenizer:
             bpe.encode_special_tokens = True
         self.start = bpe.get_vocab_size() - 2 if released else bpe.get_vocab_size()
         self.end = self.start + 1
+
+    @property
+    def is_released(self) -> bool:
+        """Whether this is CLIP's vocabulary, which other libraries have by themselves."""
+        return self._released and self.size == RELEASED_SIZE
 
     @property
     def size(self) -> int:
