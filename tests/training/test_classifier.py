@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from training.models.adapt import adapted
 from training.models.classifier import Classifier
 from training.spec import REGISTRY, build
@@ -85,7 +85,9 @@ def test_logits_are_the_slow_one_s(spec: VitSpec) -> None:
     with torch.no_grad():
         found = made(pixels(3))
     assert found.shape == (3, 7)
-    torch.testing.assert_close(found, torch.stack([slow(made, each) for each in pixels(3)]).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, torch.stack([slow(made, each) for each in pixels(3)]).float(), rtol=1e-4, atol=1e-5
+    )
 
 
 # Millions of parameters with 1,000 classes, as published (B, L, H: arXiv:2010.11929, table 1; timm for the rest).
@@ -129,31 +131,43 @@ def test_fine_tuning_takes_what_fits_new_classes_start_at_zero_and_positions_are
     trained = model(replace(TOKEN, representation=9))
     other = replace(TOKEN.with_image_size(20), classes=3)
     fresh = build(other)
-    values, kept = adapted(trained.state_dict(), fresh.state_dict())
-    assert kept == ("head.weight", "head.bias")
-    fresh.load_state_dict(values)
+    values = adapted(trained.state_dict(), fresh.state_dict(), "start")
+    assert set(fresh.state_dict()) - set(values) == {"head.weight", "head.bias"}
+    fresh.load_state_dict(values, strict=False)
     assert not fresh(pixels(2, size=20)).any()
     old, new = trained.visual.positional_embedding.data, values["visual.positional_embedding"]
     assert torch.equal(new[0], old[0])
     grid = old[1:].T.reshape(1, 16, 3, 3)
     wanted = functional.interpolate(grid, size=(5, 5), mode="bicubic", antialias=True).reshape(16, 25).T
     torch.testing.assert_close(new[1:], wanted)
-    same, nothing = adapted(trained.state_dict(), trained.state_dict())
-    assert nothing == ()
+    same = adapted(trained.state_dict(), trained.state_dict(), "start")
     assert all(torch.equal(same[name], value) for name, value in trained.state_dict().items())
 
 
-def test_a_checkpoint_of_another_model_is_one_line_that_names_the_tensor() -> None:
+def test_a_clip_tower_starts_a_classifier_but_one_with_another_shape_is_one_line_that_names_the_tensor() -> None:
     weights = model(TOKEN).state_dict()
-    with pytest.raises(DataError, match=r"visual.class_embedding of 16, this model of 32"):
-        adapted(weights, build(replace(TOKEN, image=replace(TOKEN.image, width=32))).state_dict())
-    with pytest.raises(DataError, match=r"has visual.class_embedding, which this model has not|class token"):
-        adapted(weights, build(MEAN).state_dict())
-    with pytest.raises(DataError, match=r"has no map_head.probe"):
-        adapted(model(MEAN).state_dict(), build(ATTENTION).state_dict())
-    deeper = build(replace(TOKEN, image=replace(TOKEN.image, layers=3)))
-    with pytest.raises(DataError, match=r"has no visual.transformer.blocks.2"):
-        adapted(weights, deeper.state_dict())
+    clip = {f"text.{name}": value for name, value in weights.items()}
+    clip |= {name: value for name, value in weights.items() if name.startswith("visual.")}
+    assert set(adapted(clip, build(TOKEN).state_dict(), "start")) == {name for name in weights if name[:4] != "head"}
+    for spec, message in (
+        (
+            replace(TOKEN, image=replace(TOKEN.image, width=32)),
+            "visual.class_embedding is 16 there and 32 in this model",
+        ),
+        (MEAN, "visual.positional_embedding is 10 x 16 there and 9 x 16"),
+        (replace(TOKEN, image=replace(TOKEN.image, layers=3)), r"has no visual.transformer.blocks.2"),
+        (
+            replace(TOKEN, image=replace(TOKEN.image, layers=1)),
+            r"has visual.transformer.blocks.1.*which this model has not",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=f"^start: .*{message}"):
+            adapted(weights, build(spec).state_dict(), "start")
+    with pytest.raises(ConfigError, match="no weight has a name that this model has"):
+        adapted({"other.weight": torch.zeros(1)}, weights, "start")
+
+
+def test_pools_and_sizes_that_contradict_each_other_are_one_line() -> None:
     with pytest.raises(ConfigError, match="contradict"):
         replace(TOKEN, pool="mean")
     with pytest.raises(ConfigError, match="patches of 4 pixels do not divide pictures of 13"):

@@ -11,12 +11,13 @@ from PIL import Image
 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from pipeline.manifest import Manifest
 from training.config import TrainConfig
 from training.data.batch import Batch
+from training.data.check import check
 from training.data.config import DataConfig
-from training.data.loader import Loader, Pictures, check
+from training.data.loader import Loader
 from training.data.order import SampleStream, epoch_order, picture_draws
+from training.data.sources import open_data
 from training.data.transforms import disturb, evaluation_pixels, random_square
 from training.spec import REGISTRY
 from training.tokenizer import Tokenizer
@@ -51,13 +52,11 @@ def tokens_of(batch: Batch) -> torch.Tensor:
 
 
 def loader(
-    folder: str, rank: int = 0, world_size: int = 1, cache_bytes: int = 1 << 20, config: TrainConfig = CONFIG
+    folder: str, rank: int = 0, world_size: int = 1, cache_mib: float = 1, config: TrainConfig = CONFIG
 ) -> Loader:
-    manifest = Manifest.load(folder)
-    pictures = Pictures(folder, manifest, cache_bytes)
-    tokenizer = Tokenizer.train(pictures.all_captions(), 300, 12)
-    stream = SampleStream(manifest.rows, config.seed, manifest.id)
-    return Loader(config, pictures, stream, tokenizer, 32, rank, world_size)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"decoded_cache_mib": cache_mib})})
+    data = open_data(config.data, folder)
+    return Loader(config, data, Tokenizer.train(data.all_captions(), 300, 12), 32, rank, world_size)
 
 
 def test_every_epoch_has_every_sample_once_in_another_order() -> None:
@@ -106,7 +105,7 @@ def test_starting_in_the_middle_of_an_epoch_gives_what_would_have_come(folder: s
 
 
 def test_the_cache_changes_no_pixel(folder: str) -> None:
-    kept, none, some = (loader(folder, cache_bytes=size) for size in (1 << 20, 0, 40 * 52 * 4 * 3))
+    kept, none, some = (loader(folder, cache_mib=size) for size in (1, 0, 40 * 52 * 3 * 3 / 2**20))
     for seen in (0, 12, 24):
         assert torch.equal(kept.batch(seen).pixels, none.batch(seen).pixels)
         assert torch.equal(kept.batch(seen).pixels, some.batch(seen).pixels)
@@ -179,18 +178,19 @@ def test_an_error_in_the_loader_s_thread_reaches_the_caller(folder: str, tmp_pat
     manifest = write_dataset(str(tmp_path), rows, format="png")
     tar = tmp_path / manifest.shards[0].tar
     tar.write_bytes(b"\0" * tar.stat().st_size)
-    with pytest.raises(DataError, match=r"00000\.tar: the picture at byte .* cannot be decoded"):
+    with pytest.raises(DataError, match=r"00000\.tar: no picture; 100 pictures in turn cannot be read"):
         list(loader(str(tmp_path)).batches(0, 1))
 
 
 def test_what_cannot_work_is_said_before_any_work_starts(folder: str, tmp_path: Path) -> None:
-    manifest = Manifest.load(folder)
+    data = open_data(DataConfig(), folder)
     with pytest.raises(DataError, match=r"train\.global_batch_size is 64 and the dataset has 29 pairs"):
-        check(CONFIG.model_copy(update={"global_batch_size": 64}), manifest)
+        check(CONFIG.model_copy(update={"global_batch_size": 64}), data)
+    write_dataset(str(tmp_path), [])
     with pytest.raises(DataError, match="the dataset is empty"):
-        check(CONFIG, write_dataset(str(tmp_path), []))
+        check(CONFIG, open_data(DataConfig(), str(tmp_path)))
     with pytest.raises(ConfigError, match=r"train\.warmup_steps is 9 and the run has 9 steps"):
-        check(CONFIG.model_copy(update={"warmup_steps": 9}), manifest)
+        check(CONFIG.model_copy(update={"warmup_steps": 9}), data)
     with pytest.raises(ConfigError, match="cannot be shared by 5 ranks"):
         loader(folder, rank=0, world_size=5)
-    check(CONFIG, manifest)
+    check(CONFIG, data)

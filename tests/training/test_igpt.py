@@ -204,7 +204,7 @@ def test_initial_values_are_the_release_s() -> None:
     made = build(get_spec("igpt-tiny").with_classes(10))
     assert isinstance(made, IGPT)
     wide, deep = made.spec.width, made.spec.layers
-    blocks = [block for block in made.blocks]
+    blocks = list(made.blocks)
     for values, wanted in (
         ([made.token_embedding.weight], 0.02),
         ([made.positional_embedding], 0.01),

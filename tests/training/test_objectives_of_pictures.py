@@ -81,7 +81,9 @@ def test_shares_of_mixup_follow_the_beta_distribution() -> None:
     with row_draws(torch.arange(4000)):
         shares = kind._shares(4000)  # type: ignore[attr-defined]
     assert stats.kstest(shares.numpy(), stats.beta(0.2, 0.2).cdf).pvalue > 0.01
-    assert torch.equal(mixed(torch.tensor([1.0, 3, 5, 9]), torch.tensor([1.0, 0, 0.5, 0.5])), torch.tensor([1.0, 1, 7, 7]))
+    assert torch.equal(
+        mixed(torch.tensor([1.0, 3, 5, 9]), torch.tensor([1.0, 0, 0.5, 0.5])), torch.tensor([1.0, 1, 7, 7])
+    )
 
 
 def test_labels_that_do_not_fit_are_one_line() -> None:
@@ -92,7 +94,7 @@ def test_labels_that_do_not_fit_are_one_line() -> None:
         label_shares(torch.tensor([10]), 10, cpu)
     with pytest.raises(DataError, match="labels have 4 classes and the model 10"):
         label_shares(torch.zeros(2, 4), 10, cpu)
-    with pytest.raises(ConfigError, match="joint and the model has no classes"):
+    with pytest.raises(ConfigError, match="joint and the data has no labels"):
         objective("igpt-tiny", kind="joint")
 
 

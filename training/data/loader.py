@@ -1,100 +1,39 @@
-"""The loader: batches of pixels and token ids from a Manifest's shards, in an order that depends on no machine.
+"""The loader: batches for one rank from any place of the sample stream, in an order that depends on no machine.
 
-Pictures are read by seeking in the tar at the index's offset, decoded once and kept in memory while they fit into the
-configured budget, cropped and resized to the model's size in a thread that works ahead of the training step.
+Pictures are made by threads or processes (training/data/crew.py) some batches ahead; a thread puts captions as tokens and
+labels beside them. Its whole state is one integer, samples seen.
 """
 
-import io
 import queue
 import threading
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 import torch
-from PIL import Image
+from torch import Tensor
 
-from pipeline import storage
-from pipeline.datasets import shards
 from pipeline.errors import ConfigError, DataError
-from pipeline.manifest import Manifest
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.order import Integers, SampleStream, picture_draws
-from training.data.transforms import disturb, random_square, square_pixels
+from training.data.crew import Making, Processes, Threads, crew, empty_rows
+from training.data.labels import as_tensor
+from training.data.order import picture_draws
+from training.data.pictures import Filled, pictures
+from training.data.shards_ahead import ShardsAhead
+from training.data.sources import Data
+from training.data.transforms import disturb
 from training.tokenizer import Tokenizer
-
-BATCHES_AHEAD = 2
-
-
-def check(config: TrainConfig, manifest: Manifest) -> None:
-    """Raises before any work starts, in one line, what could only fail later."""
-    if manifest.rows == 0:
-        raise DataError("the dataset is empty: no pair passed the filters; loosen curate.select or add pages to crawl")
-    if config.global_batch_size > manifest.rows:
-        raise DataError(
-            f"train.global_batch_size is {config.global_batch_size:,} and the dataset has {manifest.rows:,} pairs;"
-            f" set it to {manifest.rows:,} or less"
-        )
-    steps = config.total_steps(manifest.rows)
-    if config.warmup_steps >= steps:
-        raise ConfigError(
-            f"train.warmup_steps is {config.warmup_steps:,} and the run has {steps:,} steps; choose fewer,"
-            " or more train.steps"
-        )
-
-
-class Pictures:
-    """Captions and decoded pictures of a dataset, by position 0 .. rows-1 in the manifest's order."""
-
-    def __init__(self, folder: str, manifest: Manifest, cache_bytes: int) -> None:
-        columns = ["caption", "image_offset", "image_bytes"]
-        index = pa.concat_tables([shards.read_index(folder, shard, columns) for shard in manifest.shards])
-        self._captions = index.column("caption").combine_chunks()
-        self._offsets = index.column("image_offset").to_numpy()
-        self._lengths = index.column("image_bytes").to_numpy()
-        self._tars = [storage.join(folder, shard.tar) for shard in manifest.shards]
-        self._ends = np.cumsum([shard.rows for shard in manifest.shards])
-        self._decoded: dict[int, Image.Image] = {}
-        self._room = cache_bytes
-
-    def captions(self, samples: Integers) -> list[str]:
-        return [text or "" for text in self._captions.take(pa.array(samples)).to_pylist()]
-
-    def all_captions(self) -> Iterator[str]:
-        for text in self._captions:
-            yield text.as_py() or ""
-
-    def picture(self, sample: int) -> Image.Image:
-        """RGB, at its stored size. Raises DataError naming shard and offset when its bytes are no picture."""
-        if sample in self._decoded:
-            return self._decoded[sample]
-        tar = self._tars[int(np.searchsorted(self._ends, sample, side="right"))]
-        offset = int(self._offsets[sample])
-        try:
-            with Image.open(io.BytesIO(shards.read_image(tar, offset, int(self._lengths[sample])))) as encoded:
-                picture = encoded.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"{tar}: the picture at byte {offset:,} cannot be decoded; the shard has changed since it was"
-                " written: run the recipe again"
-            ) from error
-        cost = picture.width * picture.height * 4  # PIL keeps RGB in four bytes per pixel
-        if cost <= self._room:
-            self._room -= cost
-            self._decoded[sample] = picture
-        return picture
 
 
 class Loader:
-    """Endless batches for one rank, from any place of the sample stream."""
+    """Endless batches for one rank. Tokens are made where there is a tokenizer, labels where the data has them."""
 
     def __init__(
         self,
         config: TrainConfig,
-        pictures: Pictures,
-        stream: SampleStream,
-        tokenizer: Tokenizer,
+        data: Data,
+        tokenizer: Tokenizer | None,
         image_size: int,
         rank: int,
         world_size: int,
@@ -104,34 +43,60 @@ class Loader:
                 f"train.global_batch_size {config.global_batch_size:,} cannot be shared by {world_size} ranks;"
                 " choose a multiple"
             )
-        self._config = config
-        self._pictures = pictures
-        self._stream = stream
-        self._tokenizer = tokenizer
-        self._size = image_size
+        self._config, self._data, self._tokenizer, self._size = config, data, tokenizer, image_size
+        self._pictures = pictures(data, config.seed, config.global_batch_size, image_size)
         self._rows = config.global_batch_size // world_size
         self._first = rank * self._rows
         changes = (config.data.max_rotation_degrees, config.data.max_stretch, config.data.max_brightness_change)
         self._disturbs = any(changes)
+        self._ahead = ShardsAhead(data, data.stream(config.seed))
+        self._fair_share = data.rows / world_size
+        self._served = 0
+        self.broken: Counter[str] = Counter()
+        """Pictures that could not be read and were replaced, by file."""
+
+    @property
+    def broken_samples(self) -> int:
+        return sum(self.broken.values())
 
     def batch(self, samples_seen: int) -> Batch:
-        """This rank's part of the global batch that starts at place `samples_seen`."""
-        samples, epochs = self._stream.at(samples_seen + self._first, self._rows)
-        draws = picture_draws(self._config.seed, samples, epochs, 7)
-        pixels = np.empty((self._rows, self._size, self._size, 3), np.uint8)
-        for row, sample in enumerate(samples.tolist()):
-            picture = self._pictures.picture(sample)
-            box = random_square(*picture.size, self._config.data.min_crop_side_fraction, *draws[row, :3].tolist())
-            pixels[row] = square_pixels(picture, box, self._size)
-        pixels_B3SS = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        """This rank's part of the global batch that starts at place `samples_seen`, made here and now."""
+        rows = empty_rows(self._rows, self._size)
+        return self._complete(rows, self._pictures.fill(samples_seen + self._first, rows.numpy()))
+
+    def _complete(self, pixels_B3SS: Tensor, filled: Filled) -> Batch:
+        self._count(filled)
+        samples, epochs = np.array(filled.samples), np.array(filled.epochs)
+        places = self._data.places(samples)
         if self._disturbs:
-            pixels_B3SS = disturb(pixels_B3SS, torch.from_numpy(draws[:, 3:]), self._config.data)
-        tokens = self._tokenizer.encode(self._pictures.captions(samples))
-        return Batch(pixels_B3SS, tokens, None, tuple(samples.tolist()))
+            draws = torch.from_numpy(picture_draws(self._config.seed, samples, epochs, 7)[:, 3:])
+            pixels_B3SS = disturb(pixels_B3SS, draws, self._config.data)
+        tokens = labels = None
+        if self._tokenizer is not None and self._data.has_captions:
+            choice = picture_draws(self._config.seed, samples, epochs, 1, "caption")[:, 0].tolist()
+            texts = [place.part.caption(place.row, draw) for place, draw in zip(places, choice, strict=True)]
+            tokens = _pinned(self._tokenizer.encode(texts))
+        if self._data.classes:
+            values = self._data.label_values(places)
+            labels = _pinned(as_tensor(values, self._data.classes, self._data.multi_label))
+        return Batch(pixels_B3SS, tokens, labels, tuple(filled.samples))
+
+    def _count(self, filled: Filled) -> None:
+        """Raises DataError when more pictures are broken than the config allows."""
+        self._served += len(filled.samples)
+        self.broken.update(path for path, _ in filled.broken)
+        allowed = self._config.data.max_broken_share
+        if filled.broken and self.broken_samples > allowed * max(self._served, self._fair_share):
+            worst, count = self.broken.most_common(1)[0]
+            reason = next((why for path, why in reversed(filled.broken) if path == worst), filled.broken[-1][1])
+            raise DataError(
+                f"{worst}: {count:,} of its pictures cannot be read ({reason}); {self.broken_samples:,} broken of"
+                f" {self._served:,} is past train.data.max_broken_share {allowed:g}: make the shard again, or raise that"
+            )
 
     def batches(self, samples_seen: int, steps: int) -> Iterator[Batch]:
-        """`steps` batches from place `samples_seen` on, prepared in a thread while the caller trains."""
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(BATCHES_AHEAD)
+        """`steps` batches from place `samples_seen` on, made ahead while the caller trains."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(self._config.data.batches_ahead)
         stop = threading.Event()
 
         def put(value: Batch | BaseException) -> None:
@@ -144,8 +109,8 @@ class Loader:
 
         def work() -> None:
             try:
-                for step in range(steps):
-                    put(self.batch(samples_seen + step * self._config.global_batch_size))
+                for batch in self._made(samples_seen + self._first, steps):
+                    put(batch)
                     if stop.is_set():
                         return
             except BaseException as error:  # whatever it is, it is raised in the training thread
@@ -162,3 +127,22 @@ class Loader:
         finally:
             stop.set()
             worker.join()
+
+    def _made(self, start: int, steps: int) -> Iterator[Batch]:
+        """Batches in order; those after it are being made while one is completed."""
+        stride, ahead = self._config.global_batch_size, self._config.data.batches_ahead
+        job = {"seed": self._config.seed, "stride": stride, "size": self._size}
+        with crew(self._data, self._pictures, job, self._rows, ahead) as workers, self._ahead:
+            pending: deque[Making] = deque()
+            for step in range(steps):
+                while len(pending) < min(ahead, steps - step):
+                    self._begin(workers, pending, start + (step + len(pending)) * stride)
+                yield self._complete(*pending.popleft().wait())
+
+    def _begin(self, workers: Threads | Processes, pending: deque[Making], place: int) -> None:
+        self._ahead.look(place)
+        pending.append(workers.begin(place, self._rows))
+
+
+def _pinned(values: Tensor) -> Tensor:
+    return values.pin_memory() if torch.cuda.is_available() else values

@@ -6,50 +6,51 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError
 from training.models.positions import resized_grid
 
-POSITIONS = "visual.positional_embedding"
-POOL_POSITIONS = "visual.attnpool.positional_embedding"
-HEADS = ("head.", "class_head.", "representation.")
-"""What fine-tuning may begin anew. iGPT's own `head.` is of the palette's size and always fits."""
+POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding", "positional_embedding")
+HEADS = ("head", "class_head", "representation")
+"""Parts that fine-tuning may begin anew, whatever their sizes."""
 
 
-def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """(values by the names of `fresh`, the names that keep their fresh values), from a trained model's `weights`.
+def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """What a model with the state dict `fresh` takes of a trained one's `weights`; names that are missing stay fresh.
 
-    `fresh` is the new model's state dict. Names that only the trained one has are heads that the new one does without.
-    Raises DataError naming the first tensor that does not fit.
+    A part (the first word of a name) that only one of the two has is left out: a head, another text tower. One that both
+    have must fit wholly. Raises ConfigError that begins with `where` and names the first tensor that does not.
     """
-    found: dict[str, Tensor] = {}
-    kept = []
+    parts = {part_of(name) for name in weights} & {part_of(name) for name in fresh} - set(HEADS)
+    if not parts:
+        raise ConfigError(
+            f"{where}: no weight has a name that this model has; name a checkpoint of one that shares a part"
+        )
+    found = {}
     for name, own in fresh.items():
         given = weights.get(name)
-        if given is not None and given.shape == own.shape:
-            found[name] = given
-        elif given is not None and name in (POSITIONS, POOL_POSITIONS) and given.ndim == 2 and given.shape[1] == own.shape[1]:
-            found[name] = _positions(given, own)
-        elif name.startswith(HEADS):
-            found[name] = own
-            kept.append(name)
-        elif given is None:
-            raise DataError(f"the checkpoint to start from has no {name}: it is of another model; name one of this model")
-        else:
-            raise DataError(
-                f"the checkpoint to start from has {name} of {_size(given)}, this model of {_size(own)}; name a checkpoint of"
-                " the same sizes"
+        if part_of(name) in HEADS and (given is None or given.shape != own.shape):
+            continue  # other classes
+        if given is None:
+            if part_of(name) in parts:
+                raise ConfigError(
+                    f"{where}: it has no {name}, so it is of another model; name one of this model's sizes"
+                )
+            continue
+        if name in POSITIONS and given.shape != own.shape and given.ndim == 2:
+            given = resized_grid(given, int(own.shape[0] ** 0.5), name)
+        if given.shape != own.shape:
+            raise ConfigError(
+                f"{where}: {name} is {_size(given)} there and {_size(own)} in this model; name a checkpoint of the same sizes"
             )
-    extra = [name for name in weights if name not in fresh and not name.startswith(HEADS)]
-    if extra:
-        raise DataError(f"the checkpoint to start from has {extra[0]}, which this model has not; name one of this model")
-    return found, tuple(kept)
+        found[name] = given
+    more = [name for name in weights if name not in fresh and part_of(name) in parts]
+    if more:
+        raise ConfigError(f"{where}: it has {more[0]}, which this model has not; name one of this model's sizes")
+    return found
 
 
-def _positions(given_TW: Tensor, own_TW: Tensor) -> Tensor:
-    made_TW = resized_grid(given_TW, int(own_TW.shape[0] ** 0.5), POSITIONS)
-    if made_TW.shape != own_TW.shape:
-        raise DataError("one of the two models has a class token and the other none; start from a checkpoint with the same pooling")
-    return made_TW
+def part_of(name: str) -> str:
+    return name.split(".", 1)[0]
 
 
 def _size(tensor: Tensor) -> str:

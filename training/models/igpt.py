@@ -57,8 +57,10 @@ class IGPT(Model):
     def set_palette(self, palette_C3: Tensor) -> None:
         """Take these colours, in 0..255. Raises ValueError when they are not as many as the spec says."""
         if palette_C3.shape != self.palette.shape:
-            raise ValueError(f"a palette of shape {tuple(palette_C3.shape)}; this model has {self.spec.colours} colours")
-        self.palette = palette_C3.to(self.palette)
+            raise ValueError(
+                f"a palette of shape {tuple(palette_C3.shape)}; this model has {self.spec.colours} colours"
+            )
+        self.palette.copy_(palette_C3)
 
     def colours(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, T) int64: the palette's nearest colour of each pixel, row by row, found where the model is."""
@@ -128,6 +130,7 @@ class IGPT(Model):
         for block in self.blocks[:layer]:
             x_BTW = block(x_BTW, causal=True)
         last = layer == self.spec.layers
-        norm = self.ln_final if last else self.blocks[layer].ln_1  # type: ignore[union-attr]  # a Block
-        out: Tensor = norm(x_BTW).float().mean(dim=1)  # type: ignore[operator]
+        norm = self.ln_final if last else self.blocks[layer].ln_1
+        assert isinstance(norm, nn.Module)
+        out: Tensor = norm(x_BTW).float().mean(dim=1)
         return out

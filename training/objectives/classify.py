@@ -96,7 +96,9 @@ def label_shares(labels: Tensor | None, classes: int, device: torch.device) -> t
         return shares_BK, torch.ones(len(shares_BK), device=device)
     highest = int(labels.max())
     if highest >= classes:
-        raise DataError(f"a label is {highest:,} and the model has classes 0 to {classes - 1:,}; correct objective.classes")
+        raise DataError(
+            f"a label is {highest:,} and the model has classes 0 to {classes - 1:,}; correct objective.classes"
+        )
     labels = labels.to(device)
     given_B = (labels >= 0).float()
     return functional.one_hot(labels.clamp(min=0), classes).float() * given_B[:, None], given_B
@@ -105,6 +107,4 @@ def label_shares(labels: Tensor | None, classes: int, device: torch.device) -> t
 def make(kind: str, config: TrainConfig, spec: ModelSpec) -> Objective:
     """What `config.objective` asks for; the number of classes is the model's."""
     chosen = config.objective
-    return Classify(
-        getattr(spec, "classes", 0), chosen.label_smoothing, chosen.mixup_alpha, chosen.independent_classes
-    )
+    return Classify(getattr(spec, "classes", 0), chosen.label_smoothing, chosen.mixup_alpha, chosen.independent_classes)

@@ -106,5 +106,8 @@ def make(kind: str, config: TrainConfig, spec: ModelSpec) -> Objective:
     if kind != "joint":
         return Pixels(chosen, spec, masked=kind == "masked_pixels", seed=config.seed)
     if not getattr(spec, "classes", 0):
-        raise ConfigError("train.objective.kind is joint and the model has no classes; the data must have labels")
+        raise ConfigError(
+            "train.objective.kind is joint and the data has no labels, so the model has no classes; name their column in"
+            " train.data.sources label_column, or sort the pictures into a folder per class"
+        )
     return Joint(chosen, spec, masked=chosen.generative == "masked_pixels", seed=config.seed)

@@ -36,7 +36,9 @@ class VitSpec(ModelSpec):
 
     def __post_init__(self) -> None:
         if self.image.class_token != (self.pool == "token"):
-            raise ConfigError(f"{self.name}: pool {self.pool} and class_token {self.image.class_token} contradict each other")
+            raise ConfigError(
+                f"{self.name}: pool {self.pool} and class_token {self.image.class_token} contradict each other"
+            )
 
     @property
     def image_size(self) -> int:
@@ -125,7 +127,9 @@ SPECS = (
         replace(tower(32, 8, 128, 3, 2), stem="convolutions"),
         classes=10,
     ),
-    VitSpec("vit-tiny-8-map", replace(tower(32, 8, 128, 3, 2, token=False), stem="convolutions"), "attention", classes=10),
+    VitSpec(
+        "vit-tiny-8-map", replace(tower(32, 8, 128, 3, 2, token=False), stem="convolutions"), "attention", classes=10
+    ),
     *(_named(letter, patch) for letter in _SIZES for patch in (32, 16, 14)),
     # The plain recipe of "Better plain ViT baselines for ImageNet-1k" (Beyer et al. 2022, arXiv:2205.01580) takes the mean.
     *(_named(letter, 16, "mean") for letter in ("ti", "s", "b", "l")),

@@ -23,12 +23,13 @@ from pipeline.datasets.subset import select_uids
 from pipeline.datasets.takedown import takedown
 from pipeline.datasets.tar_members import readable_members
 from pipeline.errors import ConfigError, DataError
-from pipeline.manifest import Manifest
 from pipeline.sample import pair_uid
 from pipeline.work.executor import InProcess
 from tests.pipeline.datasets.test_derived import rules
 from tests.pipeline.datasets.test_pack import packed, picture, rows
-from training.data.loader import Pictures
+from training.data.config import DataConfig
+from training.data.pictures import pictures
+from training.data.sources import open_data
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # img2dataset's resizer asks the network for news when imported
 
@@ -121,9 +122,10 @@ def test_the_loader_reads_both_forms(tmp_path: Path) -> None:
     seen = []
     for form in ("webdataset", "parquet"):
         out, manifest = packed(tmp_path, [table], form, output=form)
-        loaded = Pictures(out, manifest, 1 << 20)
-        seen.append([np.asarray(loaded.picture(i)) for i in range(25)])
-        assert loaded.captions(np.arange(25)) == [sample.text for sample in iterate(out, manifest)]
+        data = open_data(DataConfig(), out)
+        loaded = pictures(data, seed=0, stride=1, size=32)
+        seen.append([loaded.picture(i) for i in range(25)])
+        assert list(data.all_captions()) == [sample.text for sample in iterate(out, manifest)]
     assert all(np.array_equal(a, b) for a, b in zip(*seen, strict=True))
 
 
@@ -138,11 +140,12 @@ def test_our_loader_reads_img2datasets_shards(tmp_path: Path) -> None:
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert [shard.rows for shard in manifest.shards] == [8, 7, 6]
     manifest.verify(str(folder))
-    loaded = Pictures(str(folder), Manifest.load(str(folder)), 0)
-    assert loaded.captions(np.arange(21)) == [row["caption"] for row in written]
+    data = open_data(DataConfig(), str(folder))
+    loaded = pictures(data, seed=0, stride=1, size=32)
+    assert list(data.all_captions()) == [row["caption"] for row in written]
     for number, row in enumerate(written):
         with Image.open(io.BytesIO(row["image"])) as plain:
-            assert np.array_equal(np.asarray(loaded.picture(number)), np.asarray(plain.convert("RGB")))
+            assert np.array_equal(loaded.picture(number), np.asarray(plain.convert("RGB")))
     samples = list(iterate(str(folder), manifest))
     assert [s.uid for s in samples] == [pair_uid(row["url"], row["caption"]) for row in written]
     with pytest.raises(ConfigError, match=r"has a manifest\.json already"):

@@ -1,0 +1,62 @@
+"""What can be said before work starts: does the data have what this training needs? One line each."""
+
+from collections.abc import Set
+
+from pipeline import storage
+from pipeline.errors import ConfigError, DataError
+from training.config import TrainConfig
+from training.data.shards_ahead import WINDOWS
+from training.data.sources import Data
+
+
+def check(config: TrainConfig, data: Data, needs: Set[str] = frozenset({"text"})) -> None:
+    """Raises what could only fail later. `needs` is the objective's: "text", "label".
+
+    More ranks than shards is no mistake: ranks share samples, not shards.
+    """
+    if data.rows == 0:
+        raise DataError("the dataset is empty: no pair passed the filters; loosen curate.select or add pages to crawl")
+    if "text" in needs and not data.has_captions:
+        bare = next(source for source in data.sources if not source.has_captions)
+        raise DataError(
+            f"{bare.name}: its pictures have no text, which {config.model} learns from; name the column in"
+            " train.data.sources caption_column, or put a .txt beside each picture"
+        )
+    if "label" in needs and not data.classes:
+        bare = next((source for source in data.sources if not source.classes), data.sources[0])
+        raise DataError(
+            f"{bare.name}: its pictures have no labels, which {config.model} learns from; name the column in"
+            " train.data.sources label_column, add .cls members, or sort the pictures into a folder per class"
+        )
+    if config.global_batch_size > data.rows:
+        raise DataError(
+            f"train.global_batch_size is {config.global_batch_size:,} and the dataset has {data.rows:,} pairs;"
+            f" set it to {data.rows:,} or less"
+        )
+    steps = config.total_steps(data.rows)
+    if config.warmup_steps >= steps:
+        raise ConfigError(
+            f"train.warmup_steps is {config.warmup_steps:,} and the run has {steps:,} steps; choose fewer,"
+            " or more train.steps"
+        )
+    _check_cache(config, data)
+
+
+def _check_cache(config: TrainConfig, data: Data) -> None:
+    """Windows of remote shards must fit on the disk that is given to them, or each would be fetched over and over."""
+    remote = [source for source in data.sources if not storage.is_local(source.name)]
+    room = config.data.shard_cache_mib * 2**20
+    if not remote or not room:
+        return
+    wanted = 0
+    for source in remote:
+        part = max(range(len(source.part_rows)), key=lambda number: source.part_rows[number])
+        index = source.part(part)
+        largest, rows = sum(file.bytes for file in index.files), max(1, len(index))
+        window = min(config.data.shuffle_window_samples, sum(source.part_rows))
+        wanted += min(WINDOWS * (window * largest // rows + largest), sum(source.part_rows) * largest // rows)
+    if wanted > room:
+        raise ConfigError(
+            f"train.data.shard_cache_mib is {config.data.shard_cache_mib:,} and two windows of the shuffle need about"
+            f" {wanted // 2**20:,}; raise it, lower train.data.shuffle_window_samples, or set it to 0 to keep no shard"
+        )

@@ -1,0 +1,163 @@
+"""Remote shards on a local disk: bounded, shared by all processes of a machine, sound after any kill.
+
+A shard is written to NAME.part, which its writer holds locked (flock: the lock dies with its holder), and gets its name when
+it is whole and its checksum is right. Using a shard sets its time; when room is needed the longest unused go first. Who still
+reads a removed file reads on, and who comes later fetches it again.
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline import storage
+from pipeline.errors import DataError
+from training.data.part import DataFile
+
+PIECE_BYTES = 4 << 20
+ATTEMPTS = 3
+TOUCH_SECONDS = 60.0
+"""A shard's time of use need not be finer."""
+
+
+def default_folder() -> str:
+    """Where caches belong on this system (XDG base directories), or the folder for temporary files."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    try:
+        os.makedirs(os.path.join(home, "openwit"), exist_ok=True)
+    except OSError:
+        home = tempfile.gettempdir()
+    return os.path.join(home, "openwit")
+
+
+class ShardCache:
+    """`local(file)` is the path of a file on this machine. `room_bytes` 0 keeps nothing."""
+
+    def __init__(self, folder: str, room_bytes: int) -> None:
+        self.folder = folder or default_folder()
+        self._shards = Path(self.folder) / "shards"
+        self._room = room_bytes
+        self._touched: dict[str, float] = {}
+        self._busy = threading.Lock()
+        self._one_each: dict[str, threading.Lock] = {}
+
+    @property
+    def keeps(self) -> bool:
+        return self._room > 0
+
+    def local(self, file: DataFile) -> str:
+        """Fetches the file where it is remote and not here. Raises DataError where that fails."""
+        if storage.is_local(file.path):
+            return file.path.removeprefix("file://")
+        if file.bytes > self._room:
+            raise DataError(
+                f"{file.path}: {file.bytes:,} bytes, and train.data.shard_cache_mib leaves {self._room:,}; raise it"
+            )
+        name = storage.sha256(storage.canonical_json([file.path, file.bytes, file.sha256]))[:32]
+        path = self._shards / name
+        with self._busy:
+            mine = self._one_each.setdefault(name, threading.Lock())
+        with mine:  # flock alone would let threads of one process through, each with a descriptor of its own
+            while not self._use(path):
+                try:
+                    self._fetch(file, path)
+                except OSError as error:
+                    raise DataError(f"{file.path}: cannot be fetched ({error.strerror or error})") from error
+        return str(path)
+
+    def _use(self, path: Path) -> bool:
+        now = time.time()
+        if now - self._touched.get(path.name, 0.0) < TOUCH_SECONDS:
+            return path.exists()
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        self._touched[path.name] = now
+        return True
+
+    def _fetch(self, file: DataFile, path: Path) -> None:
+        self._shards.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with open(part, "a+b") as sink:
+            fcntl.flock(sink, fcntl.LOCK_EX)
+            if path.exists() or not _is_at(sink.fileno(), part):
+                return  # another process was quicker; `local` looks again
+            self._make_room(file.bytes)
+            for attempt in range(ATTEMPTS):
+                try:
+                    self._download(file, sink.fileno())
+                    break
+                except (OSError, DataError):
+                    if attempt + 1 == ATTEMPTS:
+                        os.unlink(part)
+                        raise
+                    time.sleep(0.2 * 4**attempt)
+            os.replace(part, path)
+
+    @staticmethod
+    def _download(file: DataFile, descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        filesystem, name = storage.filesystem_of(file.path)
+        digest, count = hashlib.sha256(), 0
+        with filesystem.open(name, "rb", block_size=PIECE_BYTES) as source:
+            while piece := source.read(PIECE_BYTES):
+                digest.update(piece)
+                count += os.pwrite(descriptor, piece, count)
+        if count != file.bytes or (file.sha256 is not None and digest.hexdigest() != file.sha256):
+            raise DataError(
+                f"{file.path}: not the file that its manifest means ({count:,} bytes); make the dataset again"
+            )
+
+    def _make_room(self, wanted: int) -> None:
+        """Remove the longest unused until `wanted` bytes fit. Files that are being written count, and stay."""
+        with self._alone():
+            found = []
+            for entry in os.scandir(self._shards):
+                if entry.name == ".lock" or _abandoned(entry):
+                    continue
+                try:
+                    state = os.stat(entry.path)
+                except FileNotFoundError:  # it got its name meanwhile
+                    continue
+                found.append((state.st_mtime, state.st_size, entry))
+            used = sum(size for _, size, _ in found)
+            for _, size, entry in sorted(found, key=lambda item: item[:2]):
+                if used + wanted <= self._room:
+                    return
+                if not entry.name.endswith(".part"):
+                    os.unlink(entry.path)
+                    used -= size
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(self._shards / ".lock", "a+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _abandoned(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is the unfinished file of a killed process; then it is removed."""
+    if not entry.name.endswith(".part"):
+        return False
+    try:
+        with open(entry.path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_size == 0:
+                return False  # just made by somebody who will lock it in a moment
+            os.unlink(entry.path)
+            return True
+    except (FileNotFoundError, BlockingIOError):
+        return False
