@@ -1,19 +1,28 @@
 """Positions at other sizes, the bag of words, a learned bias; what a tower cannot be."""
 
+import io
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
+from training.checkpoint import Checkpoint
+from training.checkpoints_config import CheckpointsConfig
+from training.config import TrainConfig
 from training.models.adapt import adapted
 from training.models.bag_of_words import BagOfWords
 from training.models.positions import resized_grid
 from training.spec import REGISTRY, build, read_spec
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, WordsTower
+from training.train import train
 
 TINY = REGISTRY["clip-tiny"].with_text(300, 16)
 
@@ -103,3 +112,32 @@ def test_the_sigmoid_loss_s_bias_is_a_fourth_output_with_its_start() -> None:
     assert spec.parameters() == sum(each.numel() for each in model.parameters()) == TINY.parameters() + 1
     assert read_spec(spec.to_json()) == spec
     assert math.isclose(build(TINY)(pixels, tokens)[2].item(), 1 / 0.07, rel_tol=1e-6)
+
+
+def test_the_other_tiny_models_train_and_go_on_where_they_stopped(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        sink = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(sink, "PNG")
+        rows.append((f"http://x/{number}", f"picture number {number}", sink.getvalue()))
+    write_dataset(str(tmp_path / "data"), rows, format="png")
+    base = TrainConfig(
+        vocabulary_size=300, context_length=12, global_batch_size=8, steps=3, warmup_steps=1, threads_per_worker=1
+    )
+    often = base.model_copy(update={"checkpoints": CheckpointsConfig(every_steps=1)})
+    for name in ("clip-tiny-rn", "clip-tiny-bow"):
+        config, folder = often.model_copy(update={"model": name}), str(tmp_path / name)
+        whole = [step.loss for step in train(config, str(tmp_path / "data"), f"{folder}-whole")]
+        part = train(config, str(tmp_path / "data"), folder)
+        first = [next(part).loss, next(part).loss]
+        part.close()
+        rest = [step.loss for step in train(config, str(tmp_path / "data"), folder)]
+        assert first + rest[-1:] == whole
+        ours, other = (
+            Checkpoint.load(f"{each}/checkpoint").model().state_dict() for each in (folder, f"{folder}-whole")
+        )
+        assert all(torch.equal(ours[key], other[key]) for key in other)
+        means = [each for key, each in ours.items() if key.endswith("running_mean")]
+        assert bool(means) == (name == "clip-tiny-rn")
+        assert all(each.any() for each in means)
