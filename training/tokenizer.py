@@ -12,14 +12,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import storage
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from training.clip_vocabulary import END, START, cleaned, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Encoder
     from torch import Tensor
 
+    from training.config import TrainConfig
+
 FORMAT = "openwit-bpe-1"
+RELEASED_SIZE = 49_408
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -37,6 +40,11 @@ class Tokenizer:
             bpe.encode_special_tokens = True
         self.start = bpe.get_vocab_size() - 2 if released else bpe.get_vocab_size()
         self.end = self.start + 1
+
+    @property
+    def is_released(self) -> bool:
+        """Whether this is CLIP's vocabulary, which other libraries have by themselves."""
+        return self._released and self.size == RELEASED_SIZE
 
     @property
     def size(self) -> int:
@@ -125,3 +133,22 @@ class Tokenizer:
             )
         bpe = Encoder.from_str(json.dumps(value["bpe"]))
         return Tokenizer(bpe, int(value["context"]), bool(value.get("released")), bool(value.get("mended")))
+
+
+def released(config: "TrainConfig") -> Tokenizer | None:
+    """The vocabulary that `train.vocabulary` names, if any.
+
+    Raises ConfigError where it cannot be read, or has more entries than the model's table has rows.
+    """
+    if config.vocabulary is None:
+        return None
+    try:
+        made = Tokenizer.released(config.vocabulary, config.context_length)
+    except DataError as error:
+        raise ConfigError(f"train.vocabulary: {error}") from error
+    if made.size > config.vocabulary_size:
+        raise ConfigError(
+            f"train.vocabulary_size is {config.vocabulary_size:,}, and {config.vocabulary} has {made.size:,} entries; set it to"
+            " that"
+        )
+    return made
