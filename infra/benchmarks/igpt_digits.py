@@ -108,8 +108,20 @@ def main() -> None:
             alone, pair = table_bits(model.colours(known), colours_BT, model.spec.colours)
             found = probes(model, known, classes[:-TEST], test, classes[-TEST:])
             best = int(np.argmax([chosen for chosen, _ in found]))
-            rows.append([seed, f"{bits:.3f}", f"{pair:.3f}", f"{alone:.3f}", best, f"{found[best][1]:.1%}",
-                         f"{found[0][1]:.1%}", f"{found[-1][1]:.1%}", last.total_steps, f"{seconds:.0f}"])  # fmt: skip
+            rows.append(
+                [
+                    seed,
+                    f"{bits:.3f}",
+                    f"{pair:.3f}",
+                    f"{alone:.3f}",
+                    best,
+                    f"{found[best][1]:.1%}",
+                    f"{found[0][1]:.1%}",
+                    f"{found[-1][1]:.1%}",
+                    last.total_steps,
+                    f"{seconds:.0f}",
+                ]
+            )
             layers.append([score for score, _ in found])
             print(rows[-1], " ".join(f"{chosen:.3f}/{score:.3f}" for chosen, score in found), flush=True)
             if seed == 0:
@@ -133,7 +145,7 @@ def main() -> None:
             "Last layer",
             "Steps",
             "Seconds",
-        ],  # fmt: skip
+        ],
         rows,
         {"torch": torch.__version__},
     )
