@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from orchestration.cli_checkpoints import checkpoint_commands
 from orchestration.cli_dataset import dataset_commands
 from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
@@ -236,8 +237,8 @@ cli.add_command(models)
 cli.add_command(profile)
 cli.add_command(submit)
 cli.add_command(jobs)
-for dataset_command in dataset_commands:
-    cli.add_command(dataset_command)
+for command in (*dataset_commands, *checkpoint_commands):
+    cli.add_command(command)
 cli.add_command(queries)
 
 

@@ -116,8 +116,8 @@ class Checkpoint:
 
         if WEIGHTS not in self.files:
             state = State(self.folder, self.ranks)
-            weights = state.weights()
-            average = state.weights(AVERAGE)
+            weights = self._without_factors(state.weights())
+            average = state.weights(AVERAGE) if averaged else {}
         else:
             weights = load(storage.read_bytes(storage.join(self.folder, WEIGHTS)))
             path = storage.join(self.folder, AVERAGED)
@@ -125,6 +125,16 @@ class Checkpoint:
         if averaged and not average:
             raise DataError(f"{self.folder}: no average of the weights was kept; set train.optimizer.ema_decay")
         return weights | average if averaged else weights
+
+    def _without_factors(self, weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
+        """Those of a run with LoRA as a model without computes them."""
+        lora = (self.config.get("optimizer") or {}).get("lora") or {}
+        if not lora.get("rank"):
+            return weights
+        from training.optim.config import LoraConfig
+        from training.optim.lora import merged
+
+        return merged(weights, LoraConfig(**lora))
 
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.load(storage.join(self.folder, TOKENIZER))

@@ -60,7 +60,7 @@ class Engine:
         self._engine.enable_backward_allreduce = self._stage > 0  # without ZeRO, `update` calls it
         self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
-        self._statistics = [buffer for buffer in _persistent_buffers(model).values() if buffer.is_floating_point()]
+        self._statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
         decay = config.optimizer.ema_decay
         self.average = Average(dict(model.named_parameters()), decay, ranks) if decay else None
         """The average of the weights, where the config asks for one."""

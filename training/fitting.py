@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from training.config import TrainConfig
 from training.data.loader import Loader
 from training.data.sources import Data
+from training.objectives.objective import fit_spec
 from training.spec import get_spec
 from training.specs.base import ModelSpec
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def fitted(config: TrainConfig, data: Data) -> ModelSpec:
     """The configured model with the tokenizer's sizes and, where it learns classes, the data's number of them."""
-    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    spec = fit_spec(config, get_spec(config.model).with_text(config.vocabulary_size, config.context_length))
     names_classes = config.objective.kind_for(spec.family) in ("classify", "joint")
     return spec.with_classes(len(data.classes)) if names_classes and data.classes else spec
 

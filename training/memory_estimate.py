@@ -76,17 +76,6 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
     )
 
 
-def zero_table(spec: ModelSpec, world_size: int) -> dict[int, float]:
-    """GiB of model states per rank with AdamW in float32, for each ZeRO stage: for `openwit models`."""
-    sizes = {}
-    for stage in range(4):
-        config = TrainConfig.model_validate(
-            {"global_batch_size": max(2, world_size), "workers": world_size, "zero_stage": stage}
-        )
-        sizes[stage] = round(estimate(spec, config, world_size).states / 2**30, 2)
-    return sizes
-
-
 def learning_numbers(spec: ModelSpec, config: TrainConfig) -> int:
     """Parameters that have gradients and moments."""
     numbers = spec.parameters()

@@ -40,7 +40,7 @@ from training.saving.leaving import Preemption
 from training.snapshots import SnapshotFolder
 from training.spec import build
 from training.specs.base import ModelSpec
-from training.start import start_from
+from training.start import start_from, starting_spec, starting_tokenizer
 from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
 from training.watch import Watch
@@ -126,7 +126,7 @@ def _train(
     look: Look | None,
 ) -> Iterator[StepResult]:
     tokenizer = _tokenizer(config, data, folder, ranks)
-    spec = fitted(config, data)
+    spec = starting_spec(fitted(config, data), config)
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
@@ -199,6 +199,7 @@ def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> To
     """Trained on all captions by rank 0, which writes it where the others read it."""
     path = storage.join(folder, checkpoints.TOKENIZER)
     if ranks.is_first:
-        Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length).save(path)
+        given = starting_tokenizer(config)
+        (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)

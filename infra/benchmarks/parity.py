@@ -8,11 +8,13 @@ Both directions: theirs opens what `training.foreign.write` wrote (outputs are c
 PARITY_MILLIONS (450) is compared by its number of parameters alone.
 """
 
+import gc
 import json
 import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,13 @@ from training.foreign.read import Layout, read_foreign
 from training.foreign.write import write_foreign
 from training.models.base import Model
 from training.spec import REGISTRY
+from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
+from training.specs.igpt import IgptSpec
 from training.tokenizer import Tokenizer
 
-# Millions of parameters as published: CLIP's measured on OpenAI's and open_clip's models (open_clip docs/model_profile.csv).
+# Millions of parameters as published: CLIP's as measured on OpenAI's and open_clip's models (open_clip,
+# docs/model_profile.csv); ViT's of arXiv:2010.11929, table 1, whole millions; iGPT's of the paper, section 3.1.
 PUBLISHED: Mapping[str, float] = {
     "clip-rn50": 102.01,
     "clip-rn101": 119.69,
@@ -45,28 +50,47 @@ PUBLISHED: Mapping[str, float] = {
     "clip-vit-h-14": 986.11,
     "clip-vit-g-14": 1366.68,
     "clip-vit-bigg-14": 2539.57,
+    "vit-b-16": 86,
+    "vit-l-16": 307,
+    "vit-h-14": 632,
+    "igpt-s": 76.6,
+    "igpt-m": 455.2,
+    "igpt-l": 1362.3,
+    "igpt-xl": 6801.4,
 }
-CASES: tuple[tuple[str, Layout], ...] = (
-    ("clip-rn50", "open_clip"),
-    ("clip-rn50", "openai"),
-    ("clip-rn101", "open_clip"),
-    ("clip-rn50x4", "open_clip"),
-    ("clip-rn50x16", "open_clip"),
-    ("clip-rn50x64", "open_clip"),
-    ("clip-vit-b-32", "open_clip"),
-    ("clip-vit-b-32", "openai"),
-    ("clip-vit-b-32", "huggingface"),
-    ("clip-vit-b-16", "open_clip"),
-    ("clip-vit-b-16", "huggingface"),
-    ("clip-vit-l-14", "open_clip"),
-    ("clip-vit-l-14", "huggingface"),
-    ("clip-vit-l-14-336", "open_clip"),
-    ("clip-vit-l-14-336", "huggingface"),
-    ("clip-vit-h-14", "open_clip"),
-    ("clip-vit-g-14", "open_clip"),
-    ("clip-vit-bigg-14", "open_clip"),
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model beside a peer. `layers` > 0 keeps so many, where the whole is too large for a small machine."""
+
+    name: str
+    layout: Layout
+    peer: str
+    layers: int = 0
+
+    @property
+    def spec(self) -> ModelSpec:
+        spec = REGISTRY[self.name]
+        return replace(spec, layers=self.layers) if self.layers and isinstance(spec, IgptSpec) else spec
+
+
+RESNETS = tuple(f"clip-{name}" for name in ("rn50", "rn101", "rn50x4", "rn50x16", "rn50x64"))
+VITS = tuple(f"clip-vit-{name}" for name in ("b-32", "b-16", "l-14", "l-14-336"))
+LARGER = tuple(f"clip-vit-{name}" for name in ("h-14", "g-14", "bigg-14"))
+SUPERVISED = tuple(
+    f"vit-{name}" for name in ("ti-16", "s-32", "s-16", "b-32", "b-16", "b-14", "l-32", "l-16", "l-14", "h-14")
 )
-PEERS: Mapping[str, str] = {"open_clip": "open_clip", "openai": "open_clip", "huggingface": "transformers"}
+CASES = (
+    *(Case(name, "open_clip", "open_clip") for name in (*RESNETS, *VITS, *LARGER)),
+    *(Case(name, "openai", "open_clip") for name in ("clip-rn50", "clip-vit-b-32")),
+    *(Case(name, "huggingface", "transformers") for name in (*VITS, *SUPERVISED, "igpt-s")),
+    Case("igpt-m", "huggingface", "plain reference", 6),
+    Case("igpt-m", "huggingface", "transformers", 6),
+    Case("igpt-l", "huggingface", "plain reference", 6),
+    Case("igpt-l", "huggingface", "transformers", 6),
+    Case("igpt-xl", "huggingface", "transformers"),
+)
 LIMIT_MILLIONS = float(os.environ.get("PARITY_MILLIONS", 450))
 BATCH = 2
 HEADINGS = (
@@ -76,8 +100,8 @@ HEADINGS = (
     "published, M",
     "largest difference of outputs",
     "largest output",
-    "tensors out",
-    "tensors back unequal",
+    "tensors",
+    "unequal when back",
 )
 
 
@@ -91,63 +115,89 @@ def randomise(model: Model) -> None:
             tensor.normal_(std=0.1)
         elif tensor.ndim <= 1 and "logit" not in name:
             tensor.add_(torch.randn_like(tensor), alpha=0.1)
+        elif not tensor.any():  # heads that begin at zero
+            tensor.normal_(std=0.02)
 
 
 @torch.inference_mode()
-def outputs_of(model: Model, pixels: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-    """What is compared: unit embeddings of CLIP."""
-    image, text, *_ = model(pixels, tokens)
-    return {"image": image, "text": text}
+def outputs_of(model: Model, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is compared: unit embeddings of CLIP, logits of the others."""
+    if isinstance(model.spec, ClipSpec):
+        image, text, *_ = model(given["pixels"], given["tokens"])
+        return {"image": image, "text": text}
+    found = model(given["pixels"])
+    return {"logits": found[0] if isinstance(model.spec, IgptSpec) else found}
 
 
-def inputs(spec: ClipSpec) -> tuple[Tensor, Tensor]:
-    """Pictures of noise, and texts of 5 and of all tokens."""
+def inputs(spec: ModelSpec) -> dict[str, Tensor]:
+    """Pictures of noise; texts of 5 and of all tokens."""
     torch.manual_seed(2)
-    pixels = torch.randint(0, 256, (BATCH, 3, spec.image_size, spec.image_size), dtype=torch.uint8)
-    tokens = torch.zeros(BATCH, spec.text.context, dtype=torch.long)
-    last = spec.text.vocabulary - 1
-    for row, length in enumerate((5, spec.text.context)):
-        tokens[row, :length] = torch.tensor([last - 1, *torch.randint(1, last - 1, (length - 2,)).tolist(), last])
-    return pixels, tokens
+    count = 1 if isinstance(spec, IgptSpec) else BATCH
+    found = {"pixels": torch.randint(0, 256, (count, 3, spec.image_size, spec.image_size), dtype=torch.uint8)}
+    if isinstance(spec, ClipSpec):
+        tokens = torch.zeros(BATCH, spec.text.context, dtype=torch.long)
+        last = spec.text.vocabulary - 1
+        for row, length in enumerate((5, spec.text.context)):
+            words = torch.randint(1, last - 1, (length - 2,)).tolist()
+            tokens[row, :length] = torch.tensor([last - 1, *words, last])
+        found["tokens"] = tokens
+    return found
 
 
-def compared(name: str, layout: Layout, folder: Path, vocabulary: str) -> tuple[list[Any], dict[str, str]]:
+def for_peer(model: Model, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pictures as the peers want them: normalised, or as colours with the start before them."""
+    if isinstance(model.spec, IgptSpec):
+        colours = model.colours(given["pixels"])  # type: ignore[operator]  # an IGPT
+        return {"ids": torch.cat([torch.full_like(colours[:, :1], model.spec.colours), colours[:, :-1]], dim=1)}
+    tower: Any = model.spec.image  # type: ignore[attr-defined]  # a ClipSpec or VitSpec
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (tower.pixel_mean, tower.pixel_std))
+    return {**given, "pixels": (given["pixels"] / 255 - mean) / std}
+
+
+def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict[str, str]]:
     """A row of the table, and the peers' versions."""
-    spec = REGISTRY[name]
-    assert isinstance(spec, ClipSpec)
-    told = [name, f"{PEERS[layout]}, {layout}", round(spec.parameters() / 1e6, 2), PUBLISHED[name]]
+    spec = case.spec
+    millions = round(REGISTRY[case.name].parameters() / 1e6, 2)
+    label = f"{case.name}, {case.layers} of its layers" if case.layers else case.name
+    told = [label, f"{case.peer}, {case.layout}", millions, PUBLISHED.get(case.name, "")]
     if spec.parameters() / 1e6 > LIMIT_MILLIONS:
         return [*told, "not run", "", "", ""], {}
     torch.manual_seed(0)
-    model = spec.build().eval()
+    model = spec.build().eval().requires_grad_(False)
     randomise(model)
-    if layout == "openai":  # whose loader halves the precision, as the released weights have it
+    if case.layout == "openai":  # whose loader halves the precision, as the released weights have it
         model.load_state_dict({key: tensor.half().float() for key, tensor in model.state_dict().items()})
-    pixels, tokens = inputs(spec)
-    ours = outputs_of(model, pixels, tokens)
-    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    del model
-    own, given, back = folder / "own", folder / "given", folder / "back"
-    write_model(str(own), weights, Tokenizer.released(vocabulary, spec.text.context))
-    checkpoint = Checkpoint(str(own), spec, 0, 0, "none", {}, 1, checksums(str(own)))
-    write_foreign(checkpoint, layout, str(given))
+    given = inputs(spec)
+    ours = outputs_of(model, given)
+    save_file({name: each.contiguous() for name, each in for_peer(model, given).items()}, folder / "inputs.safetensors")
+    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    own, there, back = folder / "own", folder / "there", folder / "back"
+    context = spec.text.context if isinstance(spec, ClipSpec) else 77
+    write_model(str(own), weights, Tokenizer.released(vocabulary, context))
+    write_foreign(Checkpoint(str(own), spec, 0, 0, "none", {}, 1, checksums(str(own))), case.layout, str(there))
     for each in (WEIGHTS, TOKENIZER):
         (own / each).unlink()
-    pixels = (pixels / 255 - torch.tensor(spec.image.pixel_mean).view(3, 1, 1)) / torch.tensor(
-        spec.image.pixel_std
-    ).view(3, 1, 1)
-    save_file({"pixels": pixels, "tokens": tokens}, folder / "inputs.safetensors")
-    job = {"family": spec.family, "layout": layout, "given": str(given), "back": str(back), "folder": str(folder)}
+    gc.collect()
+    job = {"family": spec.family, "layout": case.layout, "there": str(there), "back": str(back), "folder": str(folder)}
+    job |= {
+        "plain": case.peer == "plain reference",
+        "heads": getattr(spec, "heads", 0),
+        "threads": torch.get_num_threads(),
+    }
     with peer("parity_torch", TORCH_PEERS, job, folder) as theirs:
         answer = theirs.ask("run")
-    assert answer["parameters"] == spec.parameters(), (name, answer["parameters"], spec.parameters())
     found = load_file(folder / "outputs.safetensors")
     difference = max(float((ours[key] - found[key]).abs().max()) for key in ours)
     largest = max(float(tensor.abs().max()) for tensor in ours.values())
-    returned = read_foreign(str(back / "model.pt") if layout == "openai" else str(back)).weights()
+    row = [*told, f"{difference:.1e}", f"{largest:.3g}"]
+    if case.peer == "plain reference":
+        return [*row, len(weights), ""], answer["versions"]
+    # transformers' ImageGPT has biases, zero here, that ours has not.
+    assert answer["parameters"] == spec.parameters() or spec.family == "igpt", (answer, spec.parameters())
+    returned = read_foreign(str(back / "model.pt") if case.layout == "openai" else str(back)).weights()
     assert set(returned) == set(weights)
     unequal = sum(not torch.equal(returned[key], weights[key]) for key in weights)
-    return [*told, f"{difference:.1e}", f"{largest:.3f}", len(weights), unequal], answer["versions"]
+    return [*row, len(weights), unequal], answer["versions"]
 
 
 def main() -> None:
@@ -159,11 +209,11 @@ def main() -> None:
     vocabulary = f"{package}/bpe_simple_vocab_16e6.txt.gz"
     rows: list[list[Any]] = []
     versions: dict[str, str] = {}
-    for name, layout in CASES:
-        if chosen and name not in chosen.split(","):
+    for case in CASES:
+        if chosen and case.name not in chosen.split(","):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            row, told = compared(name, layout, Path(folder), vocabulary)
+            row, told = compared(case, Path(folder), vocabulary)
         print(json.dumps(row), flush=True)
         rows.append(row)
         versions |= told
@@ -171,7 +221,13 @@ def main() -> None:
         rows.append(tokens_compared(vocabulary, Path(folder)))
     print(json.dumps(rows[-1]), flush=True)
     if not chosen:
-        write_facts("parity", "random weights, float32, batch 2", HEADINGS, rows, versions)
+        write_facts(
+            "parity",
+            "random weights, float32, two pictures and texts of noise (iGPT: one picture)",
+            HEADINGS,
+            rows,
+            versions,
+        )
 
 
 if __name__ == "__main__":

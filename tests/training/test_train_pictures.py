@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.models.igpt import IGPT
@@ -53,19 +53,14 @@ def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, t
     assert model.palette.max() < 240  # the data's own colours and no others
     assert not ((model.palette > 60) & (model.palette < 190)).any()
 
-    (tmp_path / "grey.json").write_text(str([[each * 16] * 3 for each in range(16)]))
-    run(
-        folder,
-        tmp_path / "b",
-        model="igpt-tiny",
-        steps=1,
-        start_from=str(tmp_path / "a" / "checkpoint"),
-        objective={"palette": str(tmp_path / "grey.json")},  # loses to the one that the weights were trained with
-    )
+    start = {"model": "igpt-tiny", "steps": 1, "start_from": str(tmp_path / "a" / "checkpoint")}
+    run(folder, tmp_path / "b", **start)
     second = Checkpoint.load(str(tmp_path / "b" / "checkpoint")).model()
     assert isinstance(second, IGPT)
     assert second.class_head is None
     assert torch.equal(second.palette, model.palette)
+    with pytest.raises(ConfigError, match="other colours under weights"):
+        run(folder, tmp_path / "c", objective={"palette": "mine.npy"}, **start)
 
 
 def test_vit_learns_the_classes_of_folders_and_needs_some(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.errors import ConfigError
 from training.models.positions import resized_grid
 
-POSITIONS = ("visual.positional_embedding", "positional_embedding")
+POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding", "positional_embedding")
 HEADS = ("head", "class_head", "representation")
 """Parts that fine-tuning may begin anew, whatever their sizes."""
 

@@ -5,6 +5,7 @@ A new one is a file here with `make(kind, config, spec)`, its kind in config.py'
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.specs.base import ModelSpec
+from training.specs.clip import ClipSpec
 
 if TYPE_CHECKING:
     from training.data.batch import Batch
@@ -62,3 +64,10 @@ def make_objective(config: TrainConfig, spec: ModelSpec) -> Objective:
     module = import_module(f"training.objectives.{MODULES[kind]}")
     made: Objective = module.make(kind, config, spec)
     return made
+
+
+def fit_spec(config: TrainConfig, spec: ModelSpec) -> ModelSpec:
+    """The spec with what the objective needs: the sigmoid loss gives CLIP its bias (and the temperature it starts with)."""
+    if config.objective.kind_for(spec.family) == "sigmoid" and isinstance(spec, ClipSpec):
+        return replace(spec, logit_bias=True)
+    return spec

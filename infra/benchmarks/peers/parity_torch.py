@@ -60,13 +60,72 @@ def transformers_clip(given, back):
     return model, run, {"transformers": transformers.__version__}
 
 
+def transformers_vit(given, back):
+    import transformers
+    from transformers.models.vit.modeling_vit import ViTForImageClassification
+
+    model = ViTForImageClassification.from_pretrained(given)
+    model.save_pretrained(back)
+    (back / "preprocessor_config.json").write_text((Path(given) / "preprocessor_config.json").read_text("utf-8"))
+
+    def run(pixels):
+        return {"logits": model(pixel_values=pixels).logits}
+
+    return model, run, {"transformers": transformers.__version__}
+
+
+def transformers_igpt(given, back):
+    import transformers
+    from transformers.models.imagegpt.modeling_imagegpt import ImageGPTForCausalImageModeling
+
+    model = ImageGPTForCausalImageModeling.from_pretrained(given)
+    model.save_pretrained(back)
+    (back / "preprocessor_config.json").write_text((Path(given) / "preprocessor_config.json").read_text("utf-8"))
+
+    def run(ids):
+        return {"logits": model(input_ids=ids, use_cache=False).logits}
+
+    return model, run, {"transformers": transformers.__version__}
+
+
+def plain_igpt(given, heads):
+    """iGPT written out from the paper and the released particulars, on the files that ours wrote; no library's model."""
+    tensors = load_file(f"{given}/model.safetensors")
+
+    def normed(x, name):
+        return x / (x.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt() * tensors[f"{name}.weight"]
+
+    def times(x, name):
+        return x @ tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+    def run(ids):
+        x = tensors["transformer.wte.weight"][ids] + tensors["transformer.wpe.weight"]
+        layers = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("transformer.h."))
+        future = torch.ones(ids.shape[1], ids.shape[1]).triu(1).bool()
+        for layer in range(layers):
+            here = f"transformer.h.{layer}"
+            parts = times(normed(x, f"{here}.ln_1"), f"{here}.attn.c_attn").chunk(3, dim=-1)
+            q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts)
+            scores = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(future, float("-inf"))
+            x = x + times((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2), f"{here}.attn.c_proj")
+            hidden = times(normed(x, f"{here}.ln_2"), f"{here}.mlp.c_fc")
+            x = x + times(hidden * torch.sigmoid(1.702 * hidden), f"{here}.mlp.c_proj")
+        return {"logits": normed(x, "transformer.ln_f") @ tensors["lm_head.weight"].T}
+
+    return torch.nn.Module(), run, {}
+
+
 @torch.inference_mode()
 def run_model(job):
-    back = Path(job["back"])
-    if job["layout"] == "huggingface":
-        model, run, versions = transformers_clip(job["given"], back)
+    back, given = Path(job["back"]), job["there"]
+    torch.set_num_threads(job["threads"])
+    if job["plain"]:
+        model, run, versions = plain_igpt(given, job["heads"])
+    elif job["layout"] == "huggingface":
+        openers = {"clip": transformers_clip, "vit": transformers_vit, "igpt": transformers_igpt}
+        model, run, versions = openers[job["family"]](given, back)
     else:
-        model, run, versions = open_clip_model(job["given"], back, job["layout"])
+        model, run, versions = open_clip_model(given, back, job["layout"])
     model.eval()
     found = run(**load_file(f"{job['folder']}/inputs.safetensors"))
     save_file({name: tensor.contiguous() for name, tensor in found.items()}, f"{job['folder']}/outputs.safetensors")
