@@ -22,7 +22,7 @@ demo: $(STAMP)
 	@$(BIN)/openwit run demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -117,7 +117,7 @@ def _common(config: ScorerConfig) -> dict[str, Any]:
         checkpoint.tokenizer()  # a missing one is told now
         # Weights are read once as bytes and once as tensors before they settle.
         image, text = spec.image, spec.text
-        activations = 4 * ACTIVATIONS_PER_TOKEN * (image.tokens * image.width + text.context * text.width)
+        activations = 4 * ACTIVATIONS_PER_TOKEN * (image.activations + text.context * text.width)
         memory = 2 * weight_bytes(checkpoint) + config.batch_size * activations
     except DataError as error:
         raise ConfigError(f"checkpoint: {error}") from error

@@ -17,3 +17,12 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no ../shared/data beside this checkout")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the suite (`make test`), a file at a time, the long ones first; all tests that look at the finished
+    smoke run go to the same process, which makes that run once."""
+    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+    for item in items:
+        of_smoke = "smoke" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke" if of_smoke else item.nodeid.partition("::")[0]))

@@ -11,7 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
 from training.checkpoints_config import CheckpointsConfig
+from training.config_checks import mistakes
 from training.data.config import DataConfig
+from training.memory_config import MemoryConfig
 from training.objectives.config import ObjectiveConfig
 from training.optim.config import OptimizerConfig
 from training.spec import REGISTRY
@@ -36,16 +38,20 @@ class TrainConfig(Settings):
     """The highest one, reached after the warm-up (table 20, ViT-B/32: 5e-4)."""
     warmup_steps: int = Field(default=2000, ge=0)
     """Steps of linear rise from zero (table 18: 2,000). Small models collapse without any."""
-    schedule: Literal["cosine", "linear"] = "cosine"
-    """Fall to zero after the warm-up (section 2.5: cosine)."""
+    schedule: Literal["cosine", "linear", "constant", "rsqrt"] = "cosine"
+    """After the warm-up: fall to zero (section 2.5: cosine), stay, or fall as 1/sqrt(step) (Scaling ViT, section 3.5)."""
+    rsqrt_timescale_steps: int = Field(default=10_000, ge=1)
+    """Steps after which rsqrt begins to bend (Scaling ViT's released config: 10,000)."""
+    cooldown_steps: int = Field(default=0, ge=0)
+    """Last steps in which the rate goes down to zero in a line (Scaling ViT, section 3.5: 50,000)."""
     weight_decay: float = Field(default=0.2, ge=0)
     """Decoupled (AdamW); gains, biases and logit_scale are spared (section 2.5: 0.2)."""
     max_gradient_norm: float = Field(default=0.0, ge=0)
     """Clip the global gradient to this norm; 0 is off, as in the paper. (DeepSpeed alone would clip at 1.0.)"""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """DeepSpeed ZeRO: what is cut over the ranks. 1: optimizer state, 2: and gradients, 3: and weights."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the towers' matrix products. Weights, logits and loss stay float32 in both."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the towers' matrix products. Weights, logits and loss stay float32 in all. float16 scales the loss by itself."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the initial weights, the order of samples and the crops."""
     workers: int = Field(default=1, ge=1)
@@ -58,8 +64,14 @@ class TrainConfig(Settings):
     """How samples are read, cut and changed."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The rule that turns gradients into weights, beside its learning rate."""
+    memory: MemoryConfig = MemoryConfig()
+    """What makes a model or a batch fit."""
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     """When the run can be resumed from, and what is kept."""
+    start_from: str | None = None
+    """A checkpoint's folder whose weights this run begins with (fine-tuning, LiT, LoRA): those of equal name and shape."""
+    freeze: tuple[str, ...] = ()
+    """Parts that do not learn: image, text, or the beginning of a parameter's name. LiT (arXiv:2111.07991) is [image]."""
     patch_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each picture's patches that a training step leaves out (FLIP, arXiv:2212.00794: 0.5 on web data)."""
 
@@ -73,21 +85,10 @@ class TrainConfig(Settings):
         return name
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> "TrainConfig":
-        if self.steps is not None and self.warmup_steps >= self.steps:
-            raise ValueError(
-                f"warmup_steps is {self.warmup_steps} and steps only {self.steps}: the learning rate would never arrive;"
-                " lower warmup_steps"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batch_is_shared_evenly(self) -> "TrainConfig":
-        if self.global_batch_size % self.workers:
-            raise ValueError(
-                f"global_batch_size {self.global_batch_size:,} cannot be shared by {self.workers} workers;"
-                " choose a multiple"
-            )
+    def _values_go_together(self) -> "TrainConfig":
+        self.objective.kind_for(REGISTRY[self.model].family)
+        for mistake in mistakes(self):
+            raise ValueError(mistake)
         return self
 
     def total_steps(self, rows: int) -> int:

@@ -2,6 +2,7 @@
 
 What DeepSpeed would do by itself and this file forbids:
 - clip gradients at 1.0 (its default when nothing is said);
+- count backward passes: gradients simply add up until `update`, so that a step may have any number of them;
 - compile a shared-memory collective with g++ on first use, a minute per machine; gloo does its work here;
 - move the learning rate: ours is a function of the step (training/optim/schedule.py);
 - print.
@@ -9,6 +10,7 @@ What DeepSpeed would do by itself and this file forbids:
 
 import contextlib
 import logging
+import math
 import os
 import sys
 import warnings
@@ -19,92 +21,103 @@ import torch
 from torch import Tensor, nn
 
 from training.config import TrainConfig
+from training.engine_config import deepspeed_config
 from training.models.base import Model
 from training.models.clip import MAX_LOGIT_SCALE
+from training.optim.average import Average
+from training.optim.freeze import freeze
+from training.optim.groups import parameter_groups
+from training.optim.lora import add_factors, merged
+from training.optim.make import make_optimizer
+from training.precision import LossScale, Precise
 from training.ranks import Ranks
+from training.recompute import compile_blocks, recompute_blocks
 
-
-class _Precise(nn.Module):
-    """The model under the configured precision; logits and loss stay outside of it, in float32."""
-
-    def __init__(self, model: Model, precision: str) -> None:
-        super().__init__()
-        self.model = model
-        self.reduced = precision == "bfloat16"
-
-    def forward(self, *inputs: Tensor) -> Any:
-        with torch.autocast(inputs[0].device.type, dtype=torch.bfloat16, enabled=self.reduced):
-            return self.model(*inputs)
+ELEMENTS_PER_ALLREDUCE = 50_000_000
 
 
 class Engine:
-    """A model, its optimizer and its ranks. Every method is collective: all ranks call it."""
+    """A model, its optimizer and its ranks. Every method is collective: all ranks call it.
+
+    Raises ConfigError where the config asks for what the model or this machine does not have.
+    """
 
     def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
+        self.model = model
         self._ranks = ranks
+        self._config = config
         self._stage = config.zero_stage
-        deepspeed = _import_deepspeed(ranks)
-        module = _Precise(model.to(ranks.device), config.precision)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(model, config.weight_decay),
-            lr=config.learning_rate,
-            betas=(config.optimizer.beta1, config.optimizer.beta2),
-            eps=config.optimizer.epsilon,
-            fused=True,
-        )
-        numbers = sum(parameter.numel() for parameter in model.parameters())
-        bucket = min(50_000_000, (numbers // 1024 + 1) * 1024)  # DeepSpeed asks for an even number
+        deepspeed = _import_deepspeed(ranks, config)
+        _prepare(model, config)
+        module = Precise(model.to(ranks.device), config.precision)
         with _quiet():
             self._engine, *_ = deepspeed.initialize(
                 model=module,
-                optimizer=optimizer,
+                optimizer=make_optimizer(parameter_groups(model, config), config),
                 dist_init_required=False,
-                config={
-                    "train_batch_size": config.global_batch_size,
-                    "train_micro_batch_size_per_gpu": config.global_batch_size // ranks.world_size,
-                    "gradient_accumulation_steps": 1,
-                    "gradient_clipping": config.max_gradient_norm,
-                    "zero_allow_untested_optimizer": True,
-                    "zero_optimization": {
-                        "stage": config.zero_stage,
-                        "overlap_comm": False,
-                        # DeepSpeed reserves these whole: 2 GB each at its default of 500 million.
-                        "reduce_bucket_size": bucket,
-                        "allgather_bucket_size": bucket,
-                        # Smaller parameters stay whole on every rank; at the default of 100,000 a small model is not cut.
-                        "stage3_param_persistence_threshold": 10_000,
-                    },
-                    "steps_per_print": sys.maxsize,
-                },
+                config=deepspeed_config(config, ranks, sum(parameter.numel() for parameter in model.parameters())),
             )
+        self._engine.enable_backward_allreduce = self._stage > 0  # without ZeRO, `update` calls it
+        self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
+        self._statistics = [buffer for buffer in _persistent_buffers(model).values() if buffer.is_floating_point()]
+        decay = config.optimizer.ema_decay
+        self.average = Average(dict(model.named_parameters()), decay, ranks) if decay else None
+        """The average of the weights, where the config asks for one."""
 
     def forward(self, *inputs: Tensor) -> Any:
         """The model's outputs, from inputs that are brought to this rank's device."""
         return self._engine(*(each.to(self._ranks.device, non_blocking=True) for each in inputs))
 
     def backward(self, loss: Tensor) -> None:
-        self._engine.backward(loss)
+        """Adds to the gradients. The scale of float16 is put on here and taken off in `update`."""
+        if self._stage == 0:
+            loss = loss * self.loss_scale.value
+        elif self.loss_scale.dynamic:
+            self._engine.optimizer.override_loss_scale(self.loss_scale.value)
+        self._engine.backward(loss, scale_wrt_gas=False)
 
     def update(self, learning_rate: float) -> float:
-        """Average gradients, clip, step; returns the global gradient norm before clipping.
+        """Average gradients over ranks, clip, step; returns the global gradient norm before clipping.
 
-        A norm that is not finite means that weights were not, or must not be, used further.
+        Where it is not finite, the weights stay as they were and the gradients are dropped. In float16 that is a step
+        skipped and the loss scale halved, and 0 is returned, until the scale cannot fall any further.
         """
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
-        norm = self._norm_without_zero() if self._stage == 0 else None
-        self._engine.step()
-        self._hold_logit_scale()
-        return float(self._engine.get_global_grad_norm() if norm is None else norm)
+            group["lr"] = learning_rate * group["rate"]
+        norm = self._step_whole() if self._stage == 0 else self._step_cut()
+        finite = math.isfinite(norm)
+        goes_on = self.loss_scale.after(overflow=not finite)
+        if finite:
+            self._hold_logit_scale()
+            self._agree_on_statistics()
+            if self.average is not None:
+                self.average.update()
+        return norm if finite or not goes_on else 0.0
 
-    def _norm_without_zero(self) -> Tensor:
+    def _step_whole(self) -> float:
+        """Without ZeRO: gradients lie whole on every rank."""
+        self._engine.buffered_allreduce_fallback(elements_per_buffer=ELEMENTS_PER_ALLREDUCE)
         gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
-        return nn.utils.get_total_norm(gradients)
+        norm = float(nn.utils.get_total_norm(gradients)) / self.loss_scale.value
+        if math.isfinite(norm):
+            if self.loss_scale.value != 1:
+                torch._foreach_div_(gradients, self.loss_scale.value)
+            self._engine.step()
+        else:
+            self._engine.zero_grad()
+        return norm
+
+    def _step_cut(self) -> float:
+        """Under ZeRO: DeepSpeed takes the norm over all parts and drops the step by itself where it is not finite."""
+        self._engine.step()
+        return math.inf if self._engine.optimizer.overflow else float(self._engine.get_global_grad_norm())
 
     def _hold_logit_scale(self) -> None:
         """Clip logit_scale at ln 100, in the optimizer's own copy too: a clamp in the forward pass would stick there."""
-        if self._logit_scale is None or float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
+        if self._logit_scale is None or not self._logit_scale.requires_grad:
+            return
+        if float(self._logit_scale.detach()) <= MAX_LOGIT_SCALE:
             return
         from deepspeed.utils import safe_get_local_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
 
@@ -119,20 +132,47 @@ class Engine:
             elif self._stage > 0:
                 safe_set_full_fp32_param(self._logit_scale, limit)
 
-    def weights(self) -> dict[str, Tensor]:
-        """The whole model's parameters by name, on the CPU, for the first rank; empty on the others."""
-        parameters = dict(self._engine.module.model.named_parameters())
-        with self._whole(list(parameters.values())):
-            if not self._ranks.is_first:
-                return {}
-            return {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
+    def _agree_on_statistics(self) -> None:
+        """The mean over ranks of batch norms' running statistics, so that they are those of the global batch."""
+        if self._ranks.world_size == 1 or not self._statistics or not self.model.training:
+            return
+        flat = torch.cat([buffer.reshape(-1).float() for buffer in self._statistics])
+        torch.distributed.all_reduce(flat)
+        parts = (flat / self._ranks.world_size).split([buffer.numel() for buffer in self._statistics])
+        for buffer, part in zip(self._statistics, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
-    def _whole(self, parameters: list[nn.Parameter]) -> contextlib.AbstractContextManager[Any]:
+    def weights(self) -> dict[str, Tensor]:
+        """All that the model's checkpoint holds, by name, on the CPU, for the first rank; empty on the others.
+
+        Parameters as they are in a model without LoRA, and persistent buffers (batch statistics, a palette).
+        """
+        out = {}
+        for name, parameter in self.model.named_parameters():
+            with self._whole(parameter):  # one at a time: no rank but the first ever holds more
+                if self._ranks.is_first:
+                    out[name] = parameter.detach().cpu().clone()
+        if not self._ranks.is_first:
+            return {}
+        if self._config.optimizer.lora.rank:
+            out = merged(out, self._config.optimizer.lora)
+        return out | {name: buffer.cpu().clone() for name, buffer in _persistent_buffers(self.model).items()}
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """As `weights`, with the average in place of the parameters; empty where the config asks for none."""
+        if self.average is None:
+            return {}
+        out = self.average.whole()
+        if not self._ranks.is_first:
+            return {}
+        return out | {name: buffer.cpu().clone() for name, buffer in _persistent_buffers(self.model).items()}
+
+    def _whole(self, parameter: nn.Parameter) -> contextlib.AbstractContextManager[Any]:
         if self._stage < 3:
             return contextlib.nullcontext()
         import deepspeed
 
-        gathered: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(parameters)
+        gathered: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters([parameter])
         return gathered
 
     def save(self, folder: str, name: str) -> None:
@@ -154,16 +194,26 @@ class Engine:
         self._engine.destroy()
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay on matrices; none on gains, biases, the class token and logit_scale (arXiv:2103.00020, section 2.5)."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def _prepare(model: Model, config: TrainConfig) -> None:
+    """What is done to a model from outside, before any rank cuts it."""
+    if config.optimizer.lora.rank:
+        add_factors(model, config.optimizer.lora)
+    freeze(model, config.freeze)
+    if config.memory.activation_checkpointing:
+        recompute_blocks(model)
+    if config.memory.compile:
+        compile_blocks(model)
 
 
-def _import_deepspeed(ranks: Ranks) -> Any:
+def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that a checkpoint holds; constants that are made again are not among them."""
+    parameters = {name for name, _ in model.named_parameters()}
+    kept = [name for name in model.state_dict(keep_vars=True) if name not in parameters]
+    buffers = dict(model.named_buffers())
+    return {name: buffers[name] for name in kept}
+
+
+def _import_deepspeed(ranks: Ranks, config: TrainConfig) -> Any:
     os.environ.setdefault("LOCAL_RANK", str(ranks.device.index or 0))  # it insists, even on a world of one
     if ranks.device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

@@ -1,9 +1,10 @@
-"""Lower-cased byte-level BPE, trained on the corpus (arXiv:2103.00020, section 2.4; Sennrich et al. 2016).
+"""Lower-cased byte-level BPE, trained on the corpus (arXiv:2103.00020, section 2.4; Sennrich et al. 2016), or CLIP's
+released one from a file of its own (training/clip_vocabulary.py).
 
 Text is split into words, numbers' digits and signs as CLIP does; each piece opens with a space mark, so that word starts
 differ from word parts. All 256 bytes are in the vocabulary: no text is unknown. Start and end tokens come after the
 merges, so the end token has the highest id, and ids of one vocabulary never depend on the texts' special words: a caption
-that contains "<end>" is five plain tokens.
+that contains "<end>" is five plain tokens. In CLIP's vocabulary they are the last two entries, with the same effect.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import storage
 from pipeline.errors import DataError
+from training.clip_vocabulary import END, START, cleaned, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Encoder
@@ -24,10 +26,16 @@ PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 class Tokenizer:
     """Texts to rows of `context` ids: start, pieces, end, zeros."""
 
-    def __init__(self, bpe: "Encoder", context: int) -> None:
+    def __init__(self, bpe: "Encoder", context: int, released: bool = False, mended: bool = False) -> None:
+        """`released`: CLIP's vocabulary, which has entries for start and end; `mended`: texts are cleaned as CLIP's are."""
         self._bpe = bpe
         self.context = context
-        self.start = bpe.get_vocab_size()
+        self._released, self._mended = released, mended
+        bpe.no_truncation()
+        bpe.no_padding()
+        if released:
+            bpe.encode_special_tokens = True
+        self.start = bpe.get_vocab_size() - 2 if released else bpe.get_vocab_size()
         self.end = self.start + 1
 
     @property
@@ -61,20 +69,46 @@ class Tokenizer:
         bpe.train_from_iterator(texts, trainer)
         return Tokenizer(bpe, context)
 
+    @staticmethod
+    def released(place: str, context: int) -> "Tokenizer":
+        """CLIP's own, from the folder or file `place`. Raises DataError where there is none, or a damaged one."""
+        bpe, mended = read_vocabulary(place)
+        return Tokenizer(bpe, context, released=True, mended=mended)
+
     def encode(self, texts: Sequence[str]) -> "Tensor":
         """(N, context) int64; a text that is too long loses its tail, never its end token."""
         import torch
 
         tokens = torch.zeros(len(texts), self.context, dtype=torch.long)
-        for row, encoding in enumerate(self._bpe.encode_batch(list(texts), add_special_tokens=False)):
+        plain = [cleaned(text) for text in texts] if self._mended else list(texts)
+        for row, encoding in enumerate(self._bpe.encode_batch(plain, add_special_tokens=False)):
             ids = [self.start, *encoding.ids[: self.context - 2], self.end]
             tokens[row, : len(ids)] = torch.tensor(ids)
         return tokens
 
     def to_bytes(self) -> bytes:
+        kind = {"released": True, "mended": self._mended} if self._released else {}
         return storage.canonical_json(
-            {"format": FORMAT, "context": self.context, "bpe": json.loads(self._bpe.to_str())}
+            {"format": FORMAT, "context": self.context, "bpe": json.loads(self._bpe.to_str()), **kind}
         )
+
+    def for_others(self) -> bytes:
+        """tokenizer.json for the `tokenizers` library and transformers: the same ids, start and end put around each text.
+
+        They do not mend texts as `cleaned` does; white space and case are seen to.
+        """
+        from tokenizers import AddedToken, Regex, normalizers, processors
+        from tokenizers import Tokenizer as Encoder
+
+        bpe = Encoder.from_str(self._bpe.to_str())
+        if self._mended:
+            one_space = normalizers.Replace(Regex(r"\s+"), " ")
+            bpe.normalizer = normalizers.Sequence([normalizers.NFC(), one_space, normalizers.Lowercase()])
+        bpe.add_special_tokens([AddedToken(START, special=True), AddedToken(END, special=True)])
+        bpe.post_processor = processors.TemplateProcessing(
+            single=f"{START} $A {END}", special_tokens=[(START, self.start), (END, self.end)]
+        )
+        return bpe.to_str(pretty=False).encode()
 
     def save(self, path: str) -> None:
         storage.write_bytes(path, self.to_bytes())
@@ -89,4 +123,5 @@ class Tokenizer:
             raise DataError(
                 f"{path}: not a tokenizer of format {FORMAT}; train again or give the checkpoint's own file"
             )
-        return Tokenizer(Encoder.from_str(json.dumps(value["bpe"])), int(value["context"]))
+        bpe = Encoder.from_str(json.dumps(value["bpe"]))
+        return Tokenizer(bpe, int(value["context"]), bool(value.get("released")), bool(value.get("mended")))

@@ -11,7 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,9 +23,10 @@ from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data.check import check
 from training.data.loader import Loader
-from training.data.order import step_seed
+from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
 from training.engine import Engine
+from training.objectives.objective import make_objective
 from training.optim.schedule import learning_rate
 from training.ranks import Ranks, join
 from training.resume import ResumeFolder, describe
@@ -40,21 +41,23 @@ SPEED_WINDOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, the same on every rank but for the last two fields, which the clock decides.
+    """One optimizer step, the same on every rank but for speed and time left, which the clock decides.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
-    `logit_scale` is exp of the parameter, as the logits saw it.
+    `logit_scale` is exp of the parameter, as the logits saw it, where the model has one.
     """
 
     step: int
     total_steps: int
     loss: float
     learning_rate: float
-    logit_scale: float
+    logit_scale: float | None
     samples_seen: int
     gradient_norm: float
     samples_per_second: float
     seconds_left: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What the objective and the engine measure of this step, by name; means over ranks."""
 
 
 def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool = True) -> Iterator[StepResult]:
@@ -97,6 +100,7 @@ def _train(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Iterat
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
+    objective = make_objective(config, spec)
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
@@ -113,7 +117,9 @@ def _train(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Iterat
     for step, batch in enumerate(batches, start=done + 1):
         rate = learning_rate(config, step, total)
         torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        outcome = compute(engine, batch)
+        first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
+        keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
+        outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
         loss = ranks.mean(outcome.loss)
         norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
@@ -122,13 +128,14 @@ def _train(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Iterat
                 f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
                 " (checkpoints written before this step are intact)"
             )
+        metrics = {name: ranks.mean(value) for name, value in outcome.metrics.items()}
         speed = clock.tick()
         yield StepResult(
             step,
             total,
             loss,
             rate,
-            float(outcome.metrics["logit_scale"]),
+            metrics.get("logit_scale"),
             step * config.global_batch_size,
             norm,
             round(speed, 1),

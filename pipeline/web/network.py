@@ -6,34 +6,25 @@ nothing; every redirect starts over. robots.txt (RFC 9309) and X-Robots-Tag are 
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
-import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-import aiohttp
-import yarl
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from pipeline.web.addresses import refusal
 from pipeline.web.answer import Fetched, Reason, Verdict, Wish
 from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_seconds
+from pipeline.web.connections import Connections, Info, TooSlowError
+from pipeline.web.http1 import Answer, CutOffError, Head, NotHttpError, request_bytes
 from pipeline.web.manners import Manners
+from pipeline.web.names import Names, UnknownNameError
 from pipeline.web.robots import RobotsRules, first_opt_out, header_directives
 from pipeline.web.site_rules import SiteRules
-from pipeline.web.urls import canonical, host_of, origin_of
+from pipeline.web.urls import canonical, host_of, origin_of, split_canonical
 from pipeline.web.web_config import NetworkConfig, split_address
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout
-else:
-    from async_timeout import timeout  # which aiohttp brings there
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) -> IP addresses; raises OSError where the name has none."""
@@ -64,30 +55,23 @@ class Network:
     async def __aenter__(self) -> "Network":
         config = self.config
         self._threads = ThreadPoolExecutor(min(32, config.concurrency), "dns")
+        self._names = Names(self._resolve)
         self.manners = Manners(config, self._request, self._open_at_once, self._patient)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=_Guard(self),
-                socket_factory=self._open_socket,
-                limit=0,
-                ttl_dns_cache=60,
-                keepalive_timeout=2.0,  # an idle TLS connection holds 300 KB
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": config.user_agent_header, "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_seconds),
-            auto_decompress=False,
-            trust_env=False,
-            max_line_size=config.max_header_bytes,
-            max_field_size=config.max_header_bytes,
+        self._connections = Connections(
+            self._vetted,
+            self._open_socket,
+            config.connect_seconds,
+            config.grace_seconds,
+            config.minimum_bytes_per_second,
         )
+        self._fields = f"User-Agent: {config.user_agent_header}\r\nAccept-Encoding: identity\r\n"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.manners.close()
-        await self._session.close()
+        self._connections.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def get(
@@ -119,98 +103,69 @@ class Network:
     async def _request(self, url: str, wish: Wish, seconds: float) -> Verdict:
         """One request without redirects, every way it can fail told apart."""
         try:
-            async with timeout(seconds):
-                return await self._exchange(url, wish)
+            return await self._exchange(url, wish, seconds)
         except _RefusedError as error:
             return Verdict(reason="address_refused", evidence=str(error))
+        except UnknownNameError as error:
+            return Verdict(reason="name_not_resolved", evidence=host_of(url), again=error.again)
+        except TooSlowError:
+            slow = f"under {self.config.minimum_bytes_per_second} bytes/s"
+            return Verdict(200, reason="too_slow", evidence=slow)
         except (asyncio.TimeoutError, TimeoutError):  # one class from Python 3.11 on
             return Verdict(reason="timeout", evidence=f"over {self.config.total_seconds:g} s", again=True)
-        except aiohttp.ClientConnectorDNSError as error:
-            later = isinstance(error.os_error, socket.gaierror) and error.os_error.errno == socket.EAI_AGAIN
-            return Verdict(reason="name_not_resolved", evidence=host_of(url), again=later)
-        except (aiohttp.ClientSSLError, ssl.SSLError):
+        except ssl.SSLError:
             return Verdict(reason="connection_failed", evidence="TLS failed")
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError):
+        except (CutOffError, OSError):
             return Verdict(reason="connection_failed", evidence="refused, reset or cut off", again=True)
-        except (aiohttp.ClientError, ValueError, OSError):
+        except (NotHttpError, ValueError):
             return Verdict(reason="http_error", evidence="the answer is not HTTP")
 
-    async def _exchange(self, url: str, wish: Wish) -> Verdict:
-        async with self._session.get(
-            yarl.URL(url, encoded=True), headers={"Accept": wish.accept}, allow_redirects=False
-        ) as answer:
-            status = answer.status
-            headers = {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
-            if status in (301, 302, 303, 307, 308) and "location" in headers:
-                return Verdict(status, headers, location=answer.headers["Location"])
-            if status != 200:
-                reason: Reason = "not_found" if status in (404, 410) else "http_error"
-                return Verdict(
-                    status,
-                    headers,
-                    reason=reason,
-                    evidence=f"status {status}",
-                    again=status in (408, 425, 429) or status >= 500,
-                    wait_seconds=retry_after_seconds(headers.get("retry-after")),
-                )
-            return await self._content(answer, headers, wish)
+    async def _exchange(self, url: str, wish: Wish, seconds: float) -> Verdict:
+        scheme, host, port, authority, target = split_canonical(url)
+        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{self._fields}")
+        found: Verdict | None = None
 
-    async def _content(self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], wish: Wish) -> Verdict:
-        robots = header_directives(answer.headers.getall("X-Robots-Tag", []), self.config.product)
+        def wanted(head: Head) -> int:
+            nonlocal found
+            found, body = self._judged(head, wish)
+            return wish.max_bytes if body else 0
+
+        answer = await self._connections.exchange(
+            (scheme, host, port), request, lambda: Answer(self.config.max_header_bytes, wanted), seconds
+        )
+        assert found is not None
+        if not answer.wants_body:
+            return found
+        return _with_body(found, answer.body, wish)
+
+    def _judged(self, head: Head, wish: Wish) -> tuple[Verdict, bool]:
+        """What the head comes to, and whether the body is of use."""
+        status, headers = head.status, head.joined()
+        if status in (301, 302, 303, 307, 308) and "location" in headers:
+            return Verdict(status, headers, location=head.all("location")[0]), False
+        if status != 200:
+            reason: Reason = "not_found" if status in (404, 410) else "http_error"
+            again = status in (408, 425, 429) or status >= 500
+            wait = retry_after_seconds(headers.get("retry-after"))
+            return Verdict(status, headers, b"", reason, f"status {status}", again=again, wait_seconds=wait), False
+        robots: tuple[str, ...] = ()
+        if "x-robots-tag" in headers:
+            robots = header_directives(head.all("x-robots-tag"), self.config.product)
         if headers.get("tdm-reservation", "").strip() == "1":
             robots = (*robots, "tdm-reservation")
-        found = Verdict(answer.status, headers, robots=robots)
-        word = first_opt_out(robots, self.config.opt_out_directives) if wish.obey_robots else None
+        found = Verdict(status, headers, robots=robots)
+        word = first_opt_out(robots, self.config.opt_out_directives) if robots and wish.obey_robots else None
         if word is not None:
             name = "tdm-reservation" if word == "tdm-reservation" else "x-robots-tag"
             found = replace(found, reason="header_opt_out", evidence=f"{name}: {headers[name][:200]}")
             if not wish.read_opted_out:
-                return found
+                return found, False
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if wish.types and kind and kind not in wish.types:
-            return found
-        too_large = replace(found, reason="too_large", evidence=f"over {wish.max_bytes} bytes")
-        if (answer.content_length or 0) > wish.max_bytes and not wish.cut:
-            return too_large
-        body = await self._read(answer.content, wish)
-        if body is None:
-            slow = f"under {self.config.minimum_bytes_per_second} bytes/s"
-            return replace(found, reason="too_slow", evidence=slow)
-        try:
-            body = decoded(body, headers.get("content-encoding", ""), wish.max_bytes)
-        except TooLargeError:
-            return too_large
-        except BrokenError as error:
-            return replace(found, reason="http_error", evidence=str(error))
-        if len(body) > wish.max_bytes and not wish.cut:
-            return too_large
-        return replace(found, body=body[: wish.max_bytes])
-
-    async def _read(self, content: aiohttp.StreamReader, wish: Wish) -> bytes | None:
-        """The body, cut just over max_bytes; None where it comes too slowly."""
-        config = self.config
-        started = time.monotonic()
-        parts: list[bytes] = []
-        received, suspected = 0, False
-        while received <= wish.max_bytes:
-            part: bytes | None = None
-            if content.total_bytes > received or content.at_eof():  # what is here already needs no clock
-                part = await content.readany()
-            else:
-                with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                    part = await asyncio.wait_for(content.readany(), 0.25 if suspected else config.grace_seconds)
-            if part == b"":
-                break
-            if part is not None:
-                parts.append(part)
-                received += len(part)
-            seconds = time.monotonic() - started
-            slow = seconds > config.grace_seconds and received < config.minimum_bytes_per_second * seconds
-            # Judged twice: where this process itself stood still, the bytes are there at the second look.
-            if slow and suspected and content.total_bytes == received:
-                return None
-            suspected = slow
-        return b"".join(parts)
+            return found, False
+        if (head.length or 0) > wish.max_bytes and not wish.cut:
+            return _too_large(found, wish), False
+        return found, True
 
     async def _system_resolve(self, host: str, port: int) -> Sequence[str]:
         found = await asyncio.get_running_loop().run_in_executor(
@@ -220,18 +175,16 @@ class Network:
 
     async def _vetted(self, host: str, port: int) -> list[tuple[str, int]]:
         """Where to connect for this name. Raises _RefusedError when any of its addresses is not on the open internet."""
-        if host.lower() in self.config.hosts:
-            return [split_address(self.config.hosts[host.lower()])]
-        addresses = sorted(await self._resolve(host, port))
+        if host in self.config.hosts:
+            return [split_address(self.config.hosts[host])]
+        addresses = sorted(await self._names.addresses(host, port))
         for address in addresses:
             why = refusal(address)
             if why is not None:
                 raise _RefusedError(f"{host} is at {address}, which is {why}")
-        if not addresses:
-            raise OSError(f"{host} has no address")
         return [(address, port) for address in addresses]
 
-    def _open_socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+    def _open_socket(self, info: Info) -> socket.socket:
         """The last gate: no socket for an address that is neither of the open internet nor named in the recipe."""
         family, kind, protocol, _, address = info
         if refusal(address[0]) is not None and (address[0], address[1]) not in self._permitted:
@@ -239,29 +192,22 @@ class Network:
         return socket.socket(family, kind, protocol)
 
 
-class _Guard(AbstractResolver):
-    """aiohttp's way to addresses, through `Network._vetted`."""
+def _too_large(found: Verdict, wish: Wish) -> Verdict:
+    return replace(found, reason="too_large", evidence=f"over {wish.max_bytes} bytes")
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=number,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address, number in await self._network._vetted(host, port)
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
+def _with_body(found: Verdict, body: bytes, wish: Wish) -> Verdict:
+    if len(body) > wish.max_bytes and not wish.cut:
+        return _too_large(found, wish)
+    encoding = found.headers.get("content-encoding")
+    if encoding:
+        try:
+            body = decoded(body, encoding, wish.max_bytes)
+        except TooLargeError:
+            return _too_large(found, wish)
+        except BrokenError as error:
+            return replace(found, reason="http_error", evidence=str(error))
+    return replace(found, body=body[: wish.max_bytes])
 
 
 def fetch_all(

@@ -7,7 +7,7 @@ outside ASCII percent-encoded, no fragment. What browsers repair is repaired (bl
 import functools
 import ipaddress
 import re
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin
 
 import idna
 
@@ -93,12 +93,24 @@ def _is_canonical(url: str) -> bool:
 
 def host_of(url: str) -> str:
     """Host name of a canonical URL; an IPv6 literal without its brackets."""
-    return urlsplit(url).hostname or ""
+    return split_canonical(url)[1]
 
 
 def port_of(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or _DEFAULT_PORTS[parts.scheme]
+    return split_canonical(url)[2]
+
+
+def split_canonical(url: str) -> tuple[str, str, int, str, str]:
+    """(scheme, host, port, authority, target) of a canonical URL: what a request is made from."""
+    scheme, _, rest = url.partition("://")
+    slash = rest.index("/")
+    authority = rest[:slash]
+    if authority[0] == "[":
+        host, _, port = authority[1:].partition("]")
+        port = port[1:]
+    else:
+        host, _, port = authority.partition(":")
+    return scheme, host, int(port) if port else _DEFAULT_PORTS[scheme], authority, rest[slash:]
 
 
 def origin_of(url: str) -> str:

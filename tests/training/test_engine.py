@@ -11,9 +11,11 @@ from torch import distributed as dist
 
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.engine import Engine, parameter_groups
+from training.engine import Engine
 from training.models.clip import CLIP, MAX_LOGIT_SCALE
 from training.objectives.contrastive import contrastive_loss
+from training.objectives.objective import make_objective
+from training.optim.groups import parameter_groups
 from training.ranks import Ranks
 from training.spec import REGISTRY, build
 from training.step import compute
@@ -58,11 +60,11 @@ def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
     settings = config(0, clip)
     betas = (settings.optimizer.beta1, settings.optimizer.beta2)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
+        parameter_groups(model, settings), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
     )
     losses, norms = [], []
     for step in range(STEPS):
-        loss = contrastive_loss(*model(*batch(step)))
+        loss, *_ = contrastive_loss(*model(*batch(step)))
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))))
@@ -83,10 +85,11 @@ def one_rank(rank: int, folder: str) -> None:
             model = fresh_model()
             engine = Engine(model, config(stage, clip), ranks)
             losses, norms = [], []
+            objective, keys = make_objective(config(stage, clip), model.spec), torch.zeros(BATCH // 2, dtype=torch.long)
             for step in range(STEPS):
                 pixels, tokens = batch(step)
                 mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-                losses.append(ranks.mean(compute(engine, Batch(pixels[mine], tokens[mine])).loss))
+                losses.append(ranks.mean(compute(engine, objective, Batch(pixels[mine], tokens[mine]), keys).loss))
                 norms.append(engine.update(1e-3))
             results[f"{stage} {clip}"] = (losses, norms, engine.weights())
             engine.close()

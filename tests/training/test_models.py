@@ -8,8 +8,8 @@ from torch import Tensor
 
 from training.models.blocks import Attention, QuickGELU
 from training.models.clip import INITIAL_LOGIT_SCALE
-from training.models.vit import PIXEL_MEAN, PIXEL_STD
 from training.spec import REGISTRY, build
+from training.specs.towers import PIXEL_MEAN, PIXEL_STD
 
 SPEC = REGISTRY["clip-tiny"].with_text(vocabulary=300, context=16)
 

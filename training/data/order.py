@@ -50,6 +50,14 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return _key("step", seed, step, rank) & (2**63 - 1)
 
 
+def row_keys(seed: int, start: int, count: int) -> Integers:
+    """A key for each row at places start .. start + count - 1 of the stream: what the model draws for it, whichever rank
+    has it (training/models/draws.py)."""
+    stem = np.uint64(_key("row", seed) & (2**64 - 1))
+    words = _mix(_mix(stem) ^ np.arange(start, start + count, dtype=np.uint64))
+    return np.asarray(words).view(np.int64)
+
+
 class Stream(Protocol):
     """Places 0, 1, 2, ... without end, and which sample stands at each."""
 

@@ -50,16 +50,19 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); the MLP is `hidden` wide inside, four widths when 0."""
 
-    def __init__(self, width: int, heads: int, activation: Activation, causal: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, activation: Activation, causal: bool, hidden: int = 0, epsilon: float = 1e-5
+    ) -> None:
         super().__init__()
-        self.ln_1 = LayerNorm(width)
+        hidden = hidden or 4 * width
+        self.ln_1 = LayerNorm(width, epsilon)
         self.attn = Attention(width, heads, causal)
-        self.ln_2 = LayerNorm(width)
-        self.c_fc = Linear(width, 4 * width)
+        self.ln_2 = LayerNorm(width, epsilon)
+        self.c_fc = Linear(width, hidden)
         self.activation = QuickGELU() if activation == "quick_gelu" else nn.GELU()
-        self.c_proj = Linear(4 * width, width)
+        self.c_proj = Linear(hidden, width)
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         x_BTW = x_BTW + self.attn(self.ln_1(x_BTW))
@@ -70,9 +73,18 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """`layers` blocks, one after the other."""
 
-    def __init__(self, width: int, layers: int, heads: int, activation: Activation, causal: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        activation: Activation,
+        causal: bool,
+        hidden: int = 0,
+        epsilon: float = 1e-5,
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, activation, causal) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, activation, causal, hidden, epsilon) for _ in range(layers))
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         for block in self.blocks:

@@ -9,29 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.errors import ConfigError
 from training.models.base import Model
 from training.models.linear import Linear
-from training.models.text import TextTransformer
-from training.models.vit import VisionTransformer
+from training.models.towers import image_tower, text_tower
 from training.specs.clip import ClipSpec
+from training.specs.towers import ResNetTower
 
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # section 2.5
 MAX_LOGIT_SCALE = math.log(100.0)  # section 2.5: logits are never scaled by more than 100
+INITIAL_LOGIT_SCALE_WITH_BIAS = math.log(10.0)  # SigLIP, arXiv:2303.15343, section 3.2
+INITIAL_LOGIT_BIAS = -10.0  # the same: nearly all pairs of a batch do not belong together
 
 
 class CLIP(Model):
-    """Scores a picture and a text by the cosine of their embeddings, times exp(logit_scale)."""
+    """Scores a picture and a text by the cosine of their embeddings, times exp(logit_scale), plus logit_bias if any."""
+
+    spec: ClipSpec
 
     def __init__(self, spec: ClipSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.visual = VisionTransformer(spec.image, spec.activation)
-        self.text = TextTransformer(spec.text, spec.activation)
-        self.image_projection = Linear(spec.image.width, spec.embedding, bias=False)
+        self.visual = image_tower(spec.image, spec.activation)
+        self.text = text_tower(spec.text, spec.activation)
+        # Behind a residual network this is the output projection of its attention pool, and has a bias as such.
+        self.image_projection = Linear(spec.image.features, spec.embedding, bias=isinstance(spec.image, ResNetTower))
         self.text_projection = Linear(spec.text.width, spec.embedding, bias=False)
         # Shape (1,), not (): DeepSpeed cannot broadcast a 0-dimensional parameter over gloo.
-        self.logit_scale = nn.Parameter(torch.full((1,), INITIAL_LOGIT_SCALE))
-        nn.init.normal_(self.image_projection.weight, std=spec.image.width**-0.5)
+        start = INITIAL_LOGIT_SCALE_WITH_BIAS if spec.logit_bias else INITIAL_LOGIT_SCALE
+        self.logit_scale = nn.Parameter(torch.full((1,), start))
+        self.logit_bias = nn.Parameter(torch.full((1,), INITIAL_LOGIT_BIAS)) if spec.logit_bias else None
+        nn.init.normal_(self.image_projection.weight, std=spec.image.features**-0.5)
         nn.init.normal_(self.text_projection.weight, std=spec.text.width**-0.5)
 
     def reset_constants(self) -> None:
@@ -45,6 +53,10 @@ class CLIP(Model):
 
     @patch_dropout.setter
     def patch_dropout(self, share: float) -> None:
+        if share and isinstance(self.spec.image, ResNetTower):
+            raise ConfigError(
+                f"patch_dropout is {share:g}, and {self.spec.name} has no patches to leave out; set it to 0"
+            )
         self.visual.patch_dropout = share
 
     def image_features(self, pixels_B3SS: Tensor) -> Tensor:
@@ -62,8 +74,12 @@ class CLIP(Model):
         out: Tensor = self.text_projection(self.text(tokens_BT))
         return out
 
-    def forward(self, pixels_B3SS: Tensor, tokens_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit embeddings of pictures and texts (B, D) in float32, and the scale of their cosines (1,)."""
+    def forward(self, pixels_B3SS: Tensor, tokens_BT: Tensor) -> tuple[Tensor, ...]:
+        """Unit embeddings of pictures and texts (B, D) in float32, the scale of their cosines (1,), and with
+        `spec.logit_bias` what is added to the scaled cosines (1,)."""
         image_BD = functional.normalize(self.encode_image(pixels_B3SS).float(), dim=-1)
         text_BD = functional.normalize(self.encode_text(tokens_BT).float(), dim=-1)
-        return image_BD, text_BD, self.logit_scale.float().exp()
+        scale = self.logit_scale.float().exp()
+        if self.logit_bias is None:
+            return image_BD, text_BD, scale
+        return image_BD, text_BD, scale, self.logit_bias.float()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.models.blocks import LayerNorm, Transformer, initialize_text_blocks
 from training.specs.base import Activation
-from training.specs.clip import TextTower
+from training.specs.towers import TextTower
 
 
 class TextTransformer(nn.Module):
@@ -18,8 +18,10 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.token_embedding = nn.Embedding(tower.vocabulary, tower.width)
         self.positional_embedding = nn.Parameter(torch.empty(tower.context, tower.width))
-        self.transformer = Transformer(tower.width, tower.layers, tower.heads, activation, causal=True)
-        self.ln_final = LayerNorm(tower.width)
+        self.transformer = Transformer(
+            tower.width, tower.layers, tower.heads, activation, causal=True, hidden=tower.hidden, epsilon=tower.epsilon
+        )
+        self.ln_final = LayerNorm(tower.width, tower.epsilon)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         initialize_text_blocks(self.transformer, tower.width)

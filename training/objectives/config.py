@@ -1,12 +1,51 @@
 """ObjectiveConfig: the `train.objective` section of a recipe."""
 
-from typing import Literal
+import difflib
+from collections.abc import Mapping
+
+from pydantic import field_validator
 
 from pipeline.settings import Settings
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "clip": ("contrastive", "sigmoid"),
+    "vit": ("classify",),
+    "igpt": ("next_pixel", "masked_pixels", "joint"),
+    "captioner": ("caption",),
+    "words": ("words",),
+}
+"""What each family of models can learn; the first is what it learns when nothing is said."""
 
 
 class ObjectiveConfig(Settings):
     """What the model learns from a batch."""
 
-    kind: Literal["contrastive"] = "contrastive"
-    """contrastive: each picture finds its text among all of the global batch, and each text its picture."""
+    kind: str | None = None
+    """The loss; nothing: the first that the model's family can do.
+
+    clip: contrastive (each picture finds its text among all of the global batch, and each text its picture), sigmoid (each
+    pair of a picture and a text is judged alone). vit: classify. igpt: next_pixel, masked_pixels, joint. captioner: caption
+    (the text, token by token). words: words (which words the text has, in no order).
+    """
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str | None) -> str | None:
+        known = [each for kinds in KINDS.values() for each in kinds]
+        if kind is not None and kind not in known:
+            near = difflib.get_close_matches(kind, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"there is no objective {kind!r}; {hint}there are {', '.join(known)}")
+        return kind
+
+    def kind_for(self, family: str) -> str:
+        """The kind to train a model of `family` with. Raises ValueError when the family cannot learn the one asked for."""
+        able = KINDS[family]
+        if self.kind is None:
+            return able[0]
+        if self.kind not in able:
+            raise ValueError(
+                f"objective.kind is {self.kind} and the model is of family {family}, which learns {' or '.join(able)};"
+                " change the one or the other"
+            )
+        return self.kind

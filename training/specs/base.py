@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from pipeline.errors import ConfigError
+
 if TYPE_CHECKING:
     from training.models.base import Model
 
@@ -43,6 +45,12 @@ class ModelSpec(ABC):
         """The same model for another tokenizer; families that read no text stay as they are."""
         return self
 
+    def with_image_size(self, pixels: int) -> Self:
+        """The same model for pictures of another size. Raises ConfigError where the family or its patches cannot."""
+        if pixels == self.image_size:
+            return self
+        raise ConfigError(f"{self.name} takes pictures of {self.image_size} pixels and no others; it has no positions")
+
     @abstractmethod
     def build(self) -> "Model":
         """The model with fresh weights from torch's random state."""
@@ -56,11 +64,13 @@ class ModelSpec(ABC):
         return {"family": self.family, **asdict(self)}
 
 
-def block_parameters(width: int) -> int:
-    """A pre-norm transformer block: 4 projections and a 4x MLP (12 w^2), their biases (9 w), two norms (4 w)."""
-    return 12 * width * width + 13 * width
+def block_parameters(width: int, hidden: int = 0) -> int:
+    """A pre-norm transformer block: 4 projections, an MLP of `hidden` (4 widths when 0), their biases, two norms."""
+    hidden = hidden or 4 * width
+    return 4 * width * (width + 1) + 2 * width * hidden + hidden + width + 4 * width
 
 
-def transformer_flops(width: int, layers: int, tokens: int) -> int:
-    """2 per multiply-add: 12 w^2 per token in the projections, 2 t w per token in the attention."""
-    return layers * (24 * tokens * width**2 + 4 * tokens**2 * width)
+def transformer_flops(width: int, layers: int, tokens: int, hidden: int = 0) -> int:
+    """2 per multiply-add: 4 w^2 + 2 w h per token in the projections, 2 t w per token in the attention."""
+    hidden = hidden or 4 * width
+    return layers * (tokens * (8 * width**2 + 4 * width * hidden) + 4 * tokens**2 * width)

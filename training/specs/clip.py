@@ -2,57 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from training.specs.base import Activation, ModelSpec, block_parameters, transformer_flops
+from training.specs.base import Activation, ModelSpec
+from training.specs.towers import (
+    AnyImageTower,
+    AnyTextTower,
+    ImageTower,
+    ResNetTower,
+    TextTower,
+    WordsTower,
+    read_tower,
+)
 
 if TYPE_CHECKING:
     from training.models.clip import CLIP
 
-Stem = Literal["patch", "convolutions"]
-
-# Mean and deviation of CLIP's training pictures per channel, from OpenAI's clip/clip.py, on a scale of 0 to 1.
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-@dataclass(frozen=True)
-class ImageTower:
-    """A vision transformer (ViT) on square pictures of `size` pixels cut into squares of `patch` pixels."""
-
-    size: int
-    patch: int
-    width: int
-    layers: int
-    heads: int
-    stem: Stem = "patch"
-
-    @property
-    def tokens(self) -> int:
-        """Patches + the class token."""
-        return (self.size // self.patch) ** 2 + 1
-
-
-@dataclass(frozen=True)
-class TextTower:
-    """A causal transformer over at most `context` tokens."""
-
-    width: int
-    layers: int
-    heads: int
-    context: int = 77
-    vocabulary: int = 49_408
-
 
 @dataclass(frozen=True)
 class ClipSpec(ModelSpec):
-    """Two towers and the width of the space they share."""
+    """Two towers and the width of the space they share; `logit_bias` adds SigLIP's learned bias (arXiv:2303.15343)."""
 
     family: ClassVar[str] = "clip"
     embedding: int
-    image: ImageTower
-    text: TextTower
+    image: AnyImageTower
+    text: AnyTextTower
     activation: Activation = "quick_gelu"
+    logit_bias: bool = False
 
     @property
     def image_size(self) -> int:
@@ -61,10 +37,14 @@ class ClipSpec(ModelSpec):
     def with_text(self, vocabulary: int, context: int) -> Self:
         return replace(self, text=replace(self.text, vocabulary=vocabulary, context=context))
 
+    def with_image_size(self, pixels: int) -> Self:
+        """Weights go over by `training.models.positions.resized`."""
+        return replace(self, image=replace(self.image, size=pixels))
+
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Self:
         rest = {key: item for key, item in value.items() if key not in ("image", "text")}
-        return cls(image=ImageTower(**value["image"]), text=TextTower(**value["text"]), **rest)
+        return cls(image=read_tower(value["image"]), text=read_tower(value["text"]), **rest)
 
     def build(self) -> "CLIP":
         from training.models.clip import CLIP
@@ -72,30 +52,24 @@ class ClipSpec(ModelSpec):
         return CLIP(self)
 
     def parameters(self) -> int:
-        """logit_scale included."""
-        return self.image_parameters() + self.text_parameters() + 1
+        """logit_scale and logit_bias included."""
+        return self.image_parameters() + self.text_parameters() + 1 + self.logit_bias
 
     def image_parameters(self) -> int:
-        tower = self.image
-        patches = sum(weights for weights, _ in _stem_layers(tower))
-        rest = tower.width + tower.tokens * tower.width + 4 * tower.width  # class token, positions, two norms
-        return patches + rest + tower.layers * block_parameters(tower.width) + tower.width * self.embedding
+        """With the projection, which has a bias behind a residual network: it is what its attention pool ends with."""
+        projection = (self.image.features + isinstance(self.image, ResNetTower)) * self.embedding
+        return self.image.parameters() + projection
 
     def text_parameters(self) -> int:
-        tower = self.text
-        tables = (tower.vocabulary + tower.context) * tower.width
-        return tables + tower.layers * block_parameters(tower.width) + 2 * tower.width + tower.width * self.embedding
+        return self.text.parameters() + self.text.width * self.embedding
 
     def image_flops(self) -> int:
-        tower = self.image
-        patches = sum(flops for _, flops in _stem_layers(tower))
-        return patches + transformer_flops(tower.width, tower.layers, tower.tokens) + 2 * tower.width * self.embedding
+        return self.image.flops() + 2 * self.image.features * self.embedding
 
     def text_flops(self, tokens: int | None = None) -> int:
         """Forward, per text of `tokens` tokens (the whole context when not given)."""
-        tower = self.text
-        length = tower.context if tokens is None else tokens
-        return transformer_flops(tower.width, tower.layers, length) + 2 * tower.width * self.embedding
+        length = self.text.context if tokens is None else tokens
+        return self.text.flops(length) + 2 * self.text.width * self.embedding
 
     def sample_flops(self, text_tokens: int | None = None) -> int:
         return self.image_flops() + self.text_flops(text_tokens)
@@ -103,50 +77,45 @@ class ClipSpec(ModelSpec):
     def row(self) -> dict[str, Any]:
         return {
             "patch_pixels": self.image.patch,
-            "image_tower": f"{self.image.layers} x {self.image.width} x {self.image.heads}",
-            "text_tower": f"{self.text.layers} x {self.text.width} x {self.text.heads}",
+            "image_tower": self.image.described(),
+            "text_tower": self.text.described(),
             "embedding": self.embedding,
             "image_parameters_millions": round(self.image_parameters() / 1e6, 2),
             "text_gflops": round(self.text_flops() / 1e9, 2),
         }
 
 
-def _stem_layers(tower: ImageTower) -> list[tuple[int, int]]:
-    """(parameters, FLOPs per picture) of the convolutions that make patches, norms counted with them."""
-    if tower.stem == "patch":
-        weights = 3 * tower.patch**2 * tower.width
-        return [(weights, 2 * (tower.tokens - 1) * weights)]
-    layers, before, side = [], 3, tower.size
-    halvings = tower.patch.bit_length() - 1
-    for step in range(halvings):
-        after, side = tower.width >> (halvings - 1 - step), side // 2
-        layers.append((9 * before * after + 2 * after, 2 * 9 * before * after * side**2))
-        before = after
-    return [*layers, (tower.width**2, 2 * (tower.tokens - 1) * tower.width**2)]
-
-
+_TINY_IMAGE = ImageTower(size=32, patch=8, width=128, layers=3, heads=2, stem="convolutions")
+_TINY_TEXT = TextTower(width=128, layers=2, heads=2)
 _B_TEXT = TextTower(width=512, layers=12, heads=8)
 _L_TEXT = TextTower(width=768, layers=12, heads=12)
+_H_TEXT = TextTower(width=1024, layers=24, heads=16)
 
 SPECS = (
     # Ours, for CPUs and a few thousand pairs: a convolution stem, and GELU, which is one fused kernel.
-    ClipSpec(
-        "clip-tiny",
-        128,
-        ImageTower(size=32, patch=8, width=128, layers=3, heads=2, stem="convolutions"),
-        TextTower(width=128, layers=2, heads=2),
-        activation="gelu",
-    ),
+    ClipSpec("clip-tiny", 128, _TINY_IMAGE, _TINY_TEXT, activation="gelu"),
+    ClipSpec("clip-tiny-bow", 128, _TINY_IMAGE, WordsTower(width=128), activation="gelu"),
+    ClipSpec("clip-tiny-rn", 128, ResNetTower(size=32, blocks=(1, 1), width=32), _TINY_TEXT, activation="gelu"),
     # Ours, for one small GPU: ViT-S/16 (Touvron et al. 2020, arXiv:2012.12877) with a text tower of the same width.
-    ClipSpec(
-        "clip-small",
-        384,
-        ImageTower(size=224, patch=16, width=384, layers=12, heads=6),
-        TextTower(width=384, layers=12, heads=6),
-        activation="gelu",
-    ),
+    ClipSpec("clip-small", 384, ImageTower(224, 16, 384, 12, 6), TextTower(384, 12, 6), activation="gelu"),
+    ClipSpec("clip-rn50", 1024, ResNetTower(224, (3, 4, 6, 3), 64), _B_TEXT),
+    ClipSpec("clip-rn50-bow", 1024, ResNetTower(224, (3, 4, 6, 3), 64), WordsTower(width=512)),
+    ClipSpec("clip-rn101", 512, ResNetTower(224, (3, 4, 23, 3), 64), _B_TEXT),
+    ClipSpec("clip-rn50x4", 640, ResNetTower(288, (4, 6, 10, 6), 80), TextTower(640, 12, 10)),
+    ClipSpec("clip-rn50x16", 768, ResNetTower(384, (6, 8, 18, 8), 96), _L_TEXT),
+    ClipSpec("clip-rn50x64", 1024, ResNetTower(448, (3, 15, 36, 10), 128), TextTower(1024, 12, 16)),
     ClipSpec("clip-vit-b-32", 512, ImageTower(224, 32, 768, 12, 12), _B_TEXT),
     ClipSpec("clip-vit-b-16", 512, ImageTower(224, 16, 768, 12, 12), _B_TEXT),
     ClipSpec("clip-vit-l-14", 768, ImageTower(224, 14, 1024, 24, 16), _L_TEXT),
     ClipSpec("clip-vit-l-14-336", 768, ImageTower(336, 14, 1024, 24, 16), _L_TEXT),
+    # open_clip's, trained on LAION-2B (Cherti et al. 2022, arXiv:2212.07143).
+    ClipSpec("clip-vit-h-14", 1024, ImageTower(224, 14, 1280, 32, 16), _H_TEXT, activation="gelu"),
+    ClipSpec("clip-vit-g-14", 1024, ImageTower(224, 14, 1408, 40, 16, mlp=6144), _H_TEXT, activation="gelu"),
+    ClipSpec(
+        "clip-vit-bigg-14",
+        1280,
+        ImageTower(224, 14, 1664, 48, 16, mlp=8192),
+        TextTower(1280, 32, 20),
+        activation="gelu",
+    ),
 )

@@ -239,7 +239,7 @@ def test_a_page_that_kills_the_parser_costs_itself(site: Site, tmp_path: Path, m
     site.pages["a.example", "/bad"] = html("poison")
     site.pages["a.example", "/good"] = html('<img src="i.png" alt="found">')
     (tmp_path / "openwit_fragile.py").write_text(
-        "import os\nfrom pipeline import html\n"
+        "import os\nfrom pipeline.sources import html\n"
         "def parse_page(header, payload):\n"
         "    if b'poison' in payload: os.abort()\n"
         "    return html.parse_page(header, payload)\n"

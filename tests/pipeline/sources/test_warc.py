@@ -152,7 +152,7 @@ def test_an_index_reads_its_records_alone(tmp_path: Path) -> None:
 
 def test_a_page_that_kills_the_parser_costs_itself_among_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "openwit_fragile_pages.py").write_text(
-        "import os\nfrom pipeline import html\n"
+        "import os\nfrom pipeline.sources import html\n"
         "def parse_page(header, payload):\n"
         "    if b'poison' in payload: os.abort()\n"
         "    return html.parse_page(header, payload)\n"

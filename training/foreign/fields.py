@@ -1,0 +1,43 @@
+"""Values of other libraries' configuration files, each checked where it is read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import DataError
+from training.specs.base import Activation
+from training.specs.towers import Triple
+
+
+def number(where: str, key: str, value: Any) -> int:
+    """A whole number of 1 or more; [n, n] counts as n."""
+    if isinstance(value, list | tuple) and len(set(value)) == 1 and len(value) == 2:
+        value = value[0]  # image_size as [height, width]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{where}: {key} = {value!r} is no number; use a model with plain towers")
+    return value
+
+
+def triple(where: str, value: Any) -> Triple:
+    """Three numbers, one per channel."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise DataError(f"{where}: {value!r} is no mean or deviation of three channels")
+    return float(value[0]), float(value[1]), float(value[2])
+
+
+def activation_of(quick: bool) -> Activation:
+    return "quick_gelu" if quick else "gelu"
+
+
+def nothing_else(where: str, section: str, rest: Mapping[str, Any], harmless: Mapping[str, Any] | None = None) -> None:
+    """Refuse what is left of a section, but for keys that say nothing or what is usual."""
+    for key, value in rest.items():
+        if value and value != (harmless or {}).get(key):
+            raise DataError(f"{where}: {section}.{key} = {value!r} is not known here; use a model with plain towers")
+
+
+def name_of(folder: str) -> str:
+    """The last part of a path, without the ending of a file of weights."""
+    name = folder.rstrip("/").rsplit("/", 1)[-1]
+    for ending in (".safetensors", ".pt", ".bin", ".pth"):
+        name = name.removesuffix(ending)
+    return name

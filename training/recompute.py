@@ -1,0 +1,73 @@
+"""Activation checkpointing (Chen et al. 2016, arXiv:1604.06174) and torch.compile, block by block, from outside of the model.
+
+A block is a child of a ModuleList, or a child with parts of its own of a Sequential (a ResNet's bottleneck). Models do not know
+of it: the block's `forward` is replaced on the instance, names and parameters stay.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def blocks_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The repeated parts of a model with their names, in order; none lies within another."""
+    found: list[tuple[str, nn.Module]] = []
+
+    def search(name: str, module: nn.Module) -> None:
+        for key, child in module.named_children():
+            path = f"{name}.{key}" if name else key
+            listed = isinstance(module, nn.ModuleList)
+            if listed or (isinstance(module, nn.Sequential) and any(True for _ in child.children())):
+                found.append((path, child))
+            else:
+                search(path, child)
+
+    search("", model)
+    return found
+
+
+def recompute_blocks(model: nn.Module) -> int:
+    """Keep each block's input only; returns the number of blocks. Random draws are replayed."""
+    blocks = blocks_of(model)
+    for _, block in blocks:
+        contexts = functools.partial(_contexts, block)
+        block.forward = functools.partial(  # type: ignore[method-assign]
+            checkpoint, block.forward, use_reentrant=False, context_fn=contexts
+        )
+    return len(blocks)
+
+
+def _contexts(block: nn.Module) -> tuple[Any, Any]:
+    return contextlib.nullcontext(), _still_statistics(block)
+
+
+@contextlib.contextmanager
+def _still_statistics(block: nn.Module) -> Iterator[None]:
+    """The second forward pass must not move the running statistics of batch norms once more."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.training]
+    kept = [norm.track_running_stats for norm in norms]
+    buffers = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, track, (mean, variance, count) in zip(norms, kept, buffers, strict=True):
+            norm.track_running_stats = track
+            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, variance, count
+
+
+def compile_blocks(model: nn.Module) -> int:
+    """torch.compile for each block in place: one compilation serves all blocks of one shape; returns their number."""
+    blocks = blocks_of(model)
+    for _, block in blocks:
+        block.compile()
+    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+    return len(blocks)
