@@ -138,7 +138,7 @@ def fast_difference(pictures: list[bytes]) -> float:
         small = decode(data, factor)
         out = np.empty((2, 3, SIZE, SIZE), np.uint8)
         cut(whole, (0, 0, side, side), SIZE, out[0])
-        cut(small, (0, 0, side * small.shape[1] / width, side * small.shape[0] / height), SIZE, out[1])
+        cut(small, (0, 0, side / factor, side / factor), SIZE, out[1])
         gaps.append(np.abs(out[0].astype(int) - out[1]).mean())
     return float(np.mean(gaps))
 

@@ -130,8 +130,10 @@ class Pictures:
         pixels = self._decoded.get((sample, factor))
         if pixels is None:
             pixels = self._kept(sample, factor, decode(data, factor))
-        x, y = pixels.shape[1] / width, pixels.shape[0] / height
-        cut(pixels, (box[0] * x, box[1] * y, box[2] * x, box[3] * y), self._size, out_3SS)
+        if (pixels.shape[1], pixels.shape[0]) == size:  # Pillow had to do it, and knows no reduced size
+            factor = 1
+        left, top, right, bottom = (edge / factor for edge in box)
+        cut(pixels, (left, top, right, bottom), self._size, out_3SS)
         self._augmentation.change(out_3SS, draws)
 
     def _kept(self, sample: int, factor: int, pixels: Pixels) -> Pixels:
