@@ -46,9 +46,7 @@ def test_the_two_level_shuffle_is_that_of_its_slow_twin_from_any_place(window: i
 def test_a_window_reads_few_parts_and_says_which() -> None:
     stream = SampleStream(ROWS, 4, "m", SIZES, 10)
     ends = np.cumsum(SIZES)
-    touched = [
-        set(np.searchsorted(ends, stream.at(place, 1)[0], side="right").tolist()) for place in range(2 * ROWS)
-    ]
+    touched = [set(np.searchsorted(ends, stream.at(place, 1)[0], side="right").tolist()) for place in range(2 * ROWS)]
     for place in range(ROWS):
         assert touched[place] <= set(stream.parts_at(place, 1))
         assert len(stream.parts_at(place, 1)) <= 5
