@@ -3,6 +3,7 @@
 B = batch, H = pixels, D = width of the shared embedding space, W = width of the image tower's penultimate layer.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from training.data.transforms import evaluation_pixels
 
 EMBEDDING = "embedding"
 PENULTIMATE = "penultimate"
+LAYER = "layer-"
+"""Before the number of a layer, of models that give the features of all."""
 
 
 class Model(Protocol):
@@ -46,7 +49,16 @@ class Encoder:
         self.spec = checkpoint.spec
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = checkpoint.model().eval().to(self._device)
-        self._tokenizer = checkpoint.tokenizer()
+        self._read_tokenizer = checkpoint.tokenizer
+        self.reads_text = hasattr(self._model, "encode_text")
+        """Whether it can be asked in words; a model of pictures alone has features for probes only."""
+        every = hasattr(self._model, "features_of_all_layers")
+        self.probe_layers = [f"{LAYER}{n}" for n in range(self.spec.layers + 1)] if every else [PENULTIMATE]
+        """Where a linear probe may read: where the best features lie is not known before for models of pixels."""
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        return self._read_tokenizer()
 
     @torch.inference_mode()
     def images(self, pictures: Sequence[Image.Image], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -56,7 +68,11 @@ class Encoder:
     @torch.inference_mode()
     def features(self, pixels_B3HH: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """`images` of pictures that were cut to the model's size already, uint8."""
-        features_BW = self._model.image_features(pixels_B3HH.to(self._device))
+        pixels_B3HH = pixels_B3HH.to(self._device)
+        if any(layer.startswith(LAYER) for layer in layers):
+            every_LBW = self._model.features_of_all_layers(pixels_B3HH)
+            return {layer: _rows(every_LBW[int(layer.removeprefix(LAYER))]) for layer in layers}
+        features_BW = self._model.image_features(pixels_B3HH)
         made = {PENULTIMATE: features_BW}
         if EMBEDDING in layers:  # encode_image by its two halves, so that the tower runs once for both layers
             made[EMBEDDING] = self._model.image_projection(features_BW)

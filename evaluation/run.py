@@ -16,7 +16,7 @@ from evaluation import catalog, retrieval, robustness
 from evaluation.catalog import Prompts, Task
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions import CONSTANTS
-from evaluation.encoder import PENULTIMATE, Checkpoint, Encoder, torch_threads
+from evaluation.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.features import FeatureStore, Wanted
 from evaluation.linear_probe import SOLVER, probe
 from evaluation.metrics import METRICS, Answers, confusion
@@ -25,7 +25,7 @@ from evaluation.pictures import Pictures, load
 from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics import Interval, wilson
 from evaluation.zero_shot import Classifier, Rows, classifier, cosines, margins
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.work.ledger import Progress, silent
 
 
@@ -72,6 +72,7 @@ class _Evaluation:
         self.config = config
         self.tasks = [catalog.find(name) for name in config.tasks]
         self._encoder = encoder
+        self._protocols = _possible(config, encoder, self.tasks)
         self._store = FeatureStore(folder, encoder, config.seed)
         self._progress = progress
         self._scores: list[Score] = []
@@ -84,9 +85,11 @@ class _Evaluation:
         self._now = config.tasks[0]
 
     def measure(self, task: Task) -> None:
-        protocols = self.config.protocols
+        protocols = self._protocols
         self._now = task.name
         self._say()
+        if not self._encoder.reads_text and not task.train:
+            return  # nothing here can be asked without words
         pictures = load(task.loader, task.split, task.pictures)
         self._features(pictures, self._clean(task))
         if task.kind == "retrieval":
@@ -109,7 +112,11 @@ class _Evaluation:
     def _clean(self, task: Task) -> list[Wanted]:
         """What all tasks together want of this task's uncorrupted pictures, so that one pass makes it."""
         probed = any((other.loader, other.split) == (task.loader, task.split) and other.train for other in self.tasks)
-        return [Wanted(), Wanted(PENULTIMATE)] if probed and "linear_probe" in self.config.protocols else [Wanted()]
+        embeddings = [Wanted()] if self._encoder.reads_text else []
+        return [*embeddings, *self._probed()] if probed and "linear_probe" in self._protocols else embeddings
+
+    def _probed(self) -> list[Wanted]:
+        return [Wanted(layer) for layer in self._encoder.probe_layers]
 
     def _zero_shot(
         self, task: Task, pictures: Pictures, prompts: Prompts, labels_N: NDArray[np.int64], words: Classifier
@@ -124,16 +131,17 @@ class _Evaluation:
     def _linear_probe(
         self, task: Task, pictures: Pictures, train: Pictures, prompts: Prompts, labels_N: NDArray[np.int64]
     ) -> None:
-        want = Wanted(PENULTIMATE)
         train_labels_N = label_positions(train, task.label, prompts)
         classes = len(prompts.classes)
-        done = probe(
-            self._features(train, [want])[want],
-            train_labels_N,
-            self._features(pictures, [want])[want],
-            lambda right, answered: self._value(task, Answers(right, answered, classes)),
-            self.config.seed,
-        )
+        learned, asked = self._features(train, self._probed()), self._features(pictures, self._probed())
+
+        def value(right: NDArray[np.int64], answered: NDArray[np.int64]) -> float:
+            return self._value(task, Answers(right, answered, classes))
+
+        tried = {w: probe(learned[w], train_labels_N, asked[w], value, self.config.seed) for w in self._probed()}
+        # Of several layers the one that does best on the validation part; the test part is used once.
+        best = max(tried, key=lambda want: max(each.validation for each in tried[want].search))
+        done = tried[best]
         scores_NC = np.full((pictures.count, classes), -np.inf)
         scores_NC[:, : done.scores.shape[1]] = done.scores
         self._classified(task, "linear_probe", "test", prompts, labels_N, scores_NC)
@@ -143,6 +151,15 @@ class _Evaluation:
             "iterations": done.iterations,
             "gradient_norm": _significant(done.gradient_norm),
         }
+        if len(tried) > 1:
+            self._probes[task.name]["layer"] = best.layer
+            self._probes[task.name]["layers"] = {
+                want.layer: {
+                    "validation": max(each.validation for each in found.search),
+                    "test": _significant(value(labels_N, found.scores.argmax(axis=1))),
+                }
+                for want, found in tried.items()
+            }
 
     def _robustness(self, task: Task, pictures: Pictures, prompts: Prompts, words: Classifier) -> None:
         drawn = robustness.drawn_pictures(pictures, self.config.robustness_pictures, self.config.seed)
@@ -242,6 +259,23 @@ class _Evaluation:
                 "pictures_encoded": self._store.encoded,
             },
         )
+
+
+def _possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Task]) -> tuple[str, ...]:
+    """The protocols that this model can be measured by. Raises ConfigError where one was asked for that it cannot."""
+    if encoder.reads_text:
+        return config.protocols
+    impossible = [name for name in config.protocols if name != "linear_probe"]
+    if impossible and "protocols" in config.model_fields_set:
+        raise ConfigError(
+            f"evaluate.protocols: {impossible[0]} asks in words, and {encoder.spec.name} reads none; use [linear_probe]"
+        )
+    if not any(task.train for task in tasks):
+        raise ConfigError(
+            f"evaluate.tasks: {encoder.spec.name} can only be probed, and {', '.join(task.name for task in tasks)} has no"
+            " training pictures; add one such as digits"
+        )
+    return ("linear_probe",)
 
 
 def label_positions(pictures: Pictures, label: str, prompts: Prompts) -> NDArray[np.int64]:

@@ -2,38 +2,27 @@
 
 import base64
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from orchestration import plots
 from orchestration.card_facts import CardFacts
 from orchestration.card_sections import chain, funnel, sections
 from orchestration.contact_sheet import thumbnail
+from orchestration.pages import templates
 from orchestration.plot import Plot
 from orchestration.visible import visible
 from pipeline.work.ledger import Fate
 
-TEMPLATES = Path(__file__).parent / "templates"
-
 
 def page(facts: CardFacts) -> str:
     """Equal facts give equal text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible
     drawn = [Markup(plot.inline()) for plot in _plots(facts)]
     kept, dropped = (
         [(_data_uri(image), visible(caption, 140)) for image, caption in items] for items in (facts.kept, facts.dropped)
     )
-    template = environment.get_template("data_card.html.jinja")
+    template = templates().get_template("data_card.html.jinja")
     return template.render(
         facts=facts, sections=sections(facts), funnel=funnel(facts), plots=drawn, kept=kept, dropped=dropped
     )

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from orchestration.cli_checkpoints import checkpoint_commands
 from orchestration.cli_dataset import dataset_commands
 from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
@@ -27,6 +28,7 @@ from orchestration.cli_options import (
     root_option,
 )
 from orchestration.cli_queries import queries
+from orchestration.cli_training import models, profile
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -120,13 +122,18 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool, pilot: in
         return
 
     from orchestration import flow, show
+    from orchestration.training_estimate import estimate_of, print_estimate
 
     with show.stdout_kept_clean(as_json):
         steps = flow.plan(loaded, root)
+        estimate = estimate_of(loaded, steps)
     if as_json:
-        show.print_json({"recipe": loaded.name, "root": root, "steps": steps})
-    else:
-        show.plan_table(steps)
+        show.print_json({"recipe": loaded.name, "root": root, "steps": steps, "training": estimate})
+        return
+    show.plan_table(steps)
+    if estimate is not None:
+        print()
+        print_estimate(estimate)
 
 
 def _pilot(recipe: Any, root: str, as_json: bool, pictures: int, workers: int) -> None:
@@ -163,21 +170,6 @@ def inspect(path: str, sheet: str | None, as_json: bool) -> None:
         show.print_json(found)
     else:
         print_inspection(found)
-
-
-@cli.command(epilog=example("openwit models"))
-@json_option
-@debug_option
-def models(as_json: bool) -> None:
-    """List the models that a recipe can name."""
-    from orchestration import listing, show
-
-    with show.stdout_kept_clean(as_json):
-        found = listing.models()
-    if as_json:
-        show.print_json(found)
-    else:
-        listing.print_models(found)
 
 
 @cli.command(epilog=example("openwit tasks", "openwit tasks --json"))
@@ -241,10 +233,12 @@ def deliver(run_folder: str, as_json: bool) -> None:
         handover.print_outcomes(outcomes)
 
 
+cli.add_command(models)
+cli.add_command(profile)
 cli.add_command(submit)
 cli.add_command(jobs)
-for dataset_command in dataset_commands:
-    cli.add_command(dataset_command)
+for command in (*dataset_commands, *checkpoint_commands):
+    cli.add_command(command)
 cli.add_command(queries)
 
 

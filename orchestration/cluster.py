@@ -6,9 +6,9 @@ never joined. Nothing here remembers what is done: steps, work items and checkpo
 """
 
 import logging
+import math
 import os
-import shutil
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +16,12 @@ from typing import Any
 
 from orchestration.job_package import package_folders
 from orchestration.ray_surroundings import environment, given_token, own_sigterm, own_token, temporary_folder
-from orchestration.tail import Tail
-from pipeline import errors, storage
 from pipeline.errors import ConfigError, DataError, UserError
 from training.config import TrainConfig
 
 OBJECT_STORE_BYTES = 1 << 30
-SECONDS_BETWEEN_LOOKS = 0.2
-MISTAKE = "mistake.json"
 
 NO_TOKEN = "the cluster wants its token; put it in RAY_AUTH_TOKEN, or the path of its file in RAY_AUTH_TOKEN_PATH"
-
-OnStep = Callable[[Mapping[str, Any]], None]
 
 
 @contextmanager
@@ -104,139 +98,128 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def train_on_ray(
-    config: TrainConfig, manifest_folder: str, folder: str, on_step: OnStep | None = None, max_failures: int = 3
-) -> None:
-    """Train on `config.workers` Ray Train workers; the checkpoint is in `folder`/checkpoint when this returns.
-
-    `folder` is a disk that every node sees. `on_step` gets each line of `folder`/steps.jsonl once, in this thread. A worker
-    that dies is replaced and training goes on from its last checkpoint, `max_failures` times. Must run inside `connected`.
-    Raises: the ConfigError or DataError that a worker raised; DataError where workers cannot start or keep dying.
-    """
+def resources() -> dict[str, float]:
+    """What the connected Ray has in all, by name."""
     import ray
 
-    if not storage.is_local(folder):
-        raise ConfigError(f"{folder}: training writes its checkpoints to a disk; give a --root that every node mounts")
-    folder = os.path.abspath(folder.removeprefix("file://"))
-    if storage.is_local(manifest_folder):
-        manifest_folder = os.path.abspath(manifest_folder.removeprefix("file://"))
-    resources = ray.cluster_resources()
-    cpus = int(resources.get("CPU", 0))
-    if config.workers > cpus:  # Ray would wait for ever, and say nothing
-        raise ConfigError(f"train.workers {config.workers}: this Ray has {cpus} CPUs; set train.workers={cpus} or less")
-    own = Path(folder) / "ray"
-    shutil.rmtree(own, ignore_errors=True)  # a half-written state of Ray's would stop it at every start
-    own.mkdir(parents=True)
-    outcome: list[BaseException | None] = []
-    settings = {"config": config.model_dump(mode="json"), "manifest_folder": manifest_folder, "folder": folder}
-    use_gpu = resources.get("GPU", 0) >= config.workers
-    # In a thread of its own, so that Ctrl-C and SIGTERM stay with the command line.
-    fitting = threading.Thread(
-        target=_fit, args=(settings, config.workers, use_gpu, max_failures, own, outcome), daemon=True, name="ray-train"
-    )
-    tail = Tail(os.path.join(folder, "steps.jsonl"))
-    fitting.start()
-    while True:
-        running = fitting.is_alive()  # asked before the file is read, so that the last lines are never missed
-        for line in tail.new_lines():
-            if on_step is not None:
-                on_step(line)
-        if not running:
-            break
-        fitting.join(SECONDS_BETWEEN_LOOKS)
-    try:
-        _raise_mistake(own)
-        if outcome and outcome[0] is not None:
-            _raise_failure(outcome[0], max_failures)
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    return dict(ray.cluster_resources())
 
 
-def _fit(
-    settings: dict[str, Any],
-    workers: int,
-    use_gpu: bool,
-    max_failures: int,
-    own: Path,
-    outcome: list[BaseException | None],
-) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+def fit(work: str, settings: Mapping[str, Any], config: TrainConfig, folder: Path) -> None:
+    """Run `work`, a key of orchestration/rank.py's WORK, in each rank of a Ray Train group until it ends well.
+
+    `folder` is for Ray's own state. Raises the mistake that a rank found, and DataError where workers cannot start or keep
+    dying. Blocks; must run inside `connected`.
+    """
     from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.config import LoggingConfig
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
+    launch, gpus = config.launch, gpus_per_worker(config, resources())
     timing = {
-        # DeepSpeed may compile an operator at first use: Ray's 60 s are too few.
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(launch.start_timeout_seconds),
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     }
-    quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="CRITICAL")}
-    try:
-        with environment(timing):
-            TorchTrainer(
-                _rank,
-                train_loop_config=settings,
-                torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-                scaling_config=ScalingConfig(
-                    num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": 1, "GPU": int(use_gpu)}
-                ),
-                run_config=RunConfig(
-                    name="train",
-                    storage_path=str(own),
-                    failure_config=FailureConfig(max_failures=max_failures),
-                    **quiet,
-                ),
-            ).fit()
-        outcome.append(None)
-    except BaseException as error:
-        outcome.append(error)
+    run: Any = RunConfig(  # Any: TorchTrainer's own annotation names the class of Train's first version
+        name="train",
+        storage_path=str(folder),
+        failure_config=FailureConfig(
+            max_failures=launch.max_failures,
+            max_preemption_failures=launch.max_preemptions,
+            relax_collectives_on_preemption=True,
+            preemption_grace_s=launch.preemption_grace_seconds,
+        ),
+        logging_config=LoggingConfig(log_level="CRITICAL"),
+    )
+    with environment(timing):
+        trainer = TorchTrainer(
+            _in_rank,
+            train_loop_config={"work": work, **settings},
+            torch_config=TorchConfig(
+                backend="nccl" if gpus else "gloo", timeout_s=int(launch.collective_timeout_seconds)
+            ),
+            scaling_config=ScalingConfig(
+                num_workers=(launch.minimum_workers, config.workers) if launch.minimum_workers else config.workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": launch.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
+                elastic_resize_monitor_interval_s=launch.resize_check_seconds,
+            ),
+            run_config=run,
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise _told(error, launch.max_failures) from error
 
 
-def _rank(settings: dict[str, Any]) -> None:
-    """One training worker. It never calls ray.train.report, which costs up to 2 s each: steps.jsonl is the report."""
-    mistake = Path(settings["folder"]) / "ray" / MISTAKE
-    if mistake.exists():
-        return  # started again after a mistake that trying again cannot mend
+def gpus_per_worker(config: TrainConfig, available: Mapping[str, float]) -> float:
+    """GPUs that a rank gets: what the recipe says, else one where there is one for each."""
+    if config.launch.gpus_per_worker is not None:
+        return config.launch.gpus_per_worker
+    return float(available.get("GPU", 0) >= (config.launch.minimum_workers or config.workers))
+
+
+def _in_rank(settings: dict[str, Any]) -> None:
     import ray.train
 
-    from training.run import run
+    from orchestration.rank import Place, do
 
     context = ray.train.get_context()
-    os.environ.setdefault("LOCAL_SIZE", str(context.get_local_world_size()))
-    try:
-        run(
-            TrainConfig.model_validate(settings["config"]),
-            settings["manifest_folder"],
-            settings["folder"],
-            is_first=context.get_world_rank() == 0,
-        )
-    except UserError as error:
-        storage.write_json(str(mistake), {"kind": type(error).__name__, "message": str(error)})
-        raise
+    place = Place(context.get_world_rank(), context.get_world_size(), context.get_local_world_size())
+    do(place, settings, _seconds_to_preemption)
 
 
-def _raise_mistake(own: Path) -> None:
-    """The UserError that a worker left behind, as itself."""
-    if (own / MISTAKE).exists():
-        said = storage.read_json(str(own / MISTAKE))
-        raise getattr(errors, said["kind"], UserError)(said["message"])
+def _seconds_to_preemption() -> float | None:
+    """Until a node of this group is taken away (endless where nobody says when); None while none is. Collective, 3 ms."""
+    import ray.train
+
+    info = ray.train.get_preemption_info()
+    if info is None:
+        return None
+    return math.inf if info.deadline_ms is None else max(0.0, info.deadline_ms / 1000 - time.time())
 
 
-def _raise_failure(error: BaseException, max_failures: int) -> None:
+def _told(error: Exception, max_failures: int) -> Exception:
+    """The error of a rank as itself, where it has one; else one line."""
     from ray.train.v2.api.exceptions import WorkerGroupError
 
     if not isinstance(error, WorkerGroupError):
         reason = str(error).strip().split("\n")[-1][:200]
-        raise DataError(f"training could not go on ({reason}); look at the cluster's nodes and run again") from error
+        return DataError(f"training could not go on ({reason}); look at the cluster's nodes and run again")
     rank, failure = sorted(error.worker_failures.items())[0]
     if isinstance(failure, UserError):  # its file could not be written: the disk is full, say
-        raise failure
+        return failure
     bug = getattr(failure, "_base_exc", None)
     if isinstance(bug, Exception):
-        raise bug from failure
-    raise DataError(
+        return bug
+    return DataError(
         f"training worker {rank} died {max_failures + 1} times ({type(failure).__name__}); is memory short? run again to go on"
         " from the last checkpoint"
-    ) from error
+    )
+
+
+class Apart:
+    """One function call in a Ray worker of its own, beside everything else: it takes no CPU that others may reserve."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, gpus: float = 0.0) -> None:
+        import ray
+
+        self._call = ray.remote(num_cpus=0, num_gpus=gpus, max_retries=2)(function).remote(*arguments)
+
+    def done(self) -> bool:
+        import ray
+
+        return bool(ray.wait([self._call], timeout=0)[0])
+
+    def result(self) -> Any:
+        """Waits for it. Raises what the function raised, and DataError where its process died."""
+        import ray
+
+        try:
+            return ray.get(self._call)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, Exception) else error from error
+        except ray.exceptions.RayError as error:
+            raise DataError(f"a process beside the run died ({type(error).__name__}); is memory short?") from error
 
 
 def job_client(address: str, headers: dict[str, str]) -> Any:

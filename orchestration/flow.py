@@ -25,6 +25,7 @@ from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord, why
 from orchestration.steps import build_steps
+from orchestration.training_rows import evaluation_note, train_note
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
 from pipeline.work.executor import Executor, InProcess
@@ -73,7 +74,7 @@ def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedSte
     """Every step of the recipe: whether it is up to date, what a run would do, and why."""
     records: dict[str, StepRecord] = {}
     planned: list[PlannedStep] = []
-    for step in _until(build_steps(recipe), until):
+    for step in _until(build_steps(recipe, planning=True), until):
         missing = [name for name in step.inputs if name not in records]
         if missing:
             waits = f"after {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
@@ -89,6 +90,18 @@ def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedSte
         else:
             planned.append(PlannedStep(step.name, path, False, step.about, why(step, root, records)))
     return planned
+
+
+def finished_dataset(recipe: Recipe, root: str) -> str:
+    """The folder of the dataset that the recipe trains on. Raises ConfigError where it is not there yet."""
+    root = str(local_root(root))
+    records = _finished(_until(build_steps(recipe), "pack"), root)
+    record = records.get("pack") or records.get("data")
+    if record is not None:
+        return record.folder
+    if recipe.data is not None:
+        return recipe.data
+    raise ConfigError(f"recipe {recipe.name}: its dataset is not finished; run `openwit curate` on it first")
 
 
 def run(
@@ -226,6 +239,7 @@ class Work:
         self._processes: Processes | None = None
         self._connected = False
         self._hosts: Mapping[str, str] | None = None
+        self._measured = ""
 
     @property
     def peak_memory_bytes(self) -> int:
@@ -269,10 +283,16 @@ class Work:
     def on_train_step(self, row: Mapping[str, Any]) -> None:
         if self._narrator:
             self._narrator.train_step(row)
-        note = (
-            f"train: loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, {row['samples_per_second']:.0f} samples/s"
-        )
-        self.progress(int(row["step"]), int(row["total_steps"]), note)
+        note = train_note(row) + (f"; {self._measured}" if self._measured else "")
+        self.progress(int(row["step"]), int(row["total_steps"]), f"train: {note}")
+
+    def on_evaluation(self, row: Mapping[str, Any]) -> None:
+        """A snapshot was measured while training goes on."""
+        if self._narrator:
+            self._narrator.evaluation(row)
+        self._measured = evaluation_note(row)
+        if "error" in row:
+            say(self.progress, f"train: {self._measured}")
 
 
 def _result(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestration.beside import read_evaluations
 from orchestration.inspection import spread
 from orchestration.narrator import code_commit, reproduce_command
 from orchestration.planted import planted_for, recovered_of
@@ -19,8 +20,10 @@ from orchestration.report import build_html, build_json, build_pictures
 from orchestration.report_data import Balance, DatasetFacts, DroppedSample, KeptSample, ReportData, StepFact
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
 from orchestration.step import StepRecord
+from orchestration.training_rows import flattened_row
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
+from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.work.ledger import Fate, File, PhaseResult
 
@@ -47,7 +50,8 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
     """Everything the report tells, read from what the steps left."""
     phases = [PhaseResult.load(r.path) for r in records.values() if storage.exists(storage.join(r.path, "phase.json"))]
     dataset = records.get("pack") or records.get("data")
-    manifest = Manifest.load(dataset.folder) if dataset else None
+    has_manifest = dataset is not None and storage.exists(storage.join(dataset.folder, MANIFEST))
+    manifest = Manifest.load(dataset.folder) if dataset and has_manifest else None
     planted = (planted_for(dataset.path) if dataset else None) or {}
     return ReportData(
         recipe=recipe.name,
@@ -66,6 +70,7 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
         kept=_kept(dataset.folder, manifest) if dataset and manifest else (),
         dropped=_dropped(phases),
         training=_training(records.get("train")),
+        while_training=_while_training(records.get("train")),
         evaluation=_evaluation(records.get("evaluate")),
         environment=_environment(),
         total_seconds=sum(record.seconds for record in records.values()),
@@ -158,7 +163,13 @@ def _training(record: StepRecord | None) -> list[dict[str, float]]:
     if record is None:
         return []
     lines = storage.read_bytes(storage.join(record.path, "steps.jsonl")).decode().splitlines()
-    return [json.loads(line) for line in lines]
+    return [flattened_row(json.loads(line)) for line in lines]
+
+
+def _while_training(record: StepRecord | None) -> list[dict[str, float]]:
+    """Scores of the weights in the middle of the run: a row per snapshot, with its step."""
+    rows = read_evaluations(record.path) if record else []
+    return [{"step": row["step"], **row["scores"]} for row in rows if "scores" in row]
 
 
 def _evaluation(record: StepRecord | None) -> Any:

@@ -5,10 +5,14 @@ from typing import Any
 
 from evaluation.catalog import task_table
 from orchestration import show
-from training.spec import model_table
+from pipeline.errors import ConfigError
+from training.config import TrainConfig
+from training.memory_estimate import estimate
+from training.spec import FAMILIES, get_spec, model_table
 
 _MODEL_COLUMNS = {
     "model": "model",
+    "family": "family",
     "pixels": "image_pixels",
     "patch": "patch_pixels",
     "image tower": "image_tower",
@@ -16,6 +20,7 @@ _MODEL_COLUMNS = {
     "M parameters": "parameters_millions",
     "GFLOPs/picture": "image_gflops",
 }
+_STAGES = (0, 1, 2, 3)
 _TASK_COLUMNS = {
     "task": "task",
     "kind": "kind",
@@ -27,9 +32,26 @@ _TASK_COLUMNS = {
 }
 
 
-def models() -> list[dict[str, Any]]:
-    """One row per named model: sizes, parameters, cost. Towers are layers x width x heads."""
-    return model_table()
+def models(family: str | None = None, workers: int = 1, batch_per_worker: int = 32) -> list[dict[str, Any]]:
+    """One row per named model: sizes, parameters, cost. Towers are layers x width x heads.
+
+    `memory_gib` maps a ZeRO stage to what each of `workers` ranks holds while it trains `batch_per_worker` samples at once,
+    with AdamW in bfloat16. Raises ConfigError for a family that there is not.
+    """
+    if family is not None and family not in FAMILIES:
+        raise ConfigError(f"--family {family}: there is none; the families are {', '.join(FAMILIES)}")
+    rows = [row for row in model_table() if family in (None, row["family"])]
+    return [row | {"memory_gib": _memory(row["model"], workers, batch_per_worker)} for row in rows]
+
+
+def _memory(model: str, workers: int, batch_per_worker: int) -> dict[str, float]:
+    found = {}
+    batch = max(2, workers * batch_per_worker)
+    for stage in _STAGES:
+        values = {"model": model, "global_batch_size": batch, "workers": workers, "zero_stage": stage}
+        config = TrainConfig.model_validate(values | {"precision": "bfloat16"})
+        found[str(stage)] = round(estimate(get_spec(model), config, workers).device / 2**30, 2)
+    return found
 
 
 def tasks() -> list[dict[str, Any]]:
@@ -38,7 +60,11 @@ def tasks() -> list[dict[str, Any]]:
 
 
 def print_models(table: Sequence[Mapping[str, Any]]) -> None:
-    _print(table, _MODEL_COLUMNS)
+    """Columns that no row fills are left out."""
+    columns = {title: key for title, key in _MODEL_COLUMNS.items() if any(key in row for row in table)}
+    memory = [f"ZeRO {stage} GiB" for stage in _STAGES]
+    lines = [[*(row.get(key) for key in columns.values()), *row["memory_gib"].values()] for row in table]
+    show.rows([*columns, *memory], lines)
 
 
 def print_tasks(table: Sequence[Mapping[str, Any]]) -> None:

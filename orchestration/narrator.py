@@ -7,10 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from orchestration.beside import read_evaluations
 from orchestration.job_package import commit
 from orchestration.journal import Journal, Status
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
+from orchestration.training_rows import numbers
 from pipeline import __version__, storage
 
 
@@ -21,6 +23,7 @@ class Narrator:
         self._journal, self._recipe, self._root = journal, recipe, root
         self._parent = recipe.name
         self._told_step = 0
+        self._told_evaluations: set[int] = set()
         tags = {
             "openwit.recipe": recipe.name,
             "openwit.version": __version__,
@@ -41,8 +44,17 @@ class Narrator:
         if step <= self._told_step:
             return
         self._told_step = step
-        names = ("loss", "learning_rate", "logit_scale", "samples_per_second")
-        self._journal.metrics("train", {name: row[name] for name in names if row.get(name) is not None}, step)
+        self._journal.metrics("train", numbers(row), step)
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        """A row of evaluations.jsonl: the scores of the weights as they were after a step, as metrics of that step."""
+        step = int(row["step"])
+        if step in self._told_evaluations:
+            return
+        self._told_evaluations.add(step)
+        scores = {f"while_training/{name}": value for name, value in row.get("scores", {}).items()}
+        if scores:
+            self._journal.metrics("train", scores, step)
 
     def step_ended(self, step: Step, record: StepRecord) -> None:
         facts = {name: value for name, value in record.facts.items() if isinstance(value, int | float)}
@@ -65,6 +77,8 @@ class Narrator:
         path = storage.join(record.path, "steps.jsonl")
         for line in storage.read_bytes(path).decode().splitlines():
             self.train_step(json.loads(line))
+        for row in read_evaluations(record.path):
+            self.evaluation(row)
 
     def _dataset(self, run: str, record: StepRecord, context: str) -> None:
         profile = {name: record.facts[name] for name in ("rows", "bytes", "shards") if name in record.facts}

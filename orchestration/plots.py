@@ -70,6 +70,30 @@ def training_curve(steps: Sequence[Mapping[str, float]], field: str, title: str,
     return Plot(f"training-{field.replace('_', '-')}", alt, WIDTH_INCHES, 2.6, draw)
 
 
+def while_training(rows: Sequence[Mapping[str, float]]) -> Plot:
+    """Scores of the weights in the middle of the run over training steps, a line each."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+    lines = {name: [(row["step"], row[name]) for row in rows if name in row] for name in names}
+    said = "; ".join(f"{name} from {points[0][1]:.1%} to {points[-1][1]:.1%}" for name, points in lines.items())
+    alt = f"Scores of {len(rows)} snapshots while training went on: {said}"
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        colours = (Colour.ACCENT, Colour.BLUE, Colour.PLUM, Colour.GOLD, Colour.DROP)
+        for place, (name, points) in enumerate(lines.items()):
+            style = ("-", "--", ":")[place // len(colours) % 3]
+            x, y = zip(*points, strict=True)
+            label = " ".join(name.split("/")[:2])
+            axes.plot(x, y, style, color=colours[place % len(colours)], marker="o", markersize=3, label=label)
+        axes.set_title("Scores while training")
+        axes.set_xlabel("step")
+        axes.set_ylim(0, 1)
+        axes.margins(x=0.02)
+        axes.legend(loc="lower right", fontsize=7)
+
+    return Plot("while-training", alt, WIDTH_INCHES, 2.6, draw)
+
+
 def _moving_mean(values: np.ndarray, half_width: int) -> np.ndarray:
     """Mean over up to 2 * half_width + 1 neighbours, fewer at the ends; the values themselves for half_width 0."""
     if half_width < 1:

@@ -16,8 +16,12 @@ from pipeline.config import CurateConfig
 from pipeline.demo.config import DemoWebConfig
 from pipeline.settings import Settings
 from training.config import TrainConfig
+from training.spec import get_spec
 
 Model = TypeVar("Model", bound=Settings)
+
+TEXT_FAMILIES = ("clip",)
+"""Families whose models bring pictures and texts into one space."""
 
 
 class TrackConfig(Settings):
@@ -28,6 +32,16 @@ class TrackConfig(Settings):
 
     register_as: str | None = Field(default=None, min_length=1, max_length=200)
     """Name in the model registry for the trained model; null registers nothing."""
+
+
+class ExpectConfig(Settings):
+    """What dataset a recipe is written for, while nobody has named one: what `openwit plan` counts with."""
+
+    rows: int = Field(ge=1)
+    """Samples that it has."""
+
+    what: str = Field(min_length=1, max_length=200)
+    """What its samples are, in words: pairs of a picture and a text, pictures with a label, pictures."""
 
 
 class Recipe(Settings):
@@ -43,7 +57,10 @@ class Recipe(Settings):
     """The demo web that is built and served on loopback for the crawl."""
 
     data: str | None = None
-    """Folder or URL of a finished dataset (with manifest.json), instead of `curate`."""
+    """Folder or URL of a finished dataset (with manifest.json), of WebDataset tars, or of pictures, instead of `curate`."""
+
+    expects: ExpectConfig | None = None
+    """The dataset that this recipe wants to be told with `--set data=FOLDER`; a run begins when it was told."""
 
     checkpoint: str | None = None
     """Folder or URL of a finished checkpoint, instead of `train`."""
@@ -66,19 +83,41 @@ class Recipe(Settings):
             raise ValueError("both data and curate are given; keep one (--set curate=null uses the finished dataset)")
         if self.checkpoint is not None and self.train is not None:
             raise ValueError("both checkpoint and train are given; keep one (--set train=null uses the checkpoint)")
-        if self.train is not None and self.curate is None and self.data is None:
+        named = self.curate is not None or self.data is not None or self.expects is not None
+        if self.train is not None and not named and not _names_its_own(self.train):
             raise ValueError("train has no dataset; add curate, or data: with the folder of a finished dataset")
         if self.evaluate is not None and self.train is None and self.checkpoint is None:
             raise ValueError("evaluate has no model; add train, or checkpoint: with the folder of a finished one")
         if self.curate is None and self.train is None and self.evaluate is None:
             raise ValueError("nothing to do; add at least one of curate, train and evaluate, or `extends: demo`")
+        self._family_fits()
         return self
+
+    def _family_fits(self) -> None:
+        """A model that reads no text cannot be asked in words."""
+        if self.train is None or get_spec(self.train.model).family in TEXT_FAMILIES:
+            return
+        family = get_spec(self.train.model).family
+        asked = self.evaluate.protocols if self.evaluate and "protocols" in self.evaluate.model_fields_set else ()
+        beside = self.train.watch
+        asked += beside.evaluate_protocols if "evaluate_protocols" in beside.model_fields_set else ()
+        for protocol in asked:
+            if protocol != "linear_probe":
+                raise ValueError(
+                    f"{protocol} needs a model that reads text and {self.train.model} is of family {family};"
+                    " set evaluate.protocols=[linear_probe]"
+                )
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:
         """The recipe as JSON values for logs and pages: whatever came from the environment stays `${env:NAME}`."""
         return hide_environment(self.model_dump(mode="json"), self._written)
+
+
+def _names_its_own(train: TrainConfig) -> bool:
+    """Whether every sample comes from a place that `train.data.sources` names."""
+    return bool(train.data.sources) and all(source.path for source in train.data.sources)
 
 
 def load(name_or_path: str, sets: Sequence[str] = ()) -> Recipe:

@@ -6,11 +6,11 @@ and URLs come from the web: they are cleaned by `visible`, escaped by the templa
 """
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from evaluation.report import Report
 from orchestration.contact_sheet import contact_sheet
+from orchestration.pages import templates
 from orchestration.report_data import ReportData, compare
 from orchestration.report_scores import is_fraction, spoken
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON, plots_by_section, thinned, view
@@ -18,23 +18,12 @@ from orchestration.report_words import count_text, duration_text, percent_text, 
 from orchestration.visible import visible
 from pipeline.work.ledger import Fate
 
-TEMPLATES = Path(__file__).parent / "templates"
-
 
 def build_html(data: ReportData) -> str:
     """The whole page. Equal data give equal text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.tests["fraction"] = is_fraction
     environment.filters.update(
-        visible=visible,
         count=count_text,
         duration=duration_text,
         size=size_text,
@@ -78,6 +67,7 @@ def build_json(data: ReportData) -> dict[str, Any]:
             "states": {step.name: step.state for step in data.steps},
             "recovered": dict(data.recovered),
             "training": [dict(row) for row in thinned(data.training)],
+            "while_training": [dict(row) for row in data.while_training],
             "environment": dict(data.environment),
             "peak_memory_bytes": data.peak_memory_bytes,
             "total_seconds": data.total_seconds,

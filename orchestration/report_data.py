@@ -93,7 +93,9 @@ class ReportData:
     dropped: Mapping[str, Sequence[DroppedSample]] = field(default_factory=dict)
     """Drop reason -> some pairs that fell for it."""
     training: Sequence[Mapping[str, float]] = ()
-    """Rows with step, loss, learning_rate, logit_scale, samples_per_second."""
+    """Rows with step, loss, learning_rate, gradient_norm, samples_per_second and what the model's family measures."""
+    while_training: Sequence[Mapping[str, float]] = ()
+    """Rows with step and scores by name: snapshots that were evaluated while training went on."""
     evaluation: Report | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, machine, commit."""

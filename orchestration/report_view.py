@@ -30,10 +30,15 @@ MOST_POINTS = 1000
 THUMBNAIL_SIDE = 128
 
 CURVES = (
-    ("loss", "Contrastive loss", Colour.ACCENT),
+    ("loss", "Loss", Colour.ACCENT),
+    ("accuracy", "Accuracy in the batch", Colour.ACCENT),
+    ("bits_per_pixel", "Bits per pixel", Colour.ACCENT),
     ("learning_rate", "Learning rate", Colour.BLUE),
+    ("gradient_norm", "Gradient norm", Colour.PLUM),
     ("logit_scale", "Logit scale", Colour.PLUM),
     ("samples_per_second", "Samples per second", Colour.GOLD),
+    ("mfu", "Model FLOPs utilisation (MFU)", Colour.GOLD),
+    ("data_wait_share", "Share of time spent waiting for data", Colour.GOLD),
 )
 
 
@@ -44,11 +49,7 @@ def plots_by_section(data: ReportData) -> dict[str, list[Plot]]:
         "funnel": [plots.funnel(data.fates)] if data.fates else [],
         "balance": [plots.balance_curve(data.balance)] if data.balance else [],
         "sizes": [plots.size_histogram(data.dataset.sizes)] if data.dataset and data.dataset.sizes else [],
-        "training": [
-            plots.training_curve(rows, name, title, colour)
-            for name, title, colour in CURVES
-            if any(row.get(name) is not None for row in rows)
-        ],
+        "training": _training_plots(rows, data.while_training),
         "intervals": [],
         "confusion": [],
         "robustness": [],
@@ -73,6 +74,16 @@ def plots_by_section(data: ReportData) -> dict[str, list[Plot]]:
             taken.add(name)
             group[position] = replace(plot, name=name)
     return groups
+
+
+def _training_plots(rows: Sequence[Mapping[str, float]], measured: Sequence[Mapping[str, float]]) -> list[Plot]:
+    """The loss first, what was measured while training beside it, then all else that the rows have."""
+    found = [
+        plots.training_curve(rows, name, title, colour)
+        for name, title, colour in CURVES
+        if any(row.get(name) is not None for row in rows)
+    ]
+    return [*found[:1], *([plots.while_training(measured)] if measured else []), *found[1:]]
 
 
 def view(data: ReportData) -> dict[str, Any]:

@@ -8,27 +8,34 @@ There is one step per source, called by its name ("crawl" in the shipped recipes
 A recipe may stand in for the left part with `data` (a finished dataset) or `checkpoint` (a finished model).
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from orchestration.curation_steps import curation_steps
-from orchestration.recipe import Recipe
+from orchestration.recipe import ExpectConfig, Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 
 
-def build_steps(recipe: Recipe) -> list[Step]:
-    """The recipe's steps in order. Raises ConfigError when a part is missing that another needs."""
+def build_steps(recipe: Recipe, planning: bool = False) -> list[Step]:
+    """The recipe's steps in order. Raises ConfigError when a part is missing that another needs; a dataset that is still
+    to be named is none where a run is only planned.
+    """
     shown = recipe.shown()  # what came from the environment is named there, never written out
     steps: list[Step] = []
     if recipe.curate:
         steps += curation_steps(recipe, recipe.curate, shown)
     elif recipe.data:
         steps.append(_given_data(recipe.data))
+    elif recipe.expects:
+        steps.append(_data_to_be_named(recipe, recipe.expects, planning))
     if recipe.train:
-        steps.append(_train(recipe, shown["train"], "pack" if recipe.curate else "data"))
+        source = "pack" if recipe.curate else "data" if recipe.data or recipe.expects else ""
+        steps.append(_train(recipe, shown["train"], source))
     elif recipe.checkpoint:
         steps.append(_given_checkpoint(recipe.checkpoint))
     if recipe.evaluate:
@@ -39,7 +46,9 @@ def build_steps(recipe: Recipe) -> list[Step]:
 
 
 def _given_data(folder: str) -> Step:
-    """A finished dataset that somebody else made, checked against its manifest."""
+    """A finished dataset that somebody else made, checked against its manifest; or tars or pictures without one."""
+    if not storage.exists(storage.join(folder, MANIFEST)):
+        return _given_files(folder)
     manifest = Manifest.load(folder)
 
     def work(context: Context, _: str) -> Made:
@@ -49,6 +58,50 @@ def _given_data(folder: str) -> Step:
     return Step(
         "data", {"manifest_id": manifest.id, "folder": folder}, "pipeline.manifest", (), work, "a given dataset"
     )
+
+
+def _given_files(folder: str) -> Step:
+    """WebDataset tars (img2dataset's shards) or pictures in folders, as they lie there; another name or size is other data."""
+    files = _listed(folder)
+    if not files:
+        raise ConfigError(
+            f"data: {folder!r} holds no manifest.json, no .tar and no pictures; give the folder of a dataset"
+        )
+
+    def work(context: Context, _: str) -> Made:
+        from training.data.config import DataConfig
+        from training.data.sources import open_data
+
+        data = open_data(DataConfig(), folder)
+        return Made(data.id, {"folder": folder, "rows": data.rows})
+
+    listing = storage.sha256(storage.canonical_json(files))
+    return Step("data", {"folder": folder, "files": listing}, "training.data.sources", (), work, "a given folder")
+
+
+def _listed(folder: str) -> list[list[Any]]:
+    """[name, bytes] of the files in a folder or below it; of one that is not local, of those in it."""
+    if not storage.is_local(folder):
+        return [[name, storage.size(storage.join(folder, name))] for name in storage.list_names(folder)]
+    root = folder.removeprefix("file://")
+    found = [os.path.join(below, name) for below, _, names in os.walk(root) for name in names]
+    return sorted([os.path.relpath(path, root), os.path.getsize(path)] for path in found)
+
+
+def _data_to_be_named(recipe: Recipe, expects: ExpectConfig, planning: bool) -> Step:
+    """Stands for the dataset that the user has not named yet."""
+    wanted = ConfigError(
+        f"{recipe.name}: name its dataset: --set data=FOLDER, of {expects.what} ({expects.rows:,} in the paper or as expected);"
+        " `openwit adopt` makes one of img2dataset's shards"
+    )
+    if not planning:
+        raise wanted
+
+    def work(context: Context, _: str) -> Made:
+        raise wanted
+
+    about = f"to be named: --set data=FOLDER, {expects.what}"
+    return Step("data", {"folder": ""}, "pipeline.manifest", (), work, about)
 
 
 def _given_checkpoint(folder: str) -> Step:
@@ -64,24 +117,30 @@ def _given_checkpoint(folder: str) -> Step:
     return Step("checkpoint", {"folder": folder}, "training.checkpoint", (), work, "a given checkpoint")
 
 
+HOW = ("launch", "watch", "checkpoints", "workers")
+"""Keys of `train` that say where and how a model is trained, never what it becomes: another value goes on with the same step."""
+
+
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
-        from orchestration.cluster import train_on_ray
+        from orchestration.launch import train_on_ray
         from training.checkpoint import Checkpoint
         from training.data.check import check
         from training.data.sources import open_data
 
         assert recipe.train is not None
-        dataset = context.records[source].folder
-        manifest = Manifest.load(dataset)
+        dataset = context.records[source].folder if source else ""
         check(recipe.train, open_data(recipe.train.data, dataset))  # before Ray and its workers are started for nothing
-        manifest.verify(dataset)  # what is trained on is what the manifest's id stands for
+        if dataset and storage.exists(storage.join(dataset, MANIFEST)):
+            Manifest.load(dataset).verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
-        train_on_ray(recipe.train, dataset, folder, context.on_train_step)
+        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 
-    return Step("train", config, "training.train", (source,), work, "trains the model with DeepSpeed on Ray")
+    what = {key: value for key, value in config.items() if key not in HOW}
+    inputs = (source,) if source else ()
+    return Step("train", what, "training.train", inputs, work, "trains the model with DeepSpeed on Ray")
 
 
 def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
@@ -92,7 +151,8 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         record = context.records[source]
         checkpoint = storage.join(record.path, "checkpoint") if source == "train" else record.folder
         data = (context.records.get("pack") or context.records.get("data")) if source == "train" else None
-        trained_on = data.folder if data else None
+        has_lists = data is not None and storage.exists(storage.join(data.folder, MANIFEST))
+        trained_on = data.folder if data and has_lists else None
         report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress, trained_on)
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})

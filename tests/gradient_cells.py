@@ -5,9 +5,12 @@ Used by tests/training/test_step.py on some ranks and by infra/benchmarks/gradie
 """
 
 import itertools
+import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +26,8 @@ from training.objectives.objective import make_objective
 from training.ranks import Ranks
 from training.spec import build
 from training.specs.base import ModelSpec
-from training.specs.clip import ClipSpec, ImageTower, TextTower
+from training.specs.clip import ClipSpec
+from training.specs.towers import ImageTower, TextTower
 from training.step import compute
 
 ROWS = 16
@@ -126,27 +130,35 @@ def engine_update(cell: Cell, ranks: Ranks) -> dict[str, Tensor]:
     return weights
 
 
-def errors(ranks: Ranks) -> dict[Cell, tuple[float, float]]:
-    """For each cell (largest difference of any weight, difference of logit_scale and bias) to the plain update; on rank 0."""
-    found = {}
-    for cell in CELLS:
+def errors(ranks: Ranks, cells: Sequence[Cell]) -> list[tuple[float, float, float]]:
+    """For each cell how far its update is from the plain one: the norm of the difference of all weights, divided by that
+    of the plain update; the largest difference of logit_scale and logit_bias; the share of its update that logit_scale
+    made, 1 where all is well. On the first rank; empty on others."""
+    found = []
+    for cell in cells:
         weights = engine_update(cell, ranks)
-        if not ranks.is_first:
-            continue
-        apart = {name: float((weights[name] - value).abs().max()) for name, value in plain_update(cell).items()}
-        found[cell] = max(apart.values()), max(apart[name] for name in apart if name.startswith("logit_"))
+        if ranks.is_first:
+            wanted, start = plain_update(cell), dict(model(cell).named_parameters())
+            apart = {name: (weights[name] - value).double() for name, value in wanted.items()}
+            moved = {name: (value - start[name].detach()).double() for name, value in wanted.items()}
+            shared = [float(value.abs()) for name, value in apart.items() if name.startswith("logit_")]
+            share = 1 + float(apart["logit_scale"] / moved["logit_scale"])
+            found.append((_norm(apart) / _norm(moved), max(shared), share))
     return found
 
 
-def one_rank(rank: int, world_size: int, folder: str) -> None:
-    """For torch.multiprocessing.spawn: leaves folder/errors.pt."""
+def _norm(values: dict[str, Tensor]) -> float:
+    return float(torch.stack([value.square().sum() for value in values.values()]).sum().sqrt())
+
+
+def one_rank(rank: int, world_size: int, folder: str, cells: Sequence[Cell]) -> None:
+    """For torch.multiprocessing.spawn: leaves folder/errors.json."""
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of this process
     store = dist.FileStore(f"{folder}/store", world_size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
-    found = errors(Ranks(rank, world_size, torch.device("cpu"), owns_group=True))
+    found = errors(Ranks(rank, world_size, torch.device("cpu"), owns_group=True), cells)
     if rank == 0:
-        rows = [(each.loss, each.chunks, each.stage, each.dropout, *found[each]) for each in CELLS]
-        torch.save(rows, f"{folder}/errors.pt")
+        Path(folder, "errors.json").write_text(json.dumps(found), "utf-8")
     dist.destroy_process_group()

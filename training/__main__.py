@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 2 -m training --config train.json --data DATASET --out FOLDER
 
 `train.json` is a TrainConfig as JSON. Rank 0 prints a line now and then and writes FOLDER/steps.jsonl; run it again after
-a crash and it goes on. A user's mistake is one line and exit code 2.
+a crash and it goes on. A user's mistake is one line and exit code 2; a run that was told to leave (SIGTERM) saves and ends
+with exit code 75.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError, UserError
 from pipeline.work.leave import leave
 from training.config import TrainConfig
+from training.saving.leaving import EXIT_CODE, PreemptedError
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -54,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         if is_first:
             print(error, file=sys.stderr, flush=True)
         return 2
+    except PreemptedError as error:
+        if is_first:
+            print(error, file=sys.stderr, flush=True)
+        return EXIT_CODE
     return 0
 
 

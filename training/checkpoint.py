@@ -1,11 +1,13 @@
 """Checkpoint: a finished model on disk, and the folder form that resumable ones share with it.
 
     model.safetensors   weights by name, float32
+    average.safetensors the moving average of the weights, where one was kept (train.optimizer.ema_decay)
     tokenizer.json      the tokenizer they were trained with
     checkpoint.json     the spec, step, samples seen, manifest id, config, and the sha256 of every other file; written
                         last, so where it exists the checkpoint is complete
 
-A resumable one (training/resume.py) has DeepSpeed's files too.
+A resumable one (training/saving/parts.py) has the state of weights and optimizer, a file per rank, in place of
+model.safetensors; it can be opened as a model too.
 """
 
 from collections.abc import Mapping
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 
     from training.models.base import Model
 
+FINAL = "checkpoint"
+"""The folder of the finished one in that of its run."""
 NAME = "checkpoint.json"
 WEIGHTS = "model.safetensors"
+AVERAGED = "average.safetensors"
 TOKENIZER = "tokenizer.json"
 
 
@@ -62,8 +67,11 @@ class Checkpoint:
         storage.write_json(storage.join(self.folder, NAME), self._content() | {"id": self.id})
 
     @staticmethod
-    def load(folder: str) -> "Checkpoint":
-        """Read and verify. Raises DataError when the folder holds no finished checkpoint or a file was changed."""
+    def load(folder: str, verify: bool = True) -> "Checkpoint":
+        """Read, and compare all files with their checksums unless told not to.
+
+        Raises DataError when the folder holds no finished checkpoint or a file was changed.
+        """
         path = storage.join(folder, NAME)
         if not storage.exists(path):
             raise DataError(f"{folder}: no {NAME}, so no finished checkpoint; run the training to its end")
@@ -80,7 +88,7 @@ class Checkpoint:
         )
         if checkpoint.id != value["id"]:
             raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; train again")
-        for name, wanted in checkpoint.files.items():
+        for name, wanted in checkpoint.files.items() if verify else ():
             file = storage.join(folder, name)
             if not storage.exists(file) or storage.sha256_file(file) != wanted:
                 raise DataError(f"{file}: missing or changed since it was written; train again")
@@ -89,25 +97,63 @@ class Checkpoint:
     def model(self) -> "Model":
         """The model in evaluation mode, on the CPU."""
         import torch
-        from safetensors.torch import load
 
         with torch.device("meta"):
             model = build(self.spec)
-        weights = load(storage.read_bytes(storage.join(self.folder, WEIGHTS)))
-        model.load_state_dict(weights, assign=True)
+        model.load_state_dict(self.weights(), assign=True)
         model.reset_constants()
         return model.eval().requires_grad_(False)
+
+    def weights(self, averaged: bool = False) -> "dict[str, Tensor]":
+        """Parameters and buffers by name; with `averaged`, parameters as their moving average has them.
+
+        Raises DataError where no average was kept.
+        """
+        from safetensors.torch import load
+
+        from training.saving.blocks import AVERAGE
+        from training.saving.parts import State
+
+        if WEIGHTS not in self.files:
+            state = State(self.folder, self.ranks)
+            weights = self._without_factors(state.weights())
+            average = state.weights(AVERAGE) if averaged else {}
+        else:
+            weights = load(storage.read_bytes(storage.join(self.folder, WEIGHTS)))
+            path = storage.join(self.folder, AVERAGED)
+            average = load(storage.read_bytes(path)) if averaged and AVERAGED in self.files else {}
+        if averaged and not average:
+            raise DataError(f"{self.folder}: no average of the weights was kept; set train.optimizer.ema_decay")
+        return weights | average if averaged else weights
+
+    def _without_factors(self, weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
+        """Those of a run with LoRA as a model without computes them."""
+        lora = (self.config.get("optimizer") or {}).get("lora") or {}
+        if not lora.get("rank"):
+            return weights
+        from training.optim.config import LoraConfig
+        from training.optim.lora import merged
+
+        return merged(weights, LoraConfig(**lora))
 
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.load(storage.join(self.folder, TOKENIZER))
 
 
-def write_model(folder: str, weights: Mapping[str, "Tensor"], tokenizer: Tokenizer) -> None:
-    """model.safetensors and tokenizer.json; the same values give the same bytes."""
+def write_model(
+    folder: str,
+    weights: "Mapping[str, Tensor]",
+    tokenizer: Tokenizer | None,
+    averages: "Mapping[str, Tensor] | None" = None,
+) -> None:
+    """model.safetensors, average.safetensors and tokenizer.json, as far as given; the same values give the same bytes."""
     from safetensors.torch import save
 
     storage.write_bytes(storage.join(folder, WEIGHTS), save(dict(weights)))
-    tokenizer.save(storage.join(folder, TOKENIZER))
+    if averages:
+        storage.write_bytes(storage.join(folder, AVERAGED), save(dict(averages)))
+    if tokenizer is not None:
+        tokenizer.save(storage.join(folder, TOKENIZER))
 
 
 def checksums(folder: str) -> dict[str, str]:

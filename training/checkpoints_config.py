@@ -1,4 +1,6 @@
-"""CheckpointsConfig: the `train.checkpoints` section of a recipe."""
+"""CheckpointsConfig: the `train.checkpoints` section of a recipe. None of it changes what is learned."""
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,5 +12,21 @@ class CheckpointsConfig(Settings):
 
     every_steps: int = Field(default=500, ge=1)
     """A resumable checkpoint each so many steps."""
+    every_minutes: float = Field(default=0.0, ge=0)
+    """And one when the last is so old, by the first rank's clock; 0 is off."""
     keep: int = Field(default=2, ge=1)
     """The newest so many; an older one serves when the newest is damaged."""
+    keep_best: int = Field(default=0, ge=0)
+    """And so many of the others: those with the best `best_metric`."""
+    best_metric: str = "loss"
+    """loss, gradient_norm or a name among a step's metrics; its mean over the steps since the checkpoint before counts."""
+    best_is: Literal["lowest", "highest"] = "lowest"
+    """Whether a small or a large `best_metric` is good."""
+    asynchronous: bool = True
+    """Copy the state to the host's memory and write it while training goes on; the next save waits for it."""
+    seconds_after_sigterm: float = Field(default=0.0, ge=0)
+    """How long the processes live after SIGTERM (Slurm: `--signal=TERM@120` is 120; Kubernetes: 30 by default): the run saves
+    at once, trains on, and saves again before the end. 0: save and leave at once.
+    """
+    preemption_poll_seconds: float = Field(default=5.0, gt=0)
+    """How often a scheduler that gives notice (Ray) is asked for it."""

@@ -27,7 +27,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES_ONLY = "bpe_simple_vocab_16e6.txt.gz"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", MERGES_ONLY)
 MERGES = 49_152 - 256 - 2  # what OpenAI's clip/simple_tokenizer.py takes of that file
-PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# OpenAI's pattern ignores case, and so takes U+0345, a Greek subscript whose capital is a letter, for neither kind: it is lost.
+PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 
 
 def cleaned(text: str) -> str:

@@ -5,7 +5,7 @@ Reading this module imports no torch, so that `openwit plan` and `--help` stay f
 """
 
 import difflib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,10 +13,12 @@ from pipeline.settings import Settings
 from training.checkpoints_config import CheckpointsConfig
 from training.config_checks import mistakes
 from training.data.config import DataConfig
+from training.launch_config import LaunchConfig
 from training.memory_config import MemoryConfig
 from training.objectives.config import ObjectiveConfig
 from training.optim.config import OptimizerConfig
 from training.spec import REGISTRY
+from training.watch_config import WatchConfig
 
 
 class TrainConfig(Settings):
@@ -68,6 +70,10 @@ class TrainConfig(Settings):
     """What makes a model or a batch fit."""
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     """When the run can be resumed from, and what is kept."""
+    launch: LaunchConfig = LaunchConfig()
+    """How ranks are started, and what they survive."""
+    watch: WatchConfig = WatchConfig()
+    """What is measured while training goes on."""
     start_from: str | None = None
     """A checkpoint's folder whose weights this run begins with (fine-tuning, LiT, LoRA): those of equal name and shape."""
     freeze: tuple[str, ...] = ()
@@ -90,6 +96,19 @@ class TrainConfig(Settings):
         for mistake in mistakes(self):
             raise ValueError(mistake)
         return self
+
+    @model_validator(mode="after")
+    def _elastic_bounds(self) -> "TrainConfig":
+        least = self.launch.minimum_workers
+        if least is not None and least > self.workers:
+            raise ValueError(
+                f"launch.minimum_workers is {least} and workers {self.workers}; lower the one or raise the other"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As JSON, without what changes no weight: equal identities on equal data are the same training."""
+        return self.model_dump(mode="json", exclude={"launch", "watch"})
 
     def total_steps(self, rows: int) -> int:
         """Optimizer steps of the whole run on a dataset of `rows` samples; at least 1."""

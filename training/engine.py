@@ -14,7 +14,6 @@ import math
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.engine_config import deepspeed_config
+from training.engine_state import EngineState
 from training.models.base import Model
 from training.models.clip import MAX_LOGIT_SCALE
 from training.optim.average import Average
@@ -60,7 +60,7 @@ class Engine:
         self._engine.enable_backward_allreduce = self._stage > 0  # without ZeRO, `update` calls it
         self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
-        self._statistics = [buffer for buffer in _persistent_buffers(model).values() if buffer.is_floating_point()]
+        self._statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
         decay = config.optimizer.ema_decay
         self.average = Average(dict(model.named_parameters()), decay, ranks) if decay else None
         """The average of the weights, where the config asks for one."""
@@ -71,10 +71,11 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         """Adds to the gradients. The scale of float16 is put on here and taken off in `update`."""
-        if self._stage == 0:
-            loss = loss * self.loss_scale.value
-        elif self.loss_scale.dynamic:
-            self._engine.optimizer.override_loss_scale(self.loss_scale.value)
+        if self.loss_scale.dynamic:
+            if self._stage == 0:
+                loss = loss * self.loss_scale.value
+            else:
+                self._engine.optimizer.override_loss_scale(self.loss_scale.value)
         self._engine.backward(loss, scale_wrt_gas=False)
 
     def update(self, learning_rate: float) -> float:
@@ -142,6 +143,12 @@ class Engine:
         for buffer, part in zip(self._statistics, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
 
+    def metrics(self) -> dict[str, float]:
+        """What a step shows besides: the loss scale and the steps skipped, in float16."""
+        if not self.loss_scale.dynamic:
+            return {}
+        return {"loss_scale": self.loss_scale.value, "skipped_steps": float(self.loss_scale.skipped_steps)}
+
     def weights(self) -> dict[str, Tensor]:
         """All that the model's checkpoint holds, by name, on the CPU, for the first rank; empty on the others.
 
@@ -175,20 +182,9 @@ class Engine:
         gathered: contextlib.AbstractContextManager[Any] = deepspeed.zero.GatheredParameters([parameter])
         return gathered
 
-    def save(self, folder: str, name: str) -> None:
-        """What is needed to go on from here, as DeepSpeed's files in the local or shared folder/name."""
-        with _quiet():
-            self._engine.save_checkpoint(folder, tag=name, save_latest=False)
-        if self._ranks.is_first:
-            for script in ("zero_to_fp32.py", "zero_to_torch.py"):  # it leaves copies of its own tools there
-                Path(folder, script).unlink(missing_ok=True)
-
-    def load(self, folder: str, name: str) -> None:
-        """Take up what `save` wrote. These files are pickles: give only those of this run, checksums compared."""
-        with _quiet():
-            path, _ = self._engine.load_checkpoint(folder, tag=name)
-        if path is None:
-            raise RuntimeError(f"DeepSpeed found no checkpoint in {folder}/{name}")
+    def state(self) -> EngineState:
+        """Weights, moments and counts of this rank, for a checkpoint."""
+        return EngineState(self._engine, self.model, self._ranks, self.average, self.loss_scale)
 
     def close(self) -> None:
         self._engine.destroy()

@@ -5,7 +5,7 @@ and its kin, MASTER_ADDR exported by the script), and in a plain process, which 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -31,6 +31,15 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def means(self, values: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Of one-element tensors by name over all ranks, in one exchange; ranks give the same names."""
+        if not values:
+            return {}
+        total = torch.cat([value.detach().float().reshape(1) for value in values.values()])
+        if self.world_size > 1:
+            dist.all_reduce(total)
+        return dict(zip(values, (total / self.world_size).tolist(), strict=True))
+
     def wait_for_all(self) -> None:
         if self.world_size > 1:
             dist.barrier()
@@ -41,6 +50,22 @@ class Ranks:
         if self.world_size > 1:
             dist.all_reduce(total)
         return float(total) / self.world_size
+
+    def highest(self, values: Sequence[float]) -> list[float]:
+        """The largest of each over all ranks."""
+        if self.world_size == 1:
+            return list(values)
+        found = torch.tensor(values, dtype=torch.float32, device=self.device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return [float(each) for each in found]
+
+    def first_word(self, text: str | None) -> str | None:
+        """What the lowest rank says that says anything, on every rank."""
+        if self.world_size == 1:
+            return text
+        said: list[str | None] = [None] * self.world_size
+        dist.all_gather_object(said, text)
+        return next((each for each in said if each is not None), None)
 
     def say(self, text: str | None) -> str | None:
         """What the first rank says, on every rank."""

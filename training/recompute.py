@@ -1,7 +1,7 @@
 """Activation checkpointing (Chen et al. 2016, arXiv:1604.06174) and torch.compile, block by block, from outside of the model.
 
-A block is a child of a ModuleList, or a child with parts of its own of a Sequential (a ResNet's bottleneck). Models do not know
-of it: the block's `forward` is replaced on the instance, names and parameters stay.
+A block is a child, with parts of its own, of a ModuleList or a Sequential (a transformer's block, a ResNet's bottleneck). Models
+do not know of it: the block's `forward` is replaced on the instance, names and parameters stay.
 """
 
 import contextlib
@@ -22,8 +22,9 @@ def blocks_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
     def search(name: str, module: nn.Module) -> None:
         for key, child in module.named_children():
             path = f"{name}.{key}" if name else key
-            listed = isinstance(module, nn.ModuleList)
-            if listed or (isinstance(module, nn.Sequential) and any(True for _ in child.children())):
+            holds = isinstance(child, nn.ModuleList | nn.Sequential)
+            listed = isinstance(module, nn.ModuleList | nn.Sequential) and any(True for _ in child.children())
+            if listed and not holds:
                 found.append((path, child))
             else:
                 search(path, child)
@@ -37,9 +38,7 @@ def recompute_blocks(model: nn.Module) -> int:
     blocks = blocks_of(model)
     for _, block in blocks:
         contexts = functools.partial(_contexts, block)
-        block.forward = functools.partial(  # type: ignore[method-assign]
-            checkpoint, block.forward, use_reentrant=False, context_fn=contexts
-        )
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)
     return len(blocks)
 
 

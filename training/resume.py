@@ -1,117 +1,253 @@
-"""Resumable checkpoints while a run goes on: folder/checkpoints/<step>/, the newest few.
+"""Saving a run so that it can be resumed, and resuming it: what `train` calls after each step, on every rank.
 
-A resumed run takes the newest whose files all have their recorded checksum; a damaged one is passed over for the one
-before it. Only then are DeepSpeed's files (pickles) opened, and only those of this very run and dataset.
+A resumed run takes the newest checkpoint whose files all have their recorded checksum; a damaged one is passed over for the
+one before it. The number of ranks, the ZeRO stage and whatever else does not change what is learned may differ from those
+that wrote it; anything else that differs is refused in one line.
+
 The folder must be one that all ranks see: a local disk on one machine, a shared file system on several.
 """
 
-import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import NAME, Checkpoint, checksums, write_model
+from training.checkpoint import FINAL, TOKENIZER, Checkpoint, checksums, write_model
 from training.config import TrainConfig
-from training.engine import Engine
 from training.ranks import Ranks
+from training.saving import folder as folders
+from training.saving.leaving import Notice, PreemptedError, Preemption
+from training.saving.parts import State, checksums_of_parts
+from training.saving.transfer import HostCopies, Stateful, restore
+from training.saving.writing import Writer
 from training.specs.base import ModelSpec
 from training.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class ResumeFolder:
-    """folder/checkpoints of one run."""
+CHANGEABLE = (
+    *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
+    *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.threads", "data.processes"),
+    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share"),
+)
+"""Settings that a resumed run may change: they say where and how fast, not what."""
 
-    def __init__(self, folder: str, config: TrainConfig, spec: ModelSpec, manifest_id: str, ranks: Ranks) -> None:
+
+class Finished(Protocol):
+    """What a finished checkpoint needs of an engine: values for the first rank, nothing for the others."""
+
+    def weights(self) -> "dict[str, Tensor]": ...
+    def averaged_weights(self) -> "dict[str, Tensor]": ...
+
+
+class Saver:
+    """One run's resumable checkpoints, for one rank. Every method is collective."""
+
+    def __init__(
+        self,
+        folder: str,
+        config: TrainConfig,
+        spec: ModelSpec,
+        manifest_id: str,
+        ranks: Ranks,
+        preemption: Preemption | None = None,
+    ) -> None:
         self._folder = Path(folder) / "checkpoints"
-        self._config = config
-        self._spec = spec
-        self._manifest_id = manifest_id
-        self._ranks = ranks
+        self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
+        self._settings = config.checkpoints
+        self._copies = HostCopies()
+        self._writer = Writer(ranks.rank, ranks.world_size)
+        self._notice = Notice(self._settings.seconds_after_sigterm, preemption)
+        self._sums: dict[str, float] = {}
+        self._steps_summed = 0
+        self._saved_step = 0
+        self._saved_at = self._polled_at = self._step_at = time.monotonic()
+        self._answered = False
 
-    def save(self, engine: Engine, tokenizer: Tokenizer, step: int) -> None:
-        """All ranks write their part; rank 0 seals it and removes what is too old."""
-        target = self._folder / name_of(step)
-        if self._ranks.is_first:
-            shutil.rmtree(target, ignore_errors=True)  # what a killed run left half-written
-            target.mkdir(parents=True)
-        self._ranks.wait_for_all()
-        try:
-            engine.save(str(self._folder), target.name)
-        except OSError as error:
-            raise DataError(
-                f"{target}: cannot be written ({error.strerror or error}); the checkpoint before it is intact:"
-                " free space and run again"
-            ) from error
-        weights = engine.weights()
-        self._ranks.wait_for_all()
-        if self._ranks.is_first:
-            write_model(str(target), weights, tokenizer)
-            self._describe(target, step).save()
-            self._remove_old()
-        self._ranks.wait_for_all()
+    def resume(self, state: Stateful) -> int:
+        """Put the newest undamaged checkpoint of this run into a fresh engine; the step that it was made after, or 0.
 
-    def _describe(self, target: Path, step: int) -> Checkpoint:
-        return describe(str(target), self._spec, step, self._manifest_id, self._config, self._ranks.world_size)
-
-    def _remove_old(self) -> None:
-        sealed = [folder for folder in self._folder.iterdir() if (folder / NAME).exists()]
-        for folder in sorted(sealed)[: -self._config.checkpoints.keep]:
-            (folder / NAME).unlink()  # first, so that a half-removed one is no checkpoint
-            shutil.rmtree(folder)
-
-    def newest(self) -> Checkpoint | None:
-        """The newest undamaged checkpoint of this run, the same on every rank; None where there is none.
-
-        Raises ConfigError when it belongs to another config, dataset or number of ranks.
+        Raises ConfigError when it belongs to another config or dataset, DataError when it is of another model.
         """
-        found = self._ranks.say(self._newest_name() if self._ranks.is_first else None)
-        if not found:
-            return None
-        checkpoint = Checkpoint.load(str(self._folder / found))
-        self._must_be_ours(checkpoint)
-        return checkpoint
+        found = self._newest()
+        if found is None:
+            return 0
+        require_same_run(found, self._config, self._manifest_id)
+        restore(state, State(found.folder, found.ranks))
+        self._saved_step = found.step
+        return found.step
 
-    def _newest_name(self) -> str | None:
-        if not self._folder.is_dir():
-            return None
-        for folder in sorted((entry for entry in self._folder.iterdir() if entry.is_dir()), reverse=True):
+    def _newest(self) -> Checkpoint | None:
+        names = self._ranks.say("\n".join(each.name for each in folders.sealed(self._folder))) or ""
+        for name in reversed(names.split()):
+            where = str(self._folder / name)
+            damage = 0.0
             try:
-                Checkpoint.load(str(folder))
+                checkpoint = Checkpoint.load(where, verify=False)
+                # Each rank looks at every W-th file: checksums take as long as reading.
+                mine = sorted(checkpoint.files)[self._ranks.rank :: self._ranks.world_size]
+                folders.require_intact(Path(where), mine, checkpoint.files)
             except (DataError, ValueError, KeyError, OSError):
-                continue  # half-written or damaged: the one before it serves
-            return folder.name
+                damage = 1.0
+            if self._ranks.highest([damage]) == [0.0]:
+                return checkpoint
         return None
 
-    def _must_be_ours(self, checkpoint: Checkpoint) -> None:
-        config, ranks = self._config.model_dump(mode="json"), self._ranks.world_size
-        if checkpoint.ranks != ranks:
-            raise ConfigError(
-                f"{checkpoint.folder} was written by {checkpoint.ranks} ranks and this run has {ranks};"
-                f" start {checkpoint.ranks} or choose another folder"
-            )
-        if checkpoint.manifest_id != self._manifest_id:
-            raise ConfigError(f"{checkpoint.folder} belongs to another dataset; choose another folder")
-        for key, value in config.items():
-            if checkpoint.config.get(key) != value:
-                raise ConfigError(
-                    f"{checkpoint.folder} was trained with {key} {checkpoint.config.get(key)} and this run has {value};"
-                    " choose another folder"
+    def after_step(
+        self, state: Stateful, tokenizer: Tokenizer | None, step: int, total: int, metrics: Mapping[str, float]
+    ) -> None:
+        """Save where it is time to.
+
+        Raises DataError when the checkpoint before could not be written, PreemptedError when the run was told to leave and
+        has saved.
+        """
+        self._count(metrics)
+        now = time.monotonic()
+        left = self._notice.seconds_left
+        room = None if left is None else left - 2 * self._writer.seconds - 2 * (now - self._step_at)
+        self._step_at = now
+        failed, told, no_room, old, ask = self._ranks.highest(
+            [
+                float(self._writer.error is not None),
+                float(left is not None),
+                float(room is not None and room <= 0),
+                float(self._is_old(now)),
+                float(now - self._polled_at >= self._settings.preemption_poll_seconds),
+            ]
+        )
+        if failed:
+            self._raise_together()
+        if step == total:
+            return
+        if told and (no_room or not self._answered):
+            self._answered = True
+            self._save(state, tokenizer, step, wait=True)
+            if no_room:
+                raise PreemptedError(
+                    f"told to leave: saved step {step:,} of {total:,}; the same command goes on from there"
                 )
+        elif old or step % self._settings.every_steps == 0:
+            self._save(state, tokenizer, step, wait=not self._settings.asynchronous)
+        if ask:  # decided together, so that every rank calls it equally often
+            self._polled_at = now
+            self._notice.ask()
+
+    def _is_old(self, now: float) -> bool:
+        minutes = self._settings.every_minutes
+        return self._ranks.is_first and minutes > 0 and now - self._saved_at >= 60 * minutes
+
+    def _count(self, metrics: Mapping[str, float]) -> None:
+        self._steps_summed += 1
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def _save(self, state: Stateful, tokenizer: Tokenizer | None, step: int, wait: bool) -> None:
+        self.wait()
+        if step == self._saved_step:
+            return
+        partial = self._open(step)
+        part = self._copies.take(state)
+        metrics = {name: value / self._steps_summed for name, value in sorted(self._sums.items())}
+        self._sums, self._steps_summed = {}, 0
+        self._saved_step, self._saved_at = step, time.monotonic()
+
+        def seal() -> None:
+            if tokenizer is not None:
+                tokenizer.save(str(partial / TOKENIZER))
+            storage.write_json(str(partial / folders.PROGRESS), {"metrics": metrics, "counts": part.counts})
+            folders.seal(
+                partial, self._describe(str(partial), step, checksums_of_parts(partial, self._ranks.world_size))
+            )
+            for old in folders.surplus(folders.sealed(self._folder), self._settings):
+                folders.remove(old)
+
+        self._writer.start(partial, part, seal if self._ranks.is_first else None)
+        if wait:
+            self.wait()
+
+    def _open(self, step: int) -> Path:
+        """The empty folder, made by the first rank, and what it could not do said by all."""
+        failure = None
+        if self._ranks.is_first:
+            try:
+                folders.open_partial(self._folder, step)
+            except OSError as error:
+                failure = f"cannot be written ({error.strerror or error})"
+        if (failure := self._ranks.say(failure)) is not None:
+            raise _unwritable(self._folder, failure)
+        return self._folder / (folders.name_of(step) + folders.PARTIAL)
+
+    def _describe(self, folder: str, step: int, files: Mapping[str, str]) -> Checkpoint:
+        samples, config = step * self._config.global_batch_size, self._config.identity()
+        return Checkpoint(folder, self._spec, step, samples, self._manifest_id, config, self._ranks.world_size, files)
+
+    def wait(self) -> None:
+        """Until the checkpoint in hand is sealed. Raises DataError where it could not be written."""
+        self._writer.wait()
+        if self._ranks.highest([float(self._writer.error is not None)]) != [0.0]:
+            self._raise_together()
+
+    def _raise_together(self) -> None:
+        """The same DataError on every rank: that of the lowest rank that has one."""
+        error = self._ranks.first_word(self._writer.error)
+        raise _unwritable(self._folder, error or "cannot be written")
+
+    def finish(self, engine: Finished, tokenizer: Tokenizer | None, step: int) -> None:
+        """folder/checkpoint: the finished model, without what only training needs."""
+        self.wait()
+        weights, averages = engine.weights(), engine.averaged_weights()
+        if self._ranks.is_first:
+            target = storage.join(str(self._folder.parent), FINAL)
+            write_model(target, weights, tokenizer, averages)
+            self._describe(target, step, checksums(target)).save()
+        self._ranks.wait_for_all()
+
+    def close(self) -> None:
+        """Not collective: also after a failure."""
+        self._writer.close()
+        self._notice.close()
 
 
-def name_of(step: int) -> str:
-    """Sorts by step."""
-    return f"{step:09d}"
+def _unwritable(folder: Path, reason: str) -> DataError:
+    text = reason if str(folder) in reason else f"{folder}: {reason}"
+    return DataError(f"{text.split('; ')[0]}; the checkpoints before it are intact: free space and run again")
 
 
-def describe(folder: str, spec: ModelSpec, step: int, manifest_id: str, config: TrainConfig, ranks: int) -> Checkpoint:
-    """The Checkpoint of the files that lie in `folder`, not yet sealed by its `save`."""
-    return Checkpoint(
-        folder,
-        spec,
-        step,
-        step * config.global_batch_size,
-        manifest_id,
-        config.model_dump(mode="json"),
-        ranks,
-        checksums(folder),
-    )
+def is_same_run(checkpoint: Checkpoint, config: TrainConfig, manifest_id: str) -> bool:
+    """Whether `checkpoint` is one of the run that `config` describes."""
+    try:
+        require_same_run(checkpoint, config, manifest_id)
+    except ConfigError:
+        return False
+    return True
+
+
+def require_same_run(checkpoint: Checkpoint, config: TrainConfig, manifest_id: str) -> None:
+    """Raises ConfigError naming the first thing that makes `checkpoint` one of another run."""
+    if checkpoint.manifest_id != manifest_id:
+        raise ConfigError(f"{checkpoint.folder} belongs to another dataset; choose another folder")
+    theirs, ours = what_is_learned(checkpoint.config), what_is_learned(config.model_dump(mode="json"))
+    for key in sorted({*theirs, *ours}):
+        if theirs.get(key) != ours.get(key):
+            raise ConfigError(
+                f"{checkpoint.folder} was trained with {key} {theirs.get(key)} and this run has {ours.get(key)};"
+                " choose another folder"
+            )
+
+
+def what_is_learned(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values of a TrainConfig as JSON, less those that a resumed run may change."""
+
+    def flat(value: Mapping[str, Any], above: str) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, each in value.items():
+            name = f"{above}{key}"
+            if name in CHANGEABLE:
+                continue
+            out |= flat(each, f"{name}.") if isinstance(each, Mapping) else {name: each}
+        return out
+
+    return flat(config, "")

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline import storage
 from training.config import TrainConfig
+from training.saving.leaving import Preemption
 from training.train import StepResult, train
 
 RECORD = "steps.jsonl"
@@ -18,14 +20,21 @@ RECORD = "steps.jsonl"
 OnStep = Callable[[StepResult], None]
 
 
-def run(config: TrainConfig, manifest_folder: str, folder: str, is_first: bool, on_step: OnStep | None = None) -> None:
+def run(
+    config: TrainConfig,
+    manifest_folder: str,
+    folder: str,
+    is_first: bool,
+    on_step: OnStep | None = None,
+    preemption: Preemption | None = None,
+) -> None:
     """Run `train` to its end in this rank; the first one writes steps.jsonl and calls `on_step` with each result.
 
     Raises what `train` raises.
     """
     record: StepRecord | None = None
     try:
-        for result in train(config, manifest_folder, folder):
+        for result in train(config, manifest_folder, folder, preemption=preemption):
             if not is_first:
                 continue
             record = record or StepRecord(folder, result.step - 1)
@@ -50,11 +59,14 @@ class StepRecord:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, result: StepResult, durable: bool) -> None:
-        """Append a line; `durable` ones reach the disk before this returns."""
-        self._file.write(json.dumps(asdict(result)) + "\n")
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        """Append a line; `durable` ones reach the disk before this returns. Raises DataError where the disk is full."""
+        try:
+            self._file.write(json.dumps(asdict(result)) + "\n")
+            self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise storage.unwritable(self._file.name, error) from error
 
     def close(self) -> None:
         self._file.close()

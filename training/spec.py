@@ -8,15 +8,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
-from training.specs import clip
+from training.specs import captioner, clip, igpt, vit, words
 from training.specs.base import ModelSpec
+from training.specs.captioner import CaptionerSpec
 from training.specs.clip import ClipSpec
+from training.specs.igpt import IgptSpec
+from training.specs.vit import VitSpec
+from training.specs.words import WordsSpec
 
 if TYPE_CHECKING:
     from training.models.base import Model
 
-FAMILIES: Mapping[str, type[ModelSpec]] = {family.family: family for family in (ClipSpec,)}
-REGISTRY: Mapping[str, ModelSpec] = {spec.name: spec for spec in (*clip.SPECS,)}
+_FAMILIES = (ClipSpec, VitSpec, IgptSpec, CaptionerSpec, WordsSpec)
+FAMILIES: Mapping[str, type[ModelSpec]] = {family.family: family for family in _FAMILIES}
+REGISTRY: Mapping[str, ModelSpec] = {
+    spec.name: spec for family in (clip, vit, igpt, captioner, words) for spec in family.SPECS
+}
 
 
 def get_spec(name: str) -> ModelSpec:

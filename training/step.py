@@ -86,17 +86,25 @@ def _cached(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, 
     leaves = [leaf.requires_grad_() for leaf in (*leaves, *(shared.clone() for shared in outputs[0][rows:]))]
     del outputs
     loss, metrics = objective.loss(tuple(leaves), batch)
-    slopes = torch.autograd.grad(loss, leaves)
+    slopes = torch.autograd.grad(loss, leaves, allow_unused=True)  # a bias that this loss does not read
     for part, piece, state in zip(parts, pieces, states, strict=True):
         _set_random_state(state)
         with row_draws(keys_B[part]):
             again = engine.forward(*objective.inputs(piece))
-            pushed = [(output * slope[part]).sum() for output, slope in zip(again[:rows], slopes[:rows], strict=True)]
-            shared = [
-                (output * slope).sum() / len(parts) for output, slope in zip(again[rows:], slopes[rows:], strict=True)
-            ]
-            engine.backward(torch.stack([*pushed, *shared]).sum())
+            engine.backward(_pushed(again, slopes, rows, part, len(parts)))
     return Outcome(loss.detach(), metrics)
+
+
+def _pushed(
+    outputs: tuple[Tensor, ...], slopes: tuple[Tensor | None, ...], rows: int, part: slice, chunks: int
+) -> Tensor:
+    """A number whose gradient in the weights is this chunk's share of the whole loss's. The first `rows` outputs have a row
+    per sample; a slope is None where the loss does not read an output (the bias of a model that learns contrastively)."""
+    terms = []
+    for place, (output, slope) in enumerate(zip(outputs, slopes, strict=True)):
+        if slope is not None:
+            terms.append((output * (slope[part] if place < rows else slope / chunks)).sum())
+    return torch.stack(terms).sum()
 
 
 def _parts(rows: int, chunks: int) -> list[slice]:

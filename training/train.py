@@ -7,11 +7,12 @@ of an uninterrupted run, bit for bit on CPUs with fixed threads: the order of sa
 the step (training/data/order.py), weights and moments come back exactly.
 """
 
+import contextlib
 import math
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,27 +22,35 @@ from pipeline.errors import DataError
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
+from training.data.batch import Batch
 from training.data.check import check
 from training.data.loader import Loader
 from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
+from training.diagnosis import diverged, first_bad_tensor
 from training.engine import Engine
-from training.objectives.objective import make_objective
+from training.fitting import first_pictures, fitted
+from training.models.base import Model
+from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
+from training.out_of_memory import explained
 from training.ranks import Ranks, join
-from training.resume import ResumeFolder, describe
-from training.spec import build, get_spec
+from training.resume import Saver, is_same_run
+from training.saving.leaving import Preemption
+from training.snapshots import SnapshotFolder
+from training.spec import build
 from training.specs.base import ModelSpec
-from training.step import compute
+from training.start import start_from, starting_spec, starting_tokenizer
+from training.step import Outcome, compute
 from training.tokenizer import Tokenizer
+from training.watch import Watch
 
 FINAL = "checkpoint"
-SPEED_WINDOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step, the same on every rank but for speed and time left, which the clock decides.
+    """One optimizer step, the same on every rank but for what the clock decides: speed, time left and `measured`.
 
     `loss` is the mean over the global batch and `gradient_norm` that of the whole gradient before clipping;
     `logit_scale` is exp of the parameter, as the logits saw it, where the model has one.
@@ -58,29 +67,42 @@ class StepResult:
     seconds_left: float
     metrics: dict[str, float] = field(default_factory=dict)
     """What the objective and the engine measure of this step, by name; means over ranks."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
 
 
-def train(config: TrainConfig, manifest_folder: str, folder: str, resume: bool = True) -> Iterator[StepResult]:
+Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
+"""step, engine, objective, this rank's batch, its loss"""
+
+
+def train(
+    config: TrainConfig,
+    manifest_folder: str,
+    folder: str,
+    resume: bool = True,
+    preemption: Preemption | None = None,
+    look: Look | None = None,
+) -> Iterator[StepResult]:
     """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
+    `preemption` is asked now and then how many seconds are left; `look` is called between each backward pass and update.
     Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
-    step when loss or gradient stop being finite.
+    step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
     """
     data = open_data(config.data, manifest_folder)
-    check(config, data)
+    check(config, data, make_objective(config, fitted(config, data)).needs)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(ranks.leave)
         if ranks.is_first and not resume:
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
         if not _is_finished(config, data, folder, ranks):
-            yield from _train(config, data, folder, ranks)
-    finally:
-        ranks.leave()
+            yield from _train(config, data, folder, ranks, preemption, ending, look)
 
 
 def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> bool:
@@ -90,101 +112,94 @@ def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> 
             done = Checkpoint.load(storage.join(folder, FINAL))
         except DataError:
             done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        ours = done is not None and done.manifest_id == data.id and done.config == config.model_dump(mode="json")
-        answer = "finished" if ours else None
+        answer = "finished" if done is not None and is_same_run(done, config, data.id) else None
     return ranks.say(answer) == "finished"
 
 
-def _train(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Iterator[StepResult]:
+def _train(
+    config: TrainConfig,
+    data: Data,
+    folder: str,
+    ranks: Ranks,
+    preemption: Preemption | None,
+    ending: contextlib.ExitStack,
+    look: Look | None,
+) -> Iterator[StepResult]:
     tokenizer = _tokenizer(config, data, folder, ranks)
-    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    spec = starting_spec(fitted(config, data), config)
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
     objective = make_objective(config, spec)
-    torch.manual_seed(config.seed)
-    model = build(spec)
-    model.patch_dropout = config.patch_dropout
-    engine = Engine(model, config, ranks)
-    resumes = ResumeFolder(folder, config, spec, data.id, ranks)
-    last = resumes.newest()
-    done = last.step if last else 0
-    if last:
-        engine.load(*last.folder.rsplit("/", 1))
-
+    model = _model(config, spec, objective, data)
+    memory = partial(explained, config, spec, ranks.world_size, ranks.device)
+    with memory():
+        engine = Engine(model, config, ranks)
+    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
+    done = saver.resume(engine.state())
     total = config.total_steps(data.rows)
-    clock = _Clock(config.global_batch_size)
+    watch = Watch(config, spec, ranks.world_size, ranks.device)
+    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks)
     batches = loader.batches(done * config.global_batch_size, total - done)
-    for step, batch in enumerate(batches, start=done + 1):
+    for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
-        torch.manual_seed(step_seed(config.seed, step, ranks.rank))
-        first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
-        keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
-        outcome = compute(engine, objective, batch, keys_B, config.memory.chunks)
-        loss = ranks.mean(outcome.loss)
-        norm = engine.update(rate) if math.isfinite(loss) else math.nan
+        forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
+        with memory():
+            with watch.phase("forward and backward"):
+                outcome = forward_backward()
+            if look is not None:
+                look(step, engine, objective, batch, outcome.loss)
+            loss = ranks.mean(outcome.loss)
+            with watch.phase("update"):
+                norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
-            raise DataError(
-                f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; the weights have diverged: lower"
-                f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
-                " (checkpoints written before this step are intact)"
-            )
-        metrics = {name: ranks.mean(value) for name, value in outcome.metrics.items()}
-        speed = clock.tick()
+            raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
+        metrics = ranks.means(outcome.metrics) | engine.metrics()
+        pace = watch.tick(batch)
         yield StepResult(
             step,
             total,
             loss,
             rate,
-            metrics.get("logit_scale"),
+            metrics.pop("logit_scale", None),
             step * config.global_batch_size,
             norm,
-            round(speed, 1),
-            round((total - step) * config.global_batch_size / speed, 1),
+            pace.samples_per_second,
+            round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
+            metrics,
+            pace.measured,
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
-        if step % config.checkpoints.every_steps == 0 and step < total:
-            resumes.save(engine, tokenizer, step)
-    _finish(engine, tokenizer, spec, total, config, data.id, folder, ranks)
+        snapshots.after_step(engine, tokenizer, step)
+        saver.after_step(engine.state(), tokenizer, step, total, metrics | {"loss": loss, "gradient_norm": norm})
+    saver.finish(engine, tokenizer, total)
     engine.close()
+
+
+def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> Model:
+    """With the weights that training begins with, the same on every rank."""
+    torch.manual_seed(config.seed)
+    model = build(spec)
+    model.patch_dropout = config.patch_dropout
+    objective.prepare(model, partial(first_pictures, config, data, spec.image_size))
+    start_from(model, config)
+    return model
+
+
+def _gradients(
+    engine: Engine, objective: Objective, batch: Batch, config: TrainConfig, step: int, ranks: Ranks
+) -> Outcome:
+    """The step's forward and backward passes; all that they draw is a function of the step."""
+    torch.manual_seed(step_seed(config.seed, step, ranks.rank))
+    first_row = (step - 1) * config.global_batch_size + ranks.rank * len(batch.pixels)
+    keys_B = torch.from_numpy(row_keys(config.seed, first_row, len(batch.pixels)))
+    return compute(engine, objective, batch, keys_B, config.memory.chunks)
 
 
 def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
     """Trained on all captions by rank 0, which writes it where the others read it."""
     path = storage.join(folder, checkpoints.TOKENIZER)
     if ranks.is_first:
-        Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length).save(path)
+        given = starting_tokenizer(config)
+        (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)
-
-
-def _finish(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    spec: ModelSpec,
-    step: int,
-    config: TrainConfig,
-    manifest_id: str,
-    folder: str,
-    ranks: Ranks,
-) -> None:
-    weights = engine.weights()
-    if ranks.is_first:
-        target = storage.join(folder, FINAL)
-        checkpoints.write_model(target, weights, tokenizer)
-        describe(target, spec, step, manifest_id, config, ranks.world_size).save()
-    ranks.wait_for_all()
-
-
-class _Clock:
-    """Samples per second over the last few seconds, so that a slow start is soon forgotten."""
-
-    def __init__(self, samples_per_step: int) -> None:
-        self._samples = samples_per_step
-        self._times = [time.monotonic()]
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self._times.append(now)
-        while len(self._times) > 2 and self._times[0] < now - SPEED_WINDOW_SECONDS:
-            self._times.pop(0)
-        return self._samples * (len(self._times) - 1) / max(1e-9, now - self._times[0])

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import DataError
@@ -28,7 +27,7 @@ def locate(path: str, file: int) -> pa.Table:
     Memory: the file, twice. Raises DataError where its pictures are not stored plain.
     """
     data = storage.read_bytes(path)
-    table = pq.read_table(pa.BufferReader(data), columns=["uid", "image"])
+    table = storage.parse_table(data, ["uid", "image"])
     images = table.column("image").to_pylist()
     lengths = [len(image) for image in images]
     try:

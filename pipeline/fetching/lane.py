@@ -212,4 +212,4 @@ class Lane:
 
     def _tell(self) -> None:
         # For the screen only: not synced, and a reader that meets half of it looks again.
-        storage.write_json(self._work.progress, {"done": self._done, "counts": dict(self._counts)})
+        storage.write_soon(self._work.progress, storage.canonical_json({"done": self._done, "counts": self._counts}))

@@ -28,8 +28,8 @@ IDLE_SECONDS = 8.0
 MAX_IDLE = 256
 MAX_TICKETS = 4096
 LOOK_SECONDS = 0.25
-PLAIN_BYTES, TLS_BYTES = 1 << 17, 1 << 14
-"""Bytes asked of a socket at once; TLS gives one record of 16 KiB at most."""
+BUFFER_BYTES = 1 << 18
+"""Bytes asked of a socket at once, into the one buffer of all; TLS gives a record of 16 KiB at most."""
 TURNS = 32
 """Reads from one socket before the others have their turn."""
 
@@ -41,14 +41,14 @@ class TooSlowError(Exception):
 class Connection:
     """One socket. An exchange at a time; between them it must be silent."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, place: Place) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, place: Place, buffer: memoryview) -> None:
         self.place = place
         self.used = False
         self.idle_since = 0.0
         self.is_tls = isinstance(sock, ssl.SSLSocket)
         self.socket: Any = sock
         self.closed = False
-        self._loop, self._number = loop, sock.fileno()
+        self._loop, self._number, self._buffer = loop, sock.fileno(), buffer
         self._answer: Answer | None = None
         self._done: asyncio.Future[None] | None = None
         self._unsent = b""
@@ -114,18 +114,18 @@ class Connection:
         if self._answer is None:
             self._listen()
             return
-        size = TLS_BYTES if self.is_tls else PLAIN_BYTES
+        buffer = self._buffer
         try:
             for _ in range(TURNS):
-                data = self.socket.recv(size)
-                if not data:
+                size = self.socket.recv_into(buffer)
+                if not size:
                     self._answer.end()
                     self._finish()
                     return
-                if self._answer.feed(data):
+                if self._answer.feed(buffer[:size]):
                     self._finish()
                     return
-                if not self.is_tls and len(data) < size:
+                if not self.is_tls and size < BUFFER_BYTES:
                     return
         except (BlockingIOError, ssl.SSLWantReadError):
             if self._unsent:
@@ -180,6 +180,7 @@ class Connections:
         self._busy: set[Connection] = set()
         self._tickets: OrderedDict[Place, ssl.SSLSession] = OrderedDict()
         self._tls: ssl.SSLContext | None = None
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
     async def exchange(self, place: Place, request: bytes, make: Callable[[], Answer], seconds: float) -> Answer:
@@ -252,7 +253,7 @@ class Connections:
         addresses = await asyncio.wait_for(self._locate(place[1], place[2]), left)
         left = min(self._connect_seconds, deadline - self._loop.time())
         sock = await asyncio.wait_for(self._connected_to(addresses, place), left)
-        return Connection(self._loop, sock, place)
+        return Connection(self._loop, sock, place, self._buffer)
 
     async def _connected_to(self, addresses: Sequence[tuple[str, int]], place: Place) -> socket.socket:
         sock = await self._connected(addresses)

@@ -135,8 +135,8 @@ class Answer:
         """What was read of the body; more than `wanted` where there is more."""
         return bytes(self._body)
 
-    def feed(self, data: bytes) -> bool:
-        """Take what was received; True when no more is needed. Raises NotHttpError."""
+    def feed(self, data: memoryview) -> bool:
+        """Take what was received, by copying it; True when no more is needed. Raises NotHttpError."""
         self.begun = True
         if self.head is not None:
             return self._more(data)
@@ -165,16 +165,15 @@ class Answer:
         if self.head is None or self.head.chunked or self.head.length is not None:
             raise CutOffError
 
-    def _take_head(self, data: bytes) -> bytes:
+    def _take_head(self, data: memoryview) -> memoryview:
         """Fill the head; returns what comes after it."""
         buffer = self._buffer
         seen = max(0, len(buffer) - 2)
         buffer += data
         if not seen:
-            while buffer[:1] in (
-                b"\r",
-                b"\n",
-            ):  # left over from an answer before (RFC 9112 section 2.2, the other way round)
+            while (
+                buffer[:1] == b"\r" or buffer[:1] == b"\n"
+            ):  # left over from an answer before (RFC 9112, 2.2, mirrored)
                 del buffer[:1]
         found = _END.search(buffer, seen)
         if (found.start() if found else len(buffer)) > HEAD_LINES * self._max_line_bytes:
@@ -182,16 +181,16 @@ class Answer:
         if found is None:
             if len(buffer) >= 5 and not buffer.startswith(b"HTTP/"):
                 raise NotHttpError("no status line")
-            return b""
+            return data[:0]
         self.head = parse_head(bytes(buffer[: found.start()]).removesuffix(b"\r"), self._max_line_bytes)
-        rest = bytes(buffer[found.end() :])
+        after = len(buffer) - found.end()
         buffer.clear()
-        return rest
+        return data[len(data) - after :]
 
-    def _more(self, data: bytes) -> bool:
+    def _more(self, data: memoryview) -> bool:
         assert self.head is not None
         if self.head.chunked:
-            return self._chunked(data)
+            return self._chunked(bytes(data))
         if self.head.length is None:
             self._keep(data)
             return self.received > self._most
@@ -201,7 +200,7 @@ class Answer:
         self._left -= len(data)
         return whole or self.received > self._most
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes | memoryview) -> None:
         self._body += data
         self.received += len(data)
 

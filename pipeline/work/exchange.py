@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
@@ -146,7 +145,7 @@ def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, bucket
     for path in paths:
         start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
         if start < stop:
-            tables.append(pq.read_table(pa.BufferReader(read_ranges([path], [start], [stop - start])[0])))
+            tables.append(storage.parse_table(read_ranges([path], [start], [stop - start])[0]))
     rows = pa.concat_tables(tables)
     rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
     return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})

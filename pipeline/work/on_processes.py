@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.work.arenas import share_arenas
+from pipeline.work.arenas import share_arenas, without_pandas
 from pipeline.work.executor import IDLE_SECONDS, Idle, Item, Result
 
 
@@ -125,6 +125,7 @@ def _work(pipe: Connection) -> None:
     """A worker's life: items in, results out, several at once in threads; it ends when the other end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     share_arenas()
+    without_pandas()
     sending = threading.Lock()
     threads = ThreadPoolExecutor(64)
 

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
 
-from orchestration.cluster import connected, train_on_ray
+from orchestration.cluster import connected, resources
+from orchestration.launch import train_on_ray
+from orchestration.rank import shared_by
 from orchestration.tail import Tail
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
@@ -56,7 +59,7 @@ def tiny(**changes: object) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def embedded_ray() -> Iterator[None]:
-    with connected():
+    with connected(3):  # three, so that an elastic group must leave one out
         yield
 
 
@@ -64,7 +67,7 @@ LEAVES_NOTHING = """
 import os, signal, stat
 from pathlib import Path
 import psutil, ray
-from orchestration.cluster import connected
+from orchestration.cluster import connected, resources
 
 handler, path = signal.getsignal(signal.SIGTERM), os.environ.get("PYTHONPATH")
 with connected():
@@ -103,6 +106,7 @@ def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_cur
     config, steps = tiny(steps=60), list[dict[str, float]]()
     train_on_ray(config, dataset, str(tmp_path / "whole"), steps.append)
     assert [step["step"] for step in steps] == list(range(1, 61))
+    assert all(0 <= step["measured"]["data_wait_share"] <= 1 and step["measured"]["mfu"] > 0 for step in steps)
     assert (tmp_path / "whole" / "checkpoint" / "checkpoint.json").exists()
     assert not (tmp_path / "whole" / "ray").exists()
 
@@ -127,6 +131,40 @@ def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_cur
     assert [step["loss"] for step in again] == [step["loss"] for step in steps]
     record = [json.loads(line)["step"] for line in (disturbed / "steps.jsonl").read_text().splitlines()]
     assert record == list(range(1, 61))
+
+
+def test_snapshots_are_measured_beside_the_ranks_and_change_nothing(
+    embedded_ray: None, dataset: str, tmp_path: Path
+) -> None:
+    watch = {"evaluate_every_steps": 6, "evaluate_tasks": ["digits"], "evaluate_protocols": ["zero_shot"]}
+    plain, watched, scores = list[dict[str, float]](), list[dict[str, float]](), list[dict[str, Any]]()
+    train_on_ray(tiny(workers=1), dataset, str(tmp_path / "plain"), plain.append)
+    train_on_ray(tiny(workers=1, watch=watch), dataset, str(tmp_path / "watched"), watched.append, scores.append)
+    assert [step["loss"] for step in watched] == [step["loss"] for step in plain]
+    assert [line["step"] for line in scores] == [6, 12]
+    assert all(set(line["scores"]) == {"digits/zero_shot/top1/ensemble"} for line in scores)
+    assert not (tmp_path / "watched" / "snapshots").exists()
+    ids = {
+        json.loads((tmp_path / name / "checkpoint" / "checkpoint.json").read_text())["id"]
+        for name in ("plain", "watched")
+    }
+    assert len(ids) == 1
+
+
+def test_an_elastic_run_takes_the_workers_there_are_and_as_many_as_share_the_batch(
+    embedded_ray: None, dataset: str, tmp_path: Path
+) -> None:
+    """Wanted are 32 workers for a batch of 32, this Ray has a few CPUs: of those the most that divide it train."""
+    config = tiny(workers=32, global_batch_size=32, launch={"minimum_workers": 1}, steps=4, warmup_steps=1)
+    steps: list[dict[str, float]] = []
+    train_on_ray(config, dataset, str(tmp_path / "out"), steps.append)
+    assert [step["step"] for step in steps] == [1, 2, 3, 4]
+    written = json.loads((tmp_path / "out" / "checkpoint" / "checkpoint.json").read_text())
+    assert written["ranks"] == shared_by(32, int(resources()["CPU"]))
+
+
+def test_of_seven_ranks_four_share_a_batch_of_a_power_of_two() -> None:
+    assert [shared_by(32_768, ranks) for ranks in (1, 2, 3, 7, 8, 64, 100)] == [1, 2, 2, 4, 8, 64, 64]
 
 
 def test_a_mistake_found_by_a_worker_arrives_as_itself(embedded_ray: None, dataset: str, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def good(tmp_path: Path) -> str:
 
 
 def test_every_shipped_recipe_is_valid_and_its_head_tells_result_cost_and_command() -> None:
-    assert shipped_recipes() == ["demo", "openstax", "smoke"]
+    assert {"clip-small", "clip-vit-b-32", "demo", "igpt-s", "openstax", "smoke"} <= set(shipped_recipes())
     folder = Path(__file__).parents[2] / "orchestration" / "recipes"
     for name in shipped_recipes():
         assert load(name).name == name
@@ -165,7 +165,7 @@ def test_a_set_that_cannot_be_applied_says_why(good: str) -> None:
 def test_an_unknown_recipe_lists_the_known_ones_nearest_first() -> None:
     with pytest.raises(ConfigError, match=r"^dmo: unknown recipe; did you mean demo\? known: demo, .*\.yaml file$"):
         load("dmo")
-    with pytest.raises(ConfigError, match=r"^nowhere/x\.yaml: no such file; check the path, or use one of demo, "):
+    with pytest.raises(ConfigError, match=r"^nowhere/x\.yaml: no such file; check the path, or use one of .*demo, "):
         load("nowhere/x.yaml")
 
 
@@ -194,7 +194,7 @@ def test_a_loop_of_extends_is_told_and_not_followed(tmp_path: Path) -> None:
     own = write(tmp_path, "extends: my.yaml\n")
     assert "goes round in a loop (my.yaml -> my.yaml)" in mistake(own)
     lost = write(tmp_path, "extends: lost\nname: a\n")
-    assert mistake(lost).startswith(f"{lost}: extends 'lost': unknown recipe; known: demo, ")
+    assert mistake(lost).startswith(f"{lost}: extends 'lost': unknown recipe; known: ")
 
 
 def test_a_recipe_can_name_no_code(tmp_path: Path) -> None:

@@ -110,13 +110,13 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     kill_after(start(dataset, killed), killed, steps=12)
     newest = sealed(killed)[-1]
     assert newest >= "000000010"
-    weights = killed / "checkpoints" / newest / "model.safetensors"
+    weights = killed / "checkpoints" / newest / "state-00001.safetensors"
     damaged = bytearray(weights.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     weights.write_bytes(bytes(damaged))
-    half_written = killed / "checkpoints" / "000000023"  # no checkpoint.json: a kill while saving
+    half_written = killed / "checkpoints" / "000000023.partial"  # a kill while saving
     half_written.mkdir()
-    (half_written / "model.safetensors").write_bytes(b"half")
+    (half_written / "state-00000.safetensors").write_bytes(b"half")
 
     finish(start(dataset, killed))
     assert curve(killed) == curve(alone)  # every float equal, bit for bit

@@ -20,3 +20,8 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def with_text(self) -> tuple[Tensor, Tensor]:
+        """Pixels and tokens, for an objective that was promised texts."""
+        assert self.tokens is not None
+        return self.pixels, self.tokens

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import DataError
+from pipeline.scoring.scorers import PixelForm
 from training.specs.base import Activation
 from training.specs.towers import Triple
+
+_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
 def number(where: str, key: str, value: Any) -> int:
@@ -41,3 +44,22 @@ def name_of(folder: str) -> str:
     for ending in (".safetensors", ".pt", ".bin", ".pth"):
         name = name.removesuffix(ending)
     return name
+
+
+def picture_form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
+    """How an image processor of Hugging Face cuts. Raises DataError where that gives no squares of `size` pixels."""
+    chosen = extra.get("resample", 3)
+    resize, crop = extra.get("size", size), extra.get("crop_size", size)
+    short = resize.get("shortest_edge", resize.get("height")) if isinstance(resize, Mapping) else resize
+    cut = crop.get("height") if isinstance(crop, Mapping) else crop
+    if short != size or cut != size or chosen not in _FILTERS:
+        raise DataError(
+            f"{where}: size {resize}, crop_size {crop}, resample {chosen} do not fit a model for {size} pixels"
+        )
+    squashed = isinstance(resize, Mapping) and "shortest_edge" not in resize
+    return PixelForm(size, "squash" if squashed else "floor", _FILTERS[chosen])  # type: ignore[arg-type]
+
+
+def usual_mlp(width: int, hidden: int) -> int:
+    """0 for the usual four widths, so that equal models have equal specs."""
+    return 0 if hidden == 4 * width else hidden

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline import storage
 from pipeline.errors import DataError
-from training.foreign.clip_names import NO_WEIGHTS
+from training.foreign.openai_names import NO_WEIGHTS
 from training.foreign.torchscript import is_torchscript, read_torchscript
 
 

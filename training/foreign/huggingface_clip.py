@@ -3,16 +3,20 @@ CLIPImageProcessor).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
 from training.clip_vocabulary import END, START
-from training.foreign.fields import activation_of, name_of, number, triple
+from training.foreign.fields import activation_of, name_of, number, picture_form, triple, usual_mlp
+from training.foreign.links import SCALAR, Link, both, link, rows
 from training.specs.clip import ClipSpec
-from training.specs.towers import PIXEL_MEAN, PIXEL_STD, ImageTower, TextTower
+from training.specs.towers import PIXEL_MEAN, PIXEL_STD, ImageTower, ResNetTower, TextTower
 
-_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.tokenizer import Tokenizer
 
 
 def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[ClipSpec, PixelForm]:
@@ -29,7 +33,7 @@ def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tu
         width,
         number(where, "vision_config.num_hidden_layers", image.get("num_hidden_layers", 12)),
         number(where, "vision_config.num_attention_heads", image.get("num_attention_heads", 12)),
-        mlp=_mlp(width, number(where, "vision_config.intermediate_size", image.get("intermediate_size", 3072))),
+        mlp=usual_mlp(width, number(where, "vision_config.intermediate_size", image.get("intermediate_size", 3072))),
         epsilon=float(image.get("layer_norm_eps", 1e-5)),
         pixel_mean=triple(where, extra.get("image_mean", PIXEL_MEAN)),
         pixel_std=triple(where, extra.get("image_std", PIXEL_STD)),
@@ -41,37 +45,61 @@ def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tu
         number(where, "text_config.num_attention_heads", text.get("num_attention_heads", 8)),
         number(where, "text_config.max_position_embeddings", text.get("max_position_embeddings", 77)),
         number(where, "text_config.vocab_size", text.get("vocab_size", 49_408)),
-        _mlp(text_width, number(where, "text_config.intermediate_size", text.get("intermediate_size", 2048))),
+        usual_mlp(text_width, number(where, "text_config.intermediate_size", text.get("intermediate_size", 2048))),
         float(text.get("layer_norm_eps", 1e-5)),
     )
     embedding = number(where, "projection_dim", config.get("projection_dim", 512))
     spec = ClipSpec(name_of(folder), embedding, tower, text_tower, activation_of(acts == {"quick_gelu"}))
-    return spec, form(f"{folder}/preprocessor_config.json", tower.size, extra)
+    return spec, picture_form(f"{folder}/preprocessor_config.json", tower.size, extra)
 
 
-def form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
-    """How CLIPImageProcessor cuts. Raises DataError where that gives no squares of `size` pixels."""
-    chosen = extra.get("resample", 3)
-    resize, crop = extra.get("size", size), extra.get("crop_size", size)
-    short = resize.get("shortest_edge", resize.get("height")) if isinstance(resize, Mapping) else resize
-    cut = crop.get("height") if isinstance(crop, Mapping) else crop
-    if short != size or cut != size or chosen not in _FILTERS:
-        raise DataError(
-            f"{where}: size {resize}, crop_size {crop}, resample {chosen} do not fit a model for {size} pixels"
-        )
-    squashed = isinstance(resize, Mapping) and "shortest_edge" not in resize
-    return PixelForm(size, "squash" if squashed else "floor", _FILTERS[chosen])  # type: ignore[arg-type]
+def refusal(spec: ClipSpec) -> str | None:
+    """Why transformers has no such model."""
+    if isinstance(spec.image, ResNetTower):
+        return "has a residual network as image tower"
+    return "has a logit_bias" if spec.logit_bias else None
 
 
-def _mlp(width: int, hidden: int) -> int:
-    return 0 if hidden == 4 * width else hidden
+def links(spec: ClipSpec) -> list[Link]:
+    """For a CLIPModel of two transformers."""
+    assert isinstance(spec.image, ImageTower)
+    assert isinstance(spec.text, TextTower)
+    return [
+        link("logit_scale", "logit_scale", SCALAR),
+        link("image_projection.weight", "visual_projection.weight"),
+        link("text_projection.weight", "text_projection.weight"),
+        link("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+        link("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"),
+        link("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+        *both("visual.ln_pre", "vision_model.pre_layrnorm"),  # misspelt there
+        *both("visual.ln_post", "vision_model.post_layernorm"),
+        link("text.token_embedding.weight", "text_model.embeddings.token_embedding.weight"),
+        link("text.positional_embedding", "text_model.embeddings.position_embedding.weight"),
+        *both("text.ln_final", "text_model.final_layer_norm"),
+        *_blocks("visual.transformer.blocks", "vision_model.encoder.layers", spec.image.layers),
+        *_blocks("text.transformer.blocks", "text_model.encoder.layers", spec.text.layers),
+    ]
 
 
-def write(spec: ClipSpec, end: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """config.json and preprocessor_config.json; `end` is the id of the token that texts are read at."""
+def _blocks(ours: str, theirs: str, layers: int) -> list[Link]:
+    found = []
+    for layer in range(layers):
+        mine, other = f"{ours}.{layer}", f"{theirs}.{layer}"
+        for part in ("weight", "bias"):
+            three = tuple(f"{other}.self_attn.{kind}_proj.{part}" for kind in "qkv")
+            found.append(Link((f"{mine}.attn.in_proj.{part}",), three, rows(3)))
+        found += both(f"{mine}.attn.out_proj", f"{other}.self_attn.out_proj")
+        found += both(f"{mine}.c_fc", f"{other}.mlp.fc1") + both(f"{mine}.c_proj", f"{other}.mlp.fc2")
+        found += both(f"{mine}.ln_1", f"{other}.layer_norm1") + both(f"{mine}.ln_2", f"{other}.layer_norm2")
+    return found
+
+
+def configs(spec: ClipSpec, weights: Mapping[str, "Tensor"], tokenizer: "Tokenizer | None") -> dict[str, Any]:
+    """config.json, preprocessor_config.json and tokenizer_config.json; texts are read at the tokenizer's end."""
     image, text = spec.image, spec.text
     assert isinstance(image, ImageTower)
     assert isinstance(text, TextTower)
+    assert tokenizer is not None
     shared = {"hidden_act": spec.activation, "projection_dim": spec.embedding}
     vision = shared | {
         "model_type": "clip_vision_model",
@@ -92,9 +120,9 @@ def write(spec: ClipSpec, end: int) -> tuple[dict[str, Any], dict[str, Any]]:
         "max_position_embeddings": text.context,
         "vocab_size": text.vocabulary,
         "layer_norm_eps": text.epsilon,
-        "bos_token_id": end - 1,
-        "eos_token_id": end,
-        "pad_token_id": end,
+        "bos_token_id": tokenizer.start,
+        "eos_token_id": tokenizer.end,
+        "pad_token_id": tokenizer.end,
     }
     config = {
         "architectures": ["CLIPModel"],
@@ -111,15 +139,14 @@ def write(spec: ClipSpec, end: int) -> tuple[dict[str, Any], dict[str, Any]]:
         "image_mean": list(image.pixel_mean),
         "image_std": list(image.pixel_std),
     }
-    return config, prepared
-
-
-def tokenizer_config(context: int) -> dict[str, Any]:
-    """tokenizer_config.json beside a tokenizer.json."""
     return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": context,
-        "bos_token": START,
-        "eos_token": END,
-        "pad_token": END,
+        "config.json": config,
+        "preprocessor_config.json": prepared,
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": tokenizer.context,
+            "bos_token": START,
+            "eos_token": END,
+            "pad_token": END,
+        },
     }

@@ -67,6 +67,22 @@ def rows(parts: int) -> Form:
     return Form(read, lambda ours: [part.contiguous() for part in ours[0].chunk(parts)])
 
 
+def zeros(width: int) -> Form:
+    """Theirs alone, (width,), and nothing but zeros."""
+
+    def read(theirs: Tensors) -> list["Tensor"]:
+        if theirs[0].any():
+            raise DataError("a bias is not zero, and this model has none; it is not the released architecture")
+        return []
+
+    def write(ours: Tensors) -> list["Tensor"]:
+        import torch
+
+        return [torch.zeros(width)]
+
+    return Form(read, write)
+
+
 def link(ours: str, theirs: str, form: Form = SAME) -> Link:
     return Link((ours,), (theirs,), form)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.foreign.fields import activation_of, name_of, nothing_else, number, triple
+from training.foreign.fields import activation_of, name_of, nothing_else, number, triple, usual_mlp
 from training.specs.clip import ClipSpec
 from training.specs.towers import PIXEL_MEAN, PIXEL_STD, AnyImageTower, ImageTower, ResNetTower, TextTower
 
@@ -61,7 +61,16 @@ def _image(
     patch = number(where, "vision_cfg.patch_size", image.pop("patch_size", 16))
     nothing_else(where, "vision_cfg", image, {"pool_type": "tok", "pos_embed_type": "learnable"})
     layers = number(where, "vision_cfg.layers", layers)
-    return ImageTower(size, patch, width, layers, width // head, mlp=_mlp(width, ratio), pixel_mean=mean, pixel_std=std)
+    return ImageTower(
+        size,
+        patch,
+        width,
+        layers,
+        width // head,
+        mlp=usual_mlp(width, int(width * ratio)),
+        pixel_mean=mean,
+        pixel_std=std,
+    )
 
 
 def _text(where: str, text: dict[str, Any]) -> TextTower:
@@ -72,17 +81,12 @@ def _text(where: str, text: dict[str, Any]) -> TextTower:
         number(where, "text_cfg.heads", text.pop("heads", 8)),
         number(where, "text_cfg.context_length", text.pop("context_length", 77)),
         number(where, "text_cfg.vocab_size", text.pop("vocab_size", 49_408)),
-        _mlp(width, float(text.pop("mlp_ratio", 4.0))),
+        usual_mlp(width, int(width * float(text.pop("mlp_ratio", 4.0)))),
     )
     for harmless in ("hf_tokenizer_name", "tokenizer_kwargs"):  # which tokenizer: it must lie in the folder
         text.pop(harmless, None)
     nothing_else(where, "text_cfg", text, {"pool_type": "argmax"})
     return tower
-
-
-def _mlp(width: int, ratio: float) -> int:
-    """0 for the usual four widths, so that equal models have equal specs."""
-    return 0 if int(width * ratio) == 4 * width else int(width * ratio)
 
 
 def write(spec: ClipSpec) -> dict[str, Any]:

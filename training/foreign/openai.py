@@ -42,6 +42,8 @@ def fits(spec: ClipSpec) -> bool:
     text, image = spec.text, spec.image
     if spec.activation != "quick_gelu" or spec.logit_bias or not isinstance(text, TextTower):
         return False
+    if text.width % HEAD or (isinstance(image, ImageTower) and image.width % HEAD):
+        return False
     if isinstance(image, ImageTower):
         usual: AnyImageTower = ImageTower(image.size, image.patch, image.width, image.layers, image.width // HEAD)
     else:

@@ -19,10 +19,10 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.scoring.scorers import PixelForm
 from training.clip_vocabulary import TOKENIZER_FILES
 from training.foreign import open_clip
-from training.foreign.clip_names import openai_links
 from training.foreign.fields import name_of
 from training.foreign.links import Link, to_ours
-from training.foreign.models import huggingface_links_of, read_huggingface
+from training.foreign.models import HUGGINGFACE, read_huggingface
+from training.foreign.openai_names import openai_links
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.tokenizer import Tokenizer
@@ -75,6 +75,9 @@ class ForeignModel:
         with torch.device("meta"):
             wanted = self.spec.build().state_dict()
         made = to_ours(self._links(), _plain(read_tensors(self.folder, self.weight_files), self.layout), where)
+        if self.layout == "huggingface" and EXTRA in self.config_files:
+            extra = storage.read_json(storage.join(self.folder, EXTRA))
+            made |= HUGGINGFACE[self.spec.family].tensors_of_configs(extra)
         for name, tensor in sorted(made.items()):
             if tensor.shape != wanted[name].shape:
                 raise DataError(
@@ -84,7 +87,7 @@ class ForeignModel:
 
     def _links(self) -> list[Link]:
         if self.layout == "huggingface":
-            return huggingface_links_of(self.spec)
+            return HUGGINGFACE[self.spec.family].links(self.spec)
         assert isinstance(self.spec, ClipSpec)
         return openai_links(self.spec)
 

@@ -13,10 +13,11 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import ConfigError
 from training.checkpoint import WEIGHTS, Checkpoint
-from training.foreign import huggingface_clip, open_clip, openai
-from training.foreign.clip_names import huggingface_links, openai_links
+from training.foreign import open_clip, openai
 from training.foreign.links import to_theirs
-from training.foreign.read import EXTRA, Layout
+from training.foreign.models import HUGGINGFACE
+from training.foreign.openai_names import openai_links
+from training.foreign.read import Layout
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, ResNetTower, TextTower
@@ -42,30 +43,28 @@ def write_foreign(checkpoint: Checkpoint, layout: Layout, folder: str) -> tuple[
 
 def fits(spec: ModelSpec, layout: Layout) -> None:
     """Raises ConfigError, one line, where a model like `spec` cannot be written as `layout`."""
-    if not isinstance(spec, ClipSpec):
-        raise ConfigError(f"{spec.name} is of family {spec.family}, which cannot be written as {layout}")
-    image, text = spec.image, spec.text
-    why = None
-    if not isinstance(text, TextTower):
-        why = "has a bag of words as text tower"
-    elif isinstance(image, ImageTower) and (image.stem != "patch" or image.patch_bias or not image.class_token):
-        why = (
-            "makes its patches by a stem of convolutions"
-            if image.stem != "patch"
-            else "has no CLIP's vision transformer"
-        )
-    elif layout == "huggingface" and isinstance(image, ResNetTower):
-        why = "has a residual network as image tower"
-    elif layout == "huggingface" and spec.logit_bias:
-        why = "has a logit_bias"
-    elif layout == "open_clip" and not _open_clip_norms(spec):
-        why = "has norms with an epsilon other than 1e-5"
-    elif layout == "openai" and not openai.fits(spec):
-        why = (
-            "differs from OpenAI's models in what a state dict does not say (activation, heads, MLPs, pixel statistics)"
-        )
+    why = _clip_refusal(spec, layout) if isinstance(spec, ClipSpec) else None
+    if why is None and layout == "huggingface" and spec.family in HUGGINGFACE:
+        why = HUGGINGFACE[spec.family].refusal(spec)
+    elif why is None and not isinstance(spec, ClipSpec):
+        why = f"is of family {spec.family}"
     if why:
         raise ConfigError(f"{spec.name} {why}, which {layout} cannot express; keep our own format for it")
+
+
+def _clip_refusal(spec: ClipSpec, layout: Layout) -> str | None:
+    image, text = spec.image, spec.text
+    if not isinstance(text, TextTower):
+        return "has a bag of words as text tower"
+    if isinstance(image, ImageTower) and image.stem != "patch":
+        return "makes its patches by a stem of convolutions"
+    if isinstance(image, ImageTower) and (image.patch_bias or not image.class_token or not image.first_norm):
+        return "has another vision transformer than CLIP's"
+    if layout == "open_clip" and not _open_clip_norms(spec):
+        return "has norms with an epsilon other than 1e-5, or not four stages"
+    if layout == "openai" and not openai.fits(spec):
+        return "differs from OpenAI's in what a state dict does not say (activation, heads, MLPs, pixel statistics)"
+    return None
 
 
 def _open_clip_norms(spec: ClipSpec) -> bool:
@@ -77,24 +76,21 @@ def _open_clip_norms(spec: ClipSpec) -> bool:
 def _files(spec: ModelSpec, layout: Layout, weights: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, bytes]:
     from safetensors.torch import save
 
+    words = {"tokenizer.json": tokenizer.for_others()} if tokenizer else {}
+    if layout == "huggingface":
+        family = HUGGINGFACE[spec.family]
+        configs = family.configs(spec, weights, tokenizer)
+        tensors = to_theirs(family.links(spec), weights)
+        # transformers reads no file that does not say its format.
+        made = {"model.safetensors": save(tensors, metadata={"format": "pt"})}
+        return made | {name: storage.canonical_json(value) for name, value in configs.items()} | words
     assert isinstance(spec, ClipSpec)
-    assert tokenizer is not None
-    words = {"tokenizer.json": tokenizer.for_others()}
-    if layout == "openai":
-        import torch
-
-        file = io.BytesIO()
-        torch.save(to_theirs(openai_links(spec), weights), file)
-        return {"model.pt": file.getvalue()} | words
+    tensors = to_theirs(openai_links(spec), weights)
     if layout == "open_clip":
-        tensors = to_theirs(openai_links(spec), weights)
         config = storage.canonical_json(open_clip.write(spec))
         return {"open_clip_model.safetensors": save(tensors), open_clip.CONFIG: config} | words
-    tensors = to_theirs(huggingface_links(spec), weights)
-    config_json, prepared = huggingface_clip.write(spec, tokenizer.end)
-    return {
-        "model.safetensors": save(tensors, metadata={"format": "pt"}),  # transformers reads no file without it
-        "config.json": storage.canonical_json(config_json),
-        EXTRA: storage.canonical_json(prepared),
-        "tokenizer_config.json": storage.canonical_json(huggingface_clip.tokenizer_config(tokenizer.context)),
-    } | words
+    import torch
+
+    file = io.BytesIO()
+    torch.save(tensors, file)
+    return {"model.pt": file.getvalue()} | words

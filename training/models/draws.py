@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-PATCHES, MASK, TEXT = 1, 2, 3  # purposes: each draws from a stream of its own
+PATCHES, MASK, TEXT, MIXUP = 1, 2, 3, 4  # purposes: each draws from a stream of its own
 
 # A plain global and no context variable: the backward pass, which may run the model again, has threads of its own.
 _keys: Tensor | None = None

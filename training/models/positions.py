@@ -2,8 +2,6 @@
 (arXiv:2010.11929, section 3.2), bicubic with anti-aliasing; the position of a class token or mean goes over as it is.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -11,19 +9,11 @@ from torch.nn import functional
 from pipeline.errors import DataError
 
 
-def resized(weights: Mapping[str, Tensor], name: str, places: int) -> dict[str, Tensor]:
-    """`weights` with the positions (T, W) called `name` brought to `places`^2 + T - (old places)^2 rows.
-
-    Raises DataError where the tensor is missing or is no grid of positions.
-    """
-    positions_TW = weights.get(name)
-    if positions_TW is None:
-        raise DataError(f"the weights have no {name}, so they cannot be brought to another picture size")
-    return {**weights, name: resized_grid(positions_TW, places, name)}
-
-
 def resized_grid(positions_TW: Tensor, places: int, name: str = "positions") -> Tensor:
-    """A square grid of rows, one more before it perhaps, at `places` x `places`."""
+    """A square grid of rows (T, W), one more before it perhaps, at `places` x `places`.
+
+    Raises DataError where the rows are no such grid.
+    """
     rows, width = positions_TW.shape
     side = int(rows**0.5)
     extra = rows - side**2

@@ -11,6 +11,8 @@ depends on how a batch is shared over ranks and chunks, which no other tower's d
 steer training, they are averaged on each rank, and a checkpoint keeps the first rank's.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,6 +28,10 @@ class BatchNorm(nn.BatchNorm2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.num_batches_tracked = None
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
+        """torch adds the count to state dicts that do not tell their version, and then finds that nobody wants it."""
+        super()._load_from_state_dict(state_dict, prefix, {"version": 2}, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32:

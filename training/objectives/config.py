@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from pipeline.settings import Settings
 
@@ -27,6 +28,21 @@ class ObjectiveConfig(Settings):
     pair of a picture and a text is judged alone). vit: classify. igpt: next_pixel, masked_pixels, joint. captioner: caption
     (the text, token by token). words: words (which words the text has, in no order).
     """
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """classify: share of the target that all classes get evenly (arXiv:1512.00567: 0.1)."""
+    mixup_alpha: float = Field(default=0.0, ge=0)
+    """classify: mix neighbours of the batch by shares from Beta(this, this); 0 is off (arXiv:2106.10270: 0.2 or 0.5)."""
+    independent_classes: bool = False
+    """classify: a sigmoid per class in place of one softmax, for several labels per picture; biases start at -ln(classes)."""
+    palette: str | None = None
+    """igpt: a .npy or .json file of colours; nothing: k-means on the first 262,144 pixels that training sees."""
+    mask_probability: float = Field(default=0.15, gt=0, lt=1)
+    """masked_pixels: chance of each pixel to be hidden (iGPT, section 2.1: 0.15)."""
+    generative: Literal["next_pixel", "masked_pixels"] = "next_pixel"
+    """joint: the loss beside that of the classes; the one that the model was trained with before."""
+    generative_weight: float = Field(default=1.0, ge=0)
+    """joint: of the pixels' loss (iGPT, section 2.3: 1)."""
 
     @field_validator("kind")
     @classmethod

@@ -95,10 +95,10 @@ class Contrastive(Objective):
     row_outputs = 2
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
-        return batch.pixels, batch.tokens
+        return batch.with_text()
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
-        image_BD, text_BD, scale = outputs
+        image_BD, text_BD, scale = outputs[:3]  # a model with a bias keeps it for another loss
         loss, texts_found, images_found = contrastive_loss(image_BD, text_BD, scale)
         return loss, {
             "logit_scale": scale.detach(),

@@ -4,7 +4,8 @@ A new one is a file here with `make(kind, config, spec)`, its kind in config.py'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.specs.base import ModelSpec
+from training.specs.clip import ClipSpec
 
 if TYPE_CHECKING:
     from training.data.batch import Batch
+    from training.models.base import Model
 
 MODULES: Mapping[str, str] = {
     "contrastive": "contrastive",
@@ -43,6 +46,9 @@ class Objective(ABC):
     """For `pairs`: so many of the model's outputs, the first ones, have a row per sample; the others (a temperature, a
     bias) are the same for all."""
 
+    def prepare(self, model: "Model", pictures: Callable[[int], Tensor]) -> None:  # noqa: B027  # most need nothing
+        """Once, on a model with fresh weights, on every rank alike; `pictures(n)` are the first n of the stream, uint8."""
+
     @abstractmethod
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
         """What the model's `forward` takes, a row per sample in each."""
@@ -58,3 +64,10 @@ def make_objective(config: TrainConfig, spec: ModelSpec) -> Objective:
     module = import_module(f"training.objectives.{MODULES[kind]}")
     made: Objective = module.make(kind, config, spec)
     return made
+
+
+def fit_spec(config: TrainConfig, spec: ModelSpec) -> ModelSpec:
+    """The spec with what the objective needs: the sigmoid loss gives CLIP its bias (and the temperature it starts with)."""
+    if config.objective.kind_for(spec.family) == "sigmoid" and isinstance(spec, ClipSpec):
+        return replace(spec, logit_bias=True)
+    return spec

@@ -90,7 +90,7 @@ class Sigmoid(Objective):
     row_outputs = 2
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
-        return batch.pixels, batch.tokens
+        return batch.with_text()
 
     def loss(self, outputs: Any, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
         image_BD, text_BD, scale, bias = outputs

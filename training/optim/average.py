@@ -14,7 +14,7 @@ from training.ranks import Ranks
 
 
 class Average:
-    """Of all of a model's parameters. Every method but `update` is collective."""
+    """Of all of a model's parameters. `whole` and `take` are collective."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float, ranks: Ranks) -> None:
         self._parameters = parameters
@@ -32,6 +32,13 @@ class Average:
         """After an optimizer step."""
         for name, now in self._current():
             self._parts[name].lerp_(now, 1 - self._decay)
+
+    def parts(self) -> Iterator[tuple[str, tuple[int, ...], int, Tensor]]:
+        """(name, shape of the whole, where this part starts in it flattened, the part without padding)."""
+        for name, part in self._parts.items():
+            shape = whole_shape(self._parameters[name])
+            start = self._ranks.rank * part_length(shape.numel(), self._ranks)
+            yield name, tuple(shape), start, part[: max(0, shape.numel() - start)]
 
     def whole(self) -> dict[str, Tensor]:
         """By name, on the CPU, for the first rank; empty on the others."""

@@ -38,7 +38,7 @@ def _hold(module: nn.Module) -> None:
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
-        module.train = lambda mode=True: module  # type: ignore[method-assign, assignment, misc]
+        module.train = lambda mode=True: module  # type: ignore[method-assign]
         return
     for child in module.children():
         _hold(child)

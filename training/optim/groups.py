@@ -16,7 +16,7 @@ from training.config import TrainConfig
 TOWERS = {"image": ("visual", "image"), "text": ("text", "token", "decoder")}
 """How the names of a tower's parameters begin."""
 HEADS = ("head", "class_head")
-_BLOCK = re.compile(r"^(.*?)\.(\d+)\.")
+_BLOCK = re.compile(r"^((?:.*?\.)?(?:blocks|stages|layers))\.(\d+)\.")
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -64,7 +64,9 @@ def depth_shares(names: Sequence[str], decay: float) -> dict[str, float]:
     `names` are in the order of the model's definition, which is that of the computation within a tower.
     """
     blocks = {name: match.groups() for name in names if (match := _BLOCK.match(name))}
-    towers = {stack.split(".")[0] if "." in stack else "" for stack, _ in blocks.values()}
+    towers = {
+        stack.split(".")[0] if "." in stack else "" for stack, _ in blocks.values()
+    }  # "": blocks of the model itself
     shares = dict.fromkeys(names, 1.0)
     for tower in towers:
         inside = [name for name in names if tower in ("", name.split(".")[0])]

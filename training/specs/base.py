@@ -45,6 +45,10 @@ class ModelSpec(ABC):
         """The same model for another tokenizer; families that read no text stay as they are."""
         return self
 
+    def with_classes(self, classes: int) -> Self:
+        """The same model with a head for so many classes; families without such a head stay as they are."""
+        return self
+
     def with_image_size(self, pixels: int) -> Self:
         """The same model for pictures of another size. Raises ConfigError where the family or its patches cannot."""
         if pixels == self.image_size:

@@ -38,7 +38,7 @@ class ClipSpec(ModelSpec):
         return replace(self, text=replace(self.text, vocabulary=vocabulary, context=context))
 
     def with_image_size(self, pixels: int) -> Self:
-        """Weights go over by `training.models.positions.resized`."""
+        """Weights go over by `training.models.adapt.adapted`."""
         return replace(self, image=replace(self.image, size=pixels))
 
     @classmethod

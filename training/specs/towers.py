@@ -138,19 +138,19 @@ class ResNetTower:
 
     def parameters(self) -> int:
         """Convolutions, two numbers per channel of a batch norm, positions, queries, keys and values."""
-        convolutions = sum(side * before * after + 2 * after for side, before, after, _ in self._convolutions())
+        convolutions = sum(side * before * after + 2 * after for side, before, after, _ in self.convolutions())
         pool = self.tokens * self.features + 3 * (self.features**2 + self.features)
         return convolutions + pool
 
     def flops(self) -> int:
-        places = sum(2 * side * before * after * area**2 for side, before, after, area in self._convolutions())
+        places = sum(2 * side * before * after * area**2 for side, before, after, area in self.convolutions())
         asked = 2 * self.features**2 * (1 + 2 * self.tokens) + 4 * self.tokens * self.features
         return places + asked
 
     def described(self) -> str:
         return f"{'-'.join(map(str, self.blocks))} x {self.width}"
 
-    def _convolutions(self) -> list[tuple[int, int, int, int]]:
+    def convolutions(self) -> list[tuple[int, int, int, int]]:
         """(places of the kernel, channels in, channels out, side of the result), each followed by a batch norm."""
         half, area = self.width // 2, self.size // 2
         found = [(9, 3, half, area), (9, half, half, area), (9, half, self.width, area)]

@@ -1,11 +1,14 @@
-"""Tensor names of CLIP: OpenAI's (clip/model.py; open_clip kept them) and Hugging Face's CLIPModel."""
+"""Tensor names of OpenAI's CLIP (clip/model.py), which open_clip kept."""
 
-from training.foreign.links import SCALAR, TRANSPOSED, Link, both, link, rows
+from training.foreign.links import SCALAR, TRANSPOSED, Link, both, link
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, ResNetTower, TextTower
 
 # Counters and masks, which are no weights; the three numbers lie in OpenAI's own files.
-NO_WEIGHTS = r"(.*\.)?(attn_mask|position_ids|num_batches_tracked)|input_resolution|context_length|vocab_size"
+NO_WEIGHTS = (
+    r"(.*\.)?(attn_mask|position_ids|num_batches_tracked)|input_resolution|context_length|vocab_size"
+    r"|transformer\.h\.\d+\.attn\.(masked_)?bias"
+)
 
 
 def openai_links(spec: ClipSpec) -> list[Link]:
@@ -74,37 +77,3 @@ def _convolutions(ours: str, theirs: str) -> list[Link]:
 
 def _batch_norm(ours: str, theirs: str) -> list[Link]:
     return [link(f"{ours}.{part}", f"{theirs}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
-
-
-def huggingface_links(spec: ClipSpec) -> list[Link]:
-    """For a CLIPModel of two transformers."""
-    assert isinstance(spec.image, ImageTower)
-    assert isinstance(spec.text, TextTower)
-    return [
-        link("logit_scale", "logit_scale", SCALAR),
-        link("image_projection.weight", "visual_projection.weight"),
-        link("text_projection.weight", "text_projection.weight"),
-        link("visual.class_embedding", "vision_model.embeddings.class_embedding"),
-        link("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"),
-        link("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
-        *both("visual.ln_pre", "vision_model.pre_layrnorm"),  # misspelt there
-        *both("visual.ln_post", "vision_model.post_layernorm"),
-        link("text.token_embedding.weight", "text_model.embeddings.token_embedding.weight"),
-        link("text.positional_embedding", "text_model.embeddings.position_embedding.weight"),
-        *both("text.ln_final", "text_model.final_layer_norm"),
-        *_huggingface_blocks("visual.transformer.blocks", "vision_model.encoder.layers", spec.image.layers),
-        *_huggingface_blocks("text.transformer.blocks", "text_model.encoder.layers", spec.text.layers),
-    ]
-
-
-def _huggingface_blocks(ours: str, theirs: str, layers: int) -> list[Link]:
-    links = []
-    for layer in range(layers):
-        mine, other = f"{ours}.{layer}", f"{theirs}.{layer}"
-        for part in ("weight", "bias"):
-            three = tuple(f"{other}.self_attn.{kind}_proj.{part}" for kind in "qkv")
-            links.append(Link((f"{mine}.attn.in_proj.{part}",), three, rows(3)))
-        links += both(f"{mine}.attn.out_proj", f"{other}.self_attn.out_proj")
-        links += both(f"{mine}.c_fc", f"{other}.mlp.fc1") + both(f"{mine}.c_proj", f"{other}.mlp.fc2")
-        links += both(f"{mine}.ln_1", f"{other}.layer_norm1") + both(f"{mine}.ln_2", f"{other}.layer_norm2")
-    return links

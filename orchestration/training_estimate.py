@@ -1,0 +1,107 @@
+"""What a training will cost, before it is run: samples, FLOPs, time on a named card, memory per worker. Closed forms.
+
+Time = 3 x forward FLOPs x samples / (workers x the card's peak x the assumed MFU). The MFU is an assumption, and the line
+says which: published CLIP trainings reached 11-13 % (open_clip on A100, from the GPU hours in its PRETRAINED.md) and 21-39 %
+(NeMo on H100 and A100). Texts are counted at their full length, so batches of short captions take less. No torch is imported.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from orchestration import show
+from orchestration.recipe import Recipe
+from orchestration.show import PlannedStep
+from pipeline import storage
+from pipeline.manifest import NAME as MANIFEST
+from pipeline.manifest import Manifest
+from training.cards import CARDS, DEFAULT
+from training.config import TrainConfig
+from training.memory_estimate import estimate as estimate_memory
+from training.spec import get_spec
+
+PASSES = 3
+SPARE = 1.1
+"""A tenth more than the closed form: fragments, and the driver's own."""
+DAY = 86_400.0
+
+
+def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
+    """As JSON values; what cannot be known without the dataset's rows is null."""
+    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    card = CARDS[config.watch.card or DEFAULT]
+    sample_flops = PASSES * (spec.sample_flops() - spec.image_flops() * config.patch_dropout)
+    steps = config.total_steps(rows or 0) if rows or config.steps else None
+    samples = steps * config.global_batch_size if steps else None
+    per_second = config.workers * card.peak_flops(config.precision) * config.watch.assumed_mfu / sample_flops
+    seconds = samples / per_second if samples else None
+    memory = estimate_memory(spec, config, config.workers)
+    return {
+        "model": config.model,
+        "parameters": spec.parameters(),
+        "rows": rows,
+        "steps": steps,
+        "samples": samples,
+        "flops": samples * sample_flops if samples else None,
+        "workers": config.workers,
+        "samples_per_worker": config.global_batch_size // config.workers,
+        "card": config.watch.card or DEFAULT,
+        "card_gib": card.memory_gib,
+        "assumed_mfu": config.watch.assumed_mfu,
+        "samples_per_second": round(per_second, 1),
+        "seconds": seconds,
+        "gpu_days": round(seconds * config.workers / DAY, 3) if seconds else None,
+        "memory_gib": {
+            part: round(size / 2**30, 3) for part, size in asdict(memory).items() if part != "host" and size
+        },
+        "host_gib": round(memory.host / 2**30, 3),
+        "fits": memory.device * SPARE / 2**30 <= card.memory_gib,
+    }
+
+
+def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep]) -> dict[str, Any] | None:
+    """The recipe's training, with the rows of its dataset where that is finished, else with those that it expects."""
+    if recipe.train is None:
+        return None
+    rows = recipe.expects.rows if recipe.expects else None
+    for step in steps:
+        if step.name in ("pack", "data") and (folder := recipe.data or (step.path if step.done else "")):
+            rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
+    return training_estimate(recipe.train, rows)
+
+
+def print_estimate(found: Mapping[str, Any]) -> None:
+    """Some lines: what is trained, how long it takes on what, what a worker holds, and what to change where it does not fit."""
+    card, parts = found["card"], found["memory_gib"]
+    told = {
+        "model": f"{found['model']}, {found['parameters'] / 1e6:,.1f} M parameters",
+        "samples": _samples(found),
+        "time": _time(found),
+        "memory": f"{sum(parts.values()):,.1f} GiB per worker of {found['card_gib']:g} ("
+        + ", ".join(f"{part} {size:,.1f}" for part, size in parts.items())
+        + ")",
+    }
+    if not found["fits"]:
+        told["too much"] = (
+            f"for a {card}: raise train.memory.chunks or train.workers, set train.memory.activation_checkpointing=true,"
+            " or a higher train.zero_stage"
+        )
+    show.facts(told)
+
+
+def _samples(found: Mapping[str, Any]) -> str:
+    each = f"{found['workers']:,} workers x {found['samples_per_worker']:,}"
+    if found["samples"] is None:
+        return f"{each} a step; how many steps follows from the dataset's rows: name it with --set data=FOLDER"
+    return f"{found['samples']:,} in {found['steps']:,} steps of {each}; {found['flops']:.2g} FLOPs"
+
+
+def _time(found: Mapping[str, Any]) -> str:
+    on = f"on {found['workers']:,} x {found['card']} at an assumed MFU of {found['assumed_mfu']:.0%}"
+    pace = f"{found['samples_per_second']:,.0f} samples/s {on} (train.watch.card, .assumed_mfu)"
+    if found["seconds"] is None:
+        return pace
+    seconds = found["seconds"]
+    length = f"{seconds / DAY:,.1f} days" if seconds >= DAY else f"{seconds / 3600:,.1f} hours"
+    length = f"{seconds:,.0f} seconds" if seconds < 3600 else length
+    return f"{length}, {found['gpu_days']:,.1f} GPU-days; {pace}"

@@ -1,0 +1,153 @@
+"""DeepSpeed under settings of all kinds on some gloo ranks, and a plain loop over the whole batch in one process beside it.
+
+Used by tests/training/test_engine.py and infra/benchmarks/zero_stages.py.
+"""
+
+import copy
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from training.config import TrainConfig
+from training.data.batch import Batch
+from training.engine import Engine
+from training.models.base import Model
+from training.objectives.contrastive import contrastive_loss
+from training.objectives.objective import make_objective
+from training.optim.groups import parameter_groups
+from training.optim.make import make_optimizer
+from training.ranks import Ranks
+from training.spec import build
+from training.specs.base import ModelSpec
+from training.specs.clip import ClipSpec, ImageTower, TextTower
+from training.step import compute
+
+BATCH = 8
+RATE = 1e-3
+SPEC = ClipSpec(
+    "cells",
+    16,
+    ImageTower(size=16, patch=4, width=64, layers=2, heads=2),
+    TextTower(width=64, layers=2, heads=2, context=10, vocabulary=300),
+    activation="gelu",
+)
+
+Changes = Mapping[str, Any]
+
+
+def config(changes: Changes, batch: int = BATCH, ranks: int = 1) -> TrainConfig:
+    """Adam divides by sqrt(v) + epsilon: a small epsilon would turn rounding into whole steps."""
+    values: dict[str, Any] = {
+        "model": "clip-tiny",
+        "global_batch_size": batch,
+        "workers": ranks,
+        "steps": 50,
+        "warmup_steps": 0,
+        "learning_rate": RATE,
+        "optimizer": {"epsilon": 1e-3},
+    }
+    for key, value in changes.items():
+        values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
+    return TrainConfig.model_validate(values)
+
+
+def fresh_model(spec: ModelSpec = SPEC) -> Any:
+    torch.manual_seed(0)
+    return build(spec)
+
+
+def batch(step: int, spec: ModelSpec = SPEC, rows: int = BATCH) -> Batch:
+    generator = torch.Generator().manual_seed(step)
+    side = spec.image_size
+    pixels = torch.randint(0, 256, (rows, 3, side, side), generator=generator, dtype=torch.uint8)
+    tokens = torch.randint(1, 290, (rows, 10), generator=generator)
+    tokens[:, 8] = 299
+    return Batch(pixels, tokens)
+
+
+def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
+    """What every engine must equal: losses, gradient norms, weights, and their average."""
+    settings, model = config(changes), fresh_model()
+    if settings.freeze:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not name.startswith("visual."))
+    optimizer = make_optimizer(parameter_groups(model, settings), settings)
+    average, decay = copy.deepcopy(model), settings.optimizer.ema_decay
+    losses, norms = [], []
+    for step in range(steps):
+        rows = batch(step)
+        loss = contrastive_loss(*model(rows.pixels, rows.tokens))
+        optimizer.zero_grad()
+        loss.backward()
+        learning = [p for p in model.parameters() if p.grad is not None]
+        norms.append(float(nn.utils.clip_grad_norm_(learning, settings.max_gradient_norm or float("inf"))))
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        for old, new in zip(average.parameters(), model.parameters(), strict=True):
+            old.data = decay * old.data + (1 - decay) * new.data
+    named = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    averaged = {name: parameter.detach() for name, parameter in average.named_parameters()}
+    return {"losses": losses, "norms": norms, "weights": named, "average": averaged}
+
+
+def engine_loop(
+    changes: Changes, steps: int, ranks: Ranks, spec: ModelSpec = SPEC, rows: int = BATCH, model: Model | None = None
+) -> dict[str, Any]:
+    """The same by the engine: this rank's rows of the same batches."""
+    settings = config(changes, rows, ranks.world_size)
+    engine = Engine(model if model is not None else fresh_model(spec), settings, ranks)
+    objective = make_objective(settings, spec)
+    share = rows // ranks.world_size
+    mine, keys = slice(ranks.rank * share, (ranks.rank + 1) * share), torch.zeros(share, dtype=torch.long)
+    losses, norms, seconds = [], [], []
+    for step in range(steps):
+        started = time.perf_counter()
+        whole = batch(step, spec, rows)
+        assert whole.tokens is not None
+        part = Batch(whole.pixels[mine], whole.tokens[mine])
+        losses.append(ranks.mean(compute(engine, objective, part, keys, settings.memory.chunks).loss))
+        norms.append(engine.update(RATE))
+        seconds.append(time.perf_counter() - started)
+    out = {
+        "losses": losses,
+        "norms": norms,
+        "weights": engine.weights(),
+        "average": engine.averaged_weights(),
+        "metrics": engine.metrics(),
+        "seconds": seconds,
+        "bytes": held_bytes(),
+    }
+    engine.close()
+    return out
+
+
+def held_bytes() -> int:
+    """Of all tensors that are alive in this process, each storage once: what a rank holds between two steps."""
+    import gc
+    import warnings
+
+    gc.collect()
+    seen: dict[int, int] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # gc shows deprecated things that warn when they are looked at
+        for each in gc.get_objects():
+            if isinstance(each, Tensor):
+                storage = each.untyped_storage()
+                seen[storage.data_ptr()] = storage.nbytes()
+    return sum(seen.values())
+
+
+def join(rank: int, world_size: int, folder: str) -> Ranks:
+    """For a process that was spawned as one of `world_size`."""
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of this process
+    store = dist.FileStore(f"{folder}/store", world_size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    return Ranks(rank, world_size, torch.device("cpu"), owns_group=True)

@@ -1,0 +1,109 @@
+"""Evaluation beside a training: every snapshot once, in order, across crashes, and never at the training's cost."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.beside import Beside, read_evaluations
+from orchestration.training_rows import evaluation_note, numbers, train_note
+from pipeline.errors import DataError
+from training.config import TrainConfig
+
+
+class Measuring:
+    """An evaluation that ends when the test says so."""
+
+    def __init__(self, snapshot: str, fails: Exception | None = None) -> None:
+        self.snapshot, self.fails, self.ended = snapshot, fails, False
+
+    def done(self) -> bool:
+        return self.ended
+
+    def result(self) -> dict[str, float]:
+        if self.fails:
+            raise self.fails
+        return {"digits/zero_shot/top1/ensemble": int(Path(self.snapshot).name) / 100}
+
+
+def config(every: int = 10) -> TrainConfig:
+    return TrainConfig.model_validate({"model": "clip-tiny", "watch": {"evaluate_every_steps": every}})
+
+
+def leave_snapshot(folder: Path, step: int, sealed: bool = True) -> Path:
+    snapshot = folder / "snapshots" / f"{step:09d}"
+    snapshot.mkdir(parents=True)
+    if sealed:
+        (snapshot / "checkpoint.json").write_text("{}")
+    return snapshot
+
+
+def test_snapshots_are_measured_one_at_a_time_oldest_first_and_removed(tmp_path: Path) -> None:
+    begun: list[Measuring] = []
+
+    def start(config: TrainConfig, snapshot: str) -> Measuring:
+        begun.append(Measuring(snapshot))
+        return begun[-1]
+
+    beside = Beside(config(), str(tmp_path), start)
+    assert list(beside.new_lines()) == []
+    first, second = leave_snapshot(tmp_path, 10), leave_snapshot(tmp_path, 20)
+    leave_snapshot(tmp_path, 30, sealed=False)
+    assert list(beside.new_lines()) == []
+    assert list(beside.new_lines()) == []  # it goes on, and nothing waits for it
+    assert [each.snapshot for each in begun] == [str(first)]
+    begun[0].ended = True
+    assert [line["step"] for line in beside.new_lines()] == [10]
+    assert not first.exists()
+    assert [each.snapshot for each in begun] == [str(first), str(second)]
+    assert [line["scores"] for line in beside.rest()] == [{"digits/zero_shot/top1/ensemble": 0.2}]
+    assert not (tmp_path / "snapshots").exists()
+    assert [line["step"] for line in read_evaluations(str(tmp_path))] == [10, 20]
+
+
+def test_what_was_measured_before_a_crash_is_not_measured_again(tmp_path: Path) -> None:
+    leave_snapshot(tmp_path, 10)
+    assert [line["step"] for line in Beside(config(), str(tmp_path), lambda _, s: Measuring(s)).rest()] == [10]
+    leave_snapshot(tmp_path, 10)  # the training resumed before step 10, and came by it again
+    leave_snapshot(tmp_path, 20)
+    again: list[str] = []
+    beside = Beside(config(), str(tmp_path), lambda _, s: again.append(s) or Measuring(s))  # type: ignore[func-returns-value]
+    assert [line["step"] for line in beside.rest()] == [10, 20]
+    assert [Path(each).name for each in again] == ["000000020"]
+
+
+@pytest.mark.parametrize("fails", [DataError("digits: not there"), RuntimeError("the process died\nsomewhere")])
+def test_an_evaluation_that_fails_is_a_line_and_no_end(tmp_path: Path, fails: Exception) -> None:
+    leave_snapshot(tmp_path, 10)
+    (line,) = Beside(config(), str(tmp_path), lambda _, s: Measuring(s, fails)).rest()
+    assert "scores" not in line
+    assert "\n" not in line["error"]
+    assert evaluation_note(line) == f"step 10 could not be measured: {line['error']}"
+
+
+def test_where_nothing_is_wanted_nothing_is_looked_at(tmp_path: Path) -> None:
+    leave_snapshot(tmp_path, 10)
+    assert list(Beside(config(0), str(tmp_path), lambda _, s: Measuring(s)).new_lines()) == []
+
+
+def test_a_row_is_told_in_one_line_and_its_numbers_go_to_the_tracker() -> None:
+    row = {
+        "step": 3,
+        "total_steps": 9,
+        "loss": 2.25,
+        "learning_rate": 0.0005,
+        "logit_scale": None,
+        "samples_per_second": 610.2,
+        "seconds_left": 4.0,
+        "metrics": {"accuracy_image_to_text": 0.4, "accuracy_text_to_image": 0.5},
+        "measured": {"mfu": 0.31, "data_wait_share": 0.02},
+    }
+    assert train_note(row) == "loss 2.250, accuracy 45%, lr 5.0e-04, 610 samples/s, MFU 31%, data wait 2%"
+    assert numbers(row)["accuracy"] == pytest.approx(0.45)
+    assert set(numbers(row)) >= {"loss", "mfu", "accuracy_image_to_text", "samples_per_second"}
+    assert not {"step", "seconds_left", "logit_scale"} & set(numbers(row))
+    assert train_note({"loss": 1.0, "metrics": {"bits_per_pixel": 3.01}}) == "loss 1.000, 3.010 bits per pixel"
+    line = {
+        "step": 500,
+        "scores": {"digits/zero_shot/top1/ensemble": 0.912, "scenes-retrieval/retrieval/recall@1/x": 0.1},
+    }
+    assert evaluation_note(line) == "at step 500: digits zero_shot 91.2%"

@@ -1,0 +1,26 @@
+"""What a model takes from the data before it is trained: its tokenizer's sizes, how many classes, the first pictures."""
+
+from typing import TYPE_CHECKING
+
+from training.config import TrainConfig
+from training.data.loader import Loader
+from training.data.sources import Data
+from training.objectives.objective import fit_spec
+from training.spec import get_spec
+from training.specs.base import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def fitted(config: TrainConfig, data: Data) -> ModelSpec:
+    """The configured model with the tokenizer's sizes and, where it learns classes, the data's number of them."""
+    spec = fit_spec(config, get_spec(config.model).with_text(config.vocabulary_size, config.context_length))
+    names_classes = config.objective.kind_for(spec.family) in ("classify", "joint")
+    return spec.with_classes(len(data.classes)) if names_classes and data.classes else spec
+
+
+def first_pictures(config: TrainConfig, data: Data, size: int, count: int) -> "Tensor":
+    """(count, 3, size, size) uint8: the stream's first pictures as training sees them, the same on every rank."""
+    one_batch = config.model_copy(update={"global_batch_size": count})
+    return Loader(one_batch, data, None, size, rank=0, world_size=1).batch(0).pixels

@@ -1,0 +1,104 @@
+"""folder/checkpoints of a run: which are whole, which is the newest, which are kept. One process works on it at a time.
+
+    checkpoints/000000500/            sealed: its checkpoint.json is there, with the checksum of every other file
+    checkpoints/000000600.partial/    being written, or left by a kill: worth nothing
+
+A folder gets its name when it is sealed, last of all, so a kill at any time leaves the checkpoints before it as they were.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline import storage
+from pipeline.errors import DataError
+from training.checkpoint import NAME, Checkpoint
+from training.checkpoints_config import CheckpointsConfig
+
+PROGRESS = "progress.json"
+PARTIAL = ".partial"
+
+
+def name_of(step: int) -> str:
+    """Sorts by step."""
+    return f"{step:09d}"
+
+
+def sealed(folder: Path) -> list[Path]:
+    """Oldest first; whether their files are undamaged is not looked at."""
+    if not folder.is_dir():
+        return []
+    return sorted(each for each in folder.iterdir() if not each.suffix and (each / NAME).exists())
+
+
+def open_partial(folder: Path, step: int) -> Path:
+    """An empty folder for a checkpoint that is to come; what a killed run left half-written goes. Raises OSError."""
+    for left in folder.glob(f"*{PARTIAL}"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = folder / (name_of(step) + PARTIAL)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def seal(partial: Path, checkpoint: Checkpoint) -> Path:
+    """Write checkpoint.json, give the folder its name. Raises DataError or OSError."""
+    checkpoint.save()
+    target = partial.with_suffix("")
+    remove(target)
+    os.replace(partial, target)
+    sync_folder(target.parent)
+    return target
+
+
+def remove(folder: Path) -> None:
+    """Its seal first, so that a half-removed one is no checkpoint."""
+    (folder / NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names in a folder survive a power failure only after this."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def metrics_of(folder: Path) -> Mapping[str, float]:
+    """The means over the steps before a checkpoint; empty where it has none."""
+    try:
+        found: Mapping[str, float] = storage.read_json(str(folder / PROGRESS))["metrics"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
+def surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
+    """Of sealed folders, oldest first, those that are neither among the newest nor among the best."""
+    older = list(folders)[: -config.keep]
+    sign = 1 if config.best_is == "lowest" else -1
+    scored = [(sign * value, folder) for folder in folders if (value := _score(folder, config)) is not None]
+    best = [folder for _, folder in sorted(scored)[: config.keep_best]]
+    return [folder for folder in older if folder not in best]
+
+
+def best_of(folder: Path, config: CheckpointsConfig) -> Path | None:
+    """The sealed checkpoint with the best metric that is still there."""
+    sign = 1 if config.best_is == "lowest" else -1
+    scored = [(sign * value, each) for each in sealed(folder) if (value := _score(each, config)) is not None]
+    return min(scored)[1] if scored else None
+
+
+def _score(folder: Path, config: CheckpointsConfig) -> float | None:
+    value = metrics_of(folder).get(config.best_metric)
+    return None if value is None or value != value else value
+
+
+def require_intact(folder: Path, names: Sequence[str], checksums: Mapping[str, str]) -> None:
+    """Raises DataError naming the first of `names` that is missing or changed."""
+    for name in names:
+        path = folder / name
+        if not path.exists() or storage.sha256_file(str(path)) != checksums[name]:
+            raise DataError(f"{path}: missing or changed since it was written")
