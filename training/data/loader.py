@@ -60,6 +60,10 @@ class Loader:
     def broken_samples(self) -> int:
         return sum(self.broken.values())
 
+    def measured(self) -> dict[str, float]:
+        """For the record of a step, where there is something to say."""
+        return {"broken_samples": float(self.broken_samples)} if self.broken else {}
+
     def batch(self, samples_seen: int) -> Batch:
         """This rank's part of the global batch that starts at place `samples_seen`, made here and now."""
         rows = empty_rows(self._rows, self._size)
