@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from training.clip_vocabulary import END, START, cleaned, read_vocabulary
@@ -85,14 +87,22 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> "Tensor":
         """(N, context) int64; a text that is too long loses its tail, never its end token."""
+        return self.rows(self.ids(texts))
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's ids from start to end, at most `context`; the loader's processes make these, without torch."""
+        plain = [cleaned(text) for text in texts] if self._mended else list(texts)
+        found = self._bpe.encode_batch(plain, add_special_tokens=False)
+        return [[self.start, *encoding.ids[: self.context - 2], self.end] for encoding in found]
+
+    def rows(self, ids: Sequence[Sequence[int]]) -> "Tensor":
+        """(N, context) int64 with zeros behind each text's ids."""
         import torch
 
-        tokens = torch.zeros(len(texts), self.context, dtype=torch.long)
-        plain = [cleaned(text) for text in texts] if self._mended else list(texts)
-        for row, encoding in enumerate(self._bpe.encode_batch(plain, add_special_tokens=False)):
-            ids = [self.start, *encoding.ids[: self.context - 2], self.end]
-            tokens[row, : len(ids)] = torch.tensor(ids)
-        return tokens
+        tokens = np.zeros((len(ids), self.context), np.int64)
+        for row, text in enumerate(ids):
+            tokens[row, : len(text)] = text
+        return torch.from_numpy(tokens)
 
     def to_bytes(self) -> bytes:
         kind = {"released": True, "mended": self._mended} if self._released else {}
@@ -124,9 +134,14 @@ class Tokenizer:
     @staticmethod
     def load(path: str) -> "Tokenizer":
         """Raises DataError when the file is no tokenizer of ours."""
+        return Tokenizer.of_bytes(storage.read_bytes(path), path)
+
+    @staticmethod
+    def of_bytes(data: bytes, path: str = "tokenizer") -> "Tokenizer":
+        """What `to_bytes` gave. Raises DataError naming `path` when it is something else."""
         from tokenizers import Tokenizer as Encoder
 
-        value = storage.read_json(path)
+        value = json.loads(data)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise DataError(
                 f"{path}: not a tokenizer of format {FORMAT}; train again or give the checkpoint's own file"

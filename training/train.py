@@ -166,7 +166,7 @@ def _train(
             pace.samples_per_second,
             round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
             metrics,
-            pace.measured,
+            pace.measured | loader.measured(),
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         snapshots.after_step(engine, tokenizer, step)
