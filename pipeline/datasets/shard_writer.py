@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.datasets.picture_places import START_BYTES, FileView, find_values
-from pipeline.datasets.shard_form import index_rows, index_schema, plain_meta, sample_key, stats
+from pipeline.datasets.shard_form import index_rows, index_schema, json_text, plain_meta, sample_key, stats
 from pipeline.manifest import Shard
 from pipeline.storage import Written
 from pipeline.streams import Stream, stream
@@ -92,8 +92,7 @@ def _tar(sink: Stream, index: pa.Table, pictures: Iterator[bytes]) -> tuple[list
             offsets.append(_member(sink, f"{row['key']}.{row['format']}", image))
             lengths.append(len(image))
             _member(sink, f"{row['key']}.txt", (row["caption"] or "").encode("utf-8", "replace"))
-            meta = json.dumps(plain_meta(row), indent=4, sort_keys=True)
-            _member(sink, f"{row['key']}.json", meta.encode())
+            _member(sink, f"{row['key']}.json", json_text(plain_meta(row)).encode())
     end = sink.tell() + 1024  # two empty blocks, then up to a full record, as tar has it
     sink.write(bytes(1024 + -end % 10240))
     return offsets, lengths
