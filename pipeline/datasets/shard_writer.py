@@ -11,7 +11,7 @@ pictures, whatever the size of the shard.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import pyarrow as pa
@@ -49,10 +49,11 @@ def write_shard(
     form: str = "webdataset",
     image_column: str = "jpg",
     keys: Sequence[str] | None = None,
+    failed: Mapping[str, int] | None = None,
 ) -> Files:
     """Write the data file of shard `number`; returns it and the two small files, which are still to be written.
 
-    `rows` have no picture in them; `pictures` are theirs, in order. Raises DataError when the disk is full.
+    `rows` have no picture in them; `pictures` are theirs, in order; `failed` goes into the stats. Raises DataError when the disk is full.
     """
     keys = list(keys or (sample_key(number, row, samples_per_shard) for row in range(rows.num_rows)))
     index = index_rows(rows, index_schema(rows.schema), keys)
@@ -68,7 +69,7 @@ def write_shard(
     return {
         data: sink.written,
         place: storage.table_bytes(index),
-        f"{number:05d}_stats.json": json.dumps(stats(index.num_rows), indent=4, sort_keys=True).encode(),
+        f"{number:05d}_stats.json": json.dumps(stats(index.num_rows, failed), indent=4, sort_keys=True).encode(),
     }
 
 
