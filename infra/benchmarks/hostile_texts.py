@@ -121,7 +121,9 @@ def lines(ask: Callable[..., dict[str, Any]], folder: Path) -> list[str]:
     """The part of hostile.md about archives and strings."""
     told = ["", "warcio's own test files, broken ones among them, as sources (no counterpart in img2dataset):", ""]
     told += ["| file | | ours |", "|---|---|---|"]
-    told += [f"| {each['name']} | {'yes' if each['passed'] else '**no**'} | {each['did']} |" for each in archives(folder)]
+    told += [
+        f"| {each['name']} | {'yes' if each['passed'] else '**no**'} | {each['did']} |" for each in archives(folder)
+    ]
     words = strings()
     if words:
         ours, theirs = as_addresses(words), as_addresses_of(ask, words)
@@ -130,5 +132,3 @@ def lines(ask: Callable[..., dict[str, Any]], folder: Path) -> list[str]:
             told.append(f"- as addresses, {who}: " + ", ".join(f"{count} {name}" for name, count in fates.items()))
         told.append(f"- as captions, ours: {as_captions(words, folder)} come back unchanged from tar, JSON and index")
     return told
-
-

@@ -71,7 +71,8 @@ def write_shards(
     """Write shards 0 .. count-1 into `folder`.
 
     `rows` and `places` are tables of both kinds above, in any order; `sources` are the paths that a place's `file` counts.
-    `failed` counts by shard and reason the rows that have no picture, for the shards' stats. Of rows with a column `place` its order is taken, else that of uid. Raises DataError when a picture is missing.
+    `failed` counts by shard and reason the rows that have no picture, for the shards' stats. Of rows with a column
+    `place` its order is taken, else that of uid. Raises DataError when a picture is missing.
     """
     work = storage.join(folder, "rows")
     by_shard = exchange(
@@ -102,9 +103,7 @@ def _entry(number: int, form: str, record: Record) -> Shard:
     return Shard(data.path, index.path, record.fates["pairs"].kept, data.bytes, data.sha256, index.sha256)
 
 
-def _write(
-    folder: str, form: Form, sources: tuple[str, ...], part: tuple[int, str, str, Mapping[str, int]]
-) -> Output:
+def _write(folder: str, form: Form, sources: tuple[str, ...], part: tuple[int, str, str, Mapping[str, int]]) -> Output:
     number, meta, places, failed = part
     rows = storage.read_table(meta)
     found = storage.read_table(places)

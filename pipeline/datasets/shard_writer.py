@@ -53,7 +53,8 @@ def write_shard(
 ) -> Files:
     """Write the data file of shard `number`; returns it and the two small files, which are still to be written.
 
-    `rows` have no picture in them; `pictures` are theirs, in order; `failed` goes into the stats. Raises DataError when the disk is full.
+    `rows` have no picture in them; `pictures` are theirs, in order; `failed` goes into the stats.
+    Raises DataError when the disk is full.
     """
     keys = list(keys or (sample_key(number, row, samples_per_shard) for row in range(rows.num_rows)))
     index = index_rows(rows, index_schema(rows.schema), keys)

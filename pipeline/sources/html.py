@@ -34,8 +34,8 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     """Header: url, text_from, product (our robots name), content_type; links: false where nobody follows them.
 
     Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
-    unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page says nofollow), robots [directive], licence and base. Of a page that is made to stop
-    parsers {too_deep} alone.
+    unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page
+    says nofollow), robots [directive], licence and base. Of a page that is made to stop parsers {too_deep} alone.
     """
     page = _text(payload, header.get("content_type", ""))
     if _depth(page) > MAX_DEPTH:

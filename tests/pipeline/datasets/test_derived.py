@@ -261,7 +261,7 @@ def test_a_takedown_rewrites_only_the_shards_that_change(
 
 
 def test_a_domain_takes_what_lies_on_it_and_below_it(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
-    out, manifest, _ = dataset
+    out, _, _ = dataset
     nothing = takedown(out, rules(domain=["ample", "b.example"]), str(tmp_path / "no"), IN)
     assert (nothing.manifest, nothing.removed.num_rows) == (None, 0)
     assert not (tmp_path / "no").exists()

@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["http", "https"])
-def scheme(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield request.param
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def serve(scheme: str, folder: Path, answers: int) -> Server:

@@ -116,7 +116,14 @@ def test_chunks_have_a_number_that_ends(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_random_bytes_never_do_anything_else_than_be_refused_or_read() -> None:
     draw = random.Random(3)
-    words = [b"HTTP/1.1 200 OK\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"3\r\n", b"0"]
+    words = [
+        b"HTTP/1.1 200 OK\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"\r\n",
+        b"3\r\n",
+        b"0",
+    ]
     words += [b"abc", b"\n", b":", b"\x00", b" ", b"\xff", b"HTTP/1.1 100 x\r\n\r\n", b"Connection: close\r\n"]
     ends = set()
     for _ in range(5000):
