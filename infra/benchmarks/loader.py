@@ -100,7 +100,7 @@ def epoch(loader: Loader, samples: int) -> dict[str, float]:
 
 
 def steady_cpu(loader: Loader, samples: int) -> float:
-    """CPU seconds of this process for `samples` samples while all is running: as many batches are ahead at the end as at the start."""
+    """CPU seconds of this process for `samples` samples: as many batches are ahead at the end as at the start."""
     batches = loader.batches(0, samples // BATCH + 2 * WARM)
     for _ in range(WARM):
         next(batches)
