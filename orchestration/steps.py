@@ -127,10 +127,14 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         from training.checkpoint import Checkpoint
         from training.data.check import check
         from training.data.sources import open_data
+        from training.fitting import fitted
+        from training.objectives.objective import make_objective
 
         assert recipe.train is not None
         dataset = context.records[source].folder if source else ""
-        check(recipe.train, open_data(recipe.train.data, dataset))  # before Ray and its workers are started for nothing
+        data = open_data(recipe.train.data, dataset)
+        needs = make_objective(recipe.train, fitted(recipe.train, data)).needs
+        check(recipe.train, data, needs)  # before Ray and its workers are started for nothing
         if dataset and storage.exists(storage.join(dataset, MANIFEST)):
             Manifest.load(dataset).verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()

@@ -4,7 +4,9 @@ image-gpt code). A picture is the sequence of its pixels, row by row, each one o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import Self
 
 from pipeline.errors import ConfigError
 from training.specs.base import ModelSpec, transformer_flops

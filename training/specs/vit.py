@@ -4,7 +4,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import Self
 
 from pipeline.errors import ConfigError
 from training.specs.base import Activation, ModelSpec, block_parameters

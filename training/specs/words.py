@@ -3,7 +3,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import Self
 
 from training.specs.base import Activation, ModelSpec
 from training.specs.towers import AnyImageTower, ImageTower, ResNetTower, read_tower
