@@ -185,6 +185,9 @@ def drawn(curves: dict[str, list[list[tuple[int, float]]]], tokens: float) -> Pl
                 axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, linewidth=0)
                 axes.plot(x, y.mean(axis=0), color=colour, marker="o", markersize=3, label=name)
             axes.set_xscale("log", base=2 if place == 1 else 10)
+            # Powers in words: the report's plots set no formulas.
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e7 else f"{value:.0e}")
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
             axes.set_xlabel(axis)
             axes.set_ylim(0, 100)
             if place == 1:

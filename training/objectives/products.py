@@ -31,10 +31,13 @@ def own(logits_BC: Tensor, piece: slice, first: int) -> tuple[slice, Tensor]:
 @contextmanager
 def full_float32() -> Iterator[None]:
     """No TF32 and no autocast: a scale of 100 turns products of 8 or 10 bits into coin flips between close texts."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    products = torch.backends.cuda.matmul  # the setting of all of torch, in torch's newer form; both forms read it
+    before = products.fp32_precision
+    if before == "tf32":
+        products.fp32_precision = "ieee"
     try:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        if before == "tf32":
+            products.fp32_precision = before
