@@ -43,7 +43,7 @@ class Connection:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, place: Place, buffer: memoryview) -> None:
         self.place = place
-        self.used = False
+        self.used = self.ticketed = False
         self.idle_since = 0.0
         self.is_tls = isinstance(sock, ssl.SSLSocket)
         self.socket: Any = sock
@@ -225,9 +225,12 @@ class Connections:
         if not reusable or connection.closed or self._idle_count >= MAX_IDLE:
             connection.close()
             return
-        if connection.is_tls and connection.socket.session is not None:
-            self._tickets[connection.place] = connection.socket.session
-            self._tickets.move_to_end(connection.place)
+        if connection.is_tls and not connection.ticketed:  # once: reading a session copies its certificates
+            connection.ticketed = True
+            ticket = connection.socket.session
+            if ticket is not None:
+                self._tickets[connection.place] = ticket
+                self._tickets.move_to_end(connection.place)
             if len(self._tickets) > MAX_TICKETS:
                 self._tickets.popitem(last=False)
         connection.idle_since = self._loop.time()
