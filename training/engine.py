@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.engine_config import deepspeed_config
 from training.engine_state import EngineState
@@ -48,6 +49,7 @@ class Engine:
         self._config = config
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks, config)
+        _require_nvme(deepspeed, config)
         _prepare(model, config)
         module = Precise(model.to(ranks.device), config.precision)
         with _quiet():
@@ -199,6 +201,18 @@ def _prepare(model: Model, config: TrainConfig) -> None:
         recompute_blocks(model)
     if config.memory.compile:
         compile_blocks(model)
+
+
+def _require_nvme(deepspeed: Any, config: TrainConfig) -> None:
+    """Raises ConfigError where state shall go to NVMe and DeepSpeed cannot read and write there."""
+    if "nvme" not in (config.memory.offload_optimizer, config.memory.offload_parameters):
+        return
+    builder = deepspeed.accelerator.get_accelerator().create_op_builder("AsyncIOBuilder")
+    if builder is None or not builder.is_compatible(verbose=False):
+        raise ConfigError(
+            "train.memory: offload to nvme needs DeepSpeed's async_io, which cannot be built on this machine: install g++ and"
+            " libaio (apt install libaio-dev), or offload to cpu"
+        )
 
 
 def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -60,8 +60,8 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
     bucket = 0 if stage == 0 else FLOAT * min(BUCKET, numbers)
     host = 0
     if memory.offload_optimizer != "none":
-        # Under ZeRO 1 and 2 updated weights pass through a buffer of the same size on their way back.
-        off = copies + moments + FLOAT * learns // cut + (copies if stage < 3 else 0)
+        # Under ZeRO 1 and 2 updated weights pass through a buffer of their size on the way back; 2 adds gradients up there too.
+        off = copies + moments + FLOAT * learns // cut + {1: copies, 2: 2 * copies}.get(stage, 0)
         host += off if memory.offload_optimizer == "cpu" else 0
         copies, moments = 0, 0
         gradients = 0 if stage >= 2 else FLOAT * learns
