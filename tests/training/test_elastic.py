@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.engine import Engine
 from training.models.clip import CLIP
 from training.objectives.contrastive import contrastive_loss
-from training.ranks import Ranks
+from training.ranks import Ranks, join
 from training.saving.parts import State, checksums_of_parts, write_part
 from training.saving.transfer import HostCopies, restore
 from training.spec import REGISTRY, build
@@ -93,17 +93,27 @@ def resume(folder: str, form: str, saved: str, ranks: Ranks) -> Curve:
     return curve(engine, ranks)
 
 
+def on_one(folder: str, saves: list[str], resumes: list[tuple[str, str]]) -> dict[str, Curve]:
+    """In this process."""
+    before, ranks = torch.get_num_threads(), join()
+    torch.set_num_threads(1)
+    found = {f"{form} on 1": save(folder, form, ranks) for form in saves}
+    found |= {f"{saved} -> {form} on 1": resume(folder, form, saved, ranks) for saved, form in resumes}
+    torch.set_num_threads(before)
+    return found
+
+
 def one_rank(rank: int, world: int, folder: str, saves: list[str], resumes: list[tuple[str, str]]) -> None:
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of this process
-    store = dist.FileStore(f"{folder}/store{len(saves)}", world)
+    store = dist.FileStore(f"{folder}/store", world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     ranks = Ranks(rank, world, torch.device("cpu"), owns_group=True)
     found = {f"{form} on {world}": save(folder, form, ranks) for form in saves}
     found |= {f"{saved} -> {form} on {world}": resume(folder, form, saved, ranks) for saved, form in resumes}
     if rank == 0:
-        torch.save(found, f"{folder}/results{world}{len(saves)}.pt")
+        torch.save(found, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
@@ -132,15 +142,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, Curve]:
-    found: dict[str, Curve] = {}
-    launches: list[tuple[int, list[str], list[tuple[str, str]]]] = [
-        (1, ON_ONE, []),
-        (2, ON_TWO, RESUMED_ON_TWO),
-        (1, [], RESUMED_ON_ONE),
-    ]
-    for world, saves, resumes in launches:
-        torch.multiprocessing.spawn(one_rank, args=(world, str(folder), saves, resumes), nprocs=world)
-        found |= torch.load(folder / f"results{world}{len(saves)}.pt")
+    found = on_one(str(folder), ON_ONE, [])
+    torch.multiprocessing.spawn(one_rank, args=(2, str(folder), ON_TWO, RESUMED_ON_TWO), nprocs=2)
+    found |= torch.load(folder / "results.pt")
+    found |= on_one(str(folder), [], RESUMED_ON_ONE)
     return found
 
 
