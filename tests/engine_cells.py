@@ -18,7 +18,6 @@ from training.config import TrainConfig
 from training.data.batch import Batch
 from training.engine import Engine
 from training.models.base import Model
-from training.objectives.contrastive import contrastive_loss
 from training.objectives.objective import make_objective
 from training.optim.groups import parameter_groups
 from training.optim.make import make_optimizer
@@ -79,10 +78,11 @@ def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
             parameter.requires_grad_(not name.startswith("visual."))
     optimizer = make_optimizer(parameter_groups(model, settings), settings)
     average, decay = copy.deepcopy(model), settings.optimizer.ema_decay
+    objective = make_objective(settings, SPEC)
     losses, norms = [], []
     for step in range(steps):
         rows = batch(step)
-        loss = contrastive_loss(*model(rows.pixels, rows.tokens))
+        loss, _ = objective.loss(model(*objective.inputs(rows)), rows)
         optimizer.zero_grad()
         loss.backward()
         learning = [p for p in model.parameters() if p.grad is not None]
@@ -100,7 +100,7 @@ def engine_loop(
     changes: Changes, steps: int, ranks: Ranks, spec: ModelSpec = SPEC, rows: int = BATCH, model: Model | None = None
 ) -> dict[str, Any]:
     """The same by the engine: this rank's rows of the same batches."""
-    settings = config(changes, rows, ranks.world_size)
+    settings, before = config(changes, rows, ranks.world_size), held_bytes()
     engine = Engine(model if model is not None else fresh_model(spec), settings, ranks)
     objective = make_objective(settings, spec)
     share = rows // ranks.world_size
@@ -114,6 +114,7 @@ def engine_loop(
         losses.append(ranks.mean(compute(engine, objective, part, keys, settings.memory.chunks).loss))
         norms.append(engine.update(RATE))
         seconds.append(time.perf_counter() - started)
+    held = held_bytes() - before
     out = {
         "losses": losses,
         "norms": norms,
@@ -121,7 +122,7 @@ def engine_loop(
         "average": engine.averaged_weights(),
         "metrics": engine.metrics(),
         "seconds": seconds,
-        "bytes": held_bytes(),
+        "bytes": held,
     }
     engine.close()
     return out

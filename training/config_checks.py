@@ -3,15 +3,28 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.errors import ConfigError
+from training.spec import REGISTRY
+
 if TYPE_CHECKING:
     from training.config import TrainConfig
 
 
 def mistakes(config: "TrainConfig") -> Iterator[str]:
     """The lines of all checks that fail, the first mistake first."""
+    yield from _pictures(config)
     yield from _steps(config)
     yield from _shares(config)
     yield from _stages(config)
+
+
+def _pictures(config: "TrainConfig") -> Iterator[str]:
+    if config.image_size is None:
+        return
+    try:
+        REGISTRY[config.model].with_image_size(config.image_size)
+    except ConfigError as error:
+        yield f"image_size {config.image_size}: {error}"
 
 
 def _steps(config: "TrainConfig") -> Iterator[str]:

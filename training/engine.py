@@ -230,7 +230,7 @@ def _import_deepspeed(ranks: Ranks, config: TrainConfig) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """DeepSpeed logs each start and save in tens of lines, to stdout; warnings stay, on stderr."""
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    """DeepSpeed logs each start in tens of lines, to stdout, and warns of each step that float16 skips."""
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(sys.stderr):
         yield

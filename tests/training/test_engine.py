@@ -1,144 +1,166 @@
-"""DeepSpeed under ZeRO 0, 1, 2 and 3 on two gloo ranks against a plain loop over the whole batch in one process."""
+"""DeepSpeed under ZeRO 0, 1, 2 and 3 on two gloo ranks against a plain loop over the whole batch in one process: losses, norms,
+weights and their averages; offload, clipping, recomputation, frozen parts, LoRA, float16. One launch serves all."""
 
-import os
-import sys
+import functools
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from engine_cells import SPEC, Changes, batch, config, engine_loop, fresh_model, join, plain_loop
 from torch import Tensor
 from torch import distributed as dist
 
 from training.config import TrainConfig
-from training.data.batch import Batch
 from training.engine import Engine
-from training.models.clip import CLIP, MAX_LOGIT_SCALE
-from training.objectives.contrastive import contrastive_loss
-from training.objectives.objective import make_objective
-from training.optim.groups import parameter_groups
+from training.memory_estimate import estimate
+from training.models.clip import MAX_LOGIT_SCALE
 from training.ranks import Ranks
-from training.spec import REGISTRY, build
-from training.step import compute
 
-STEPS = 8
-BATCH = 8
+STAGES = (0, 1, 2, 3)
+RANKS = 2
+OFFLOADED: dict[str, Changes] = {
+    "1 offloaded": {"zero_stage": 1, "memory": {"offload_optimizer": "cpu"}},
+    "2 offloaded": {"zero_stage": 2, "memory": {"offload_optimizer": "cpu"}},
+    "3 offloaded": {"zero_stage": 3, "memory": {"offload_optimizer": "cpu", "offload_parameters": "cpu"}},
+}
+LONG: dict[str, Changes] = {str(stage): {"zero_stage": stage} for stage in STAGES} | OFFLOADED
+SHORT: dict[str, Changes] = {
+    **{f"{stage} clipped": {"zero_stage": stage, "max_gradient_norm": 0.5} for stage in (0, 2)},
+    **{f"{stage} averaged": {"zero_stage": stage, "optimizer": {"ema_decay": 0.9}} for stage in (1, 3)},
+    **{f"{stage} frozen": {"zero_stage": stage, "freeze": ["image"]} for stage in (0, 3)},
+    "3 recomputed": {"zero_stage": 3, "memory": {"activation_checkpointing": True}},
+    "3 rates": {"zero_stage": 3, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
+    "1 sgd": {"zero_stage": 1, "optimizer": {"kind": "sgd"}},
+    "0 lamb": {"zero_stage": 0, "optimizer": {"kind": "lamb"}},
+}
+OTHER: dict[str, Changes] = {
+    **{f"{stage} lora": {"zero_stage": stage, "optimizer": {"lora": {"rank": 2}}} for stage in (0, 3)},
+    **{f"{stage} float16": {"zero_stage": stage, "precision": "float16"} for stage in (0, 2)},
+}
+LONG_STEPS, SHORT_STEPS, OTHER_STEPS = 50, 3, 6
 
-
-def config(stage: int, clip: float) -> TrainConfig:
-    return TrainConfig.model_validate(
-        {
-            "model": "clip-tiny",
-            "global_batch_size": BATCH,
-            "steps": STEPS,
-            "warmup_steps": 0,
-            "zero_stage": stage,
-            "max_gradient_norm": clip,
-            "learning_rate": 1e-3,
-            "optimizer": {
-                "epsilon": 1e-3
-            },  # Adam divides by sqrt(v) + epsilon: a small one would turn rounding into whole steps
-        }
-    )
-
-
-def fresh_model() -> CLIP:
-    torch.manual_seed(0)
-    return build(REGISTRY["clip-tiny"].with_text(vocabulary=300, context=12))
-
-
-def batch(step: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(step)
-    pixels = torch.randint(0, 256, (BATCH, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    tokens = torch.randint(1, 290, (BATCH, 12), generator=generator)
-    tokens[:, 9] = 299
-    return pixels, tokens
-
-
-def plain_loop(clip: float) -> tuple[list[float], list[float], CLIP]:
-    """What every engine must equal: losses, gradient norms and the trained model."""
-    model = fresh_model()
-    settings = config(0, clip)
-    betas = (settings.optimizer.beta1, settings.optimizer.beta2)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, settings), lr=1e-3, betas=betas, eps=settings.optimizer.epsilon
-    )
-    losses, norms = [], []
-    for step in range(STEPS):
-        loss, *_ = contrastive_loss(*model(*batch(step)))
-        optimizer.zero_grad()
-        loss.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip or float("inf"))))
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return losses, norms, model
+Results = dict[str, dict[str, Any]]
 
 
 def one_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of this process
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
-    ranks = Ranks(rank, 2, torch.device("cpu"), owns_group=True)
-    results = {}
-    for stage in range(4):
-        for clip in (0.0, 0.5):
-            model = fresh_model()
-            engine = Engine(model, config(stage, clip), ranks)
-            losses, norms = [], []
-            objective, keys = make_objective(config(stage, clip), model.spec), torch.zeros(BATCH // 2, dtype=torch.long)
-            for step in range(STEPS):
-                pixels, tokens = batch(step)
-                mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
-                losses.append(ranks.mean(compute(engine, objective, Batch(pixels[mine], tokens[mine]), keys).loss))
-                norms.append(engine.update(1e-3))
-            results[f"{stage} {clip}"] = (losses, norms, engine.weights())
-            engine.close()
-        results[f"held {stage}"] = held_scale(stage, ranks)
+    ranks = join(rank, RANKS, folder)
+    results: Results = {}
+    for steps, cells in ((LONG_STEPS, LONG), (SHORT_STEPS, SHORT), (OTHER_STEPS, OTHER)):
+        for name, changes in cells.items():
+            results[name] = engine_loop(changes, steps, ranks)
+    for stage in STAGES:
+        results[f"limits {stage}"] = limits(stage, ranks)
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
-def held_scale(stage: int, ranks: Ranks) -> float:
-    """logit_scale after a step from just below its limit."""
+def limits(stage: int, ranks: Ranks) -> dict[str, Any]:
+    """What a gradient that is infinite on one rank does; then logit_scale, pushed over its limit from just below it."""
     model = fresh_model()
     with torch.no_grad():
         model.logit_scale.fill_(MAX_LOGIT_SCALE - 1e-4)
-        # Pairs that already fit well want a higher temperature: their rate pushes the parameter over the limit.
-    engine = Engine(model, config(stage, 0.0), ranks)
-    for step in range(3):
-        pixels, tokens = batch(step)
-        mine = slice(ranks.rank * BATCH // 2, (ranks.rank + 1) * BATCH // 2)
-        image, text, scale = engine._engine(pixels[mine], tokens[mine])
-        engine._engine.backward(-scale.sum() * 10 + 0 * (image.sum() + text.sum()))
-        engine.update(0.1)
+    engine, rows = Engine(model, config({"zero_stage": stage}, ranks=RANKS), ranks), batch(0)
+    assert rows.tokens is not None
+    before = engine.weights()
+    for pushed in (float("inf") if ranks.rank == 1 else 1.0, 10.0, 10.0):
+        image, text, scale = engine.forward(rows.pixels[:4], rows.tokens[:4])
+        engine.backward(-scale.sum() * pushed + 0 * (image.sum() + text.sum()))
+        norm = engine.update(0.1)
+        if pushed != 10.0:
+            bad, after = norm, engine.weights()
     weights = engine.weights()
     engine.close()
-    return float(weights["logit_scale"]) if ranks.is_first else 0.0
+    unmoved = all(torch.equal(after[name], weight) for name, weight in before.items())
+    return {"norm": bad, "unmoved": unmoved, "scale": float(weights.get("logit_scale", torch.zeros(1)))}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[float], list[float], dict[str, Tensor]]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder: Path = tmp_path_factory.mktemp("engine")
-    torch.multiprocessing.spawn(one_rank, args=(str(folder),), nprocs=2)
-    loaded: dict[str, tuple[list[float], list[float], dict[str, Tensor]]] = torch.load(folder / "results.pt")
+    torch.multiprocessing.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    loaded: Results = torch.load(folder / "results.pt")
     return loaded
 
 
-@pytest.mark.parametrize("clip", [0.0, 0.5])
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_every_zero_stage_trains_like_a_plain_loop(
-    results: dict[str, tuple[list[float], list[float], dict[str, Tensor]]], stage: int, clip: float
+@functools.cache
+def plain(kind: str, steps: int) -> dict[str, Any]:
+    """The plain loop of a cell; where parameters and moments lie, and what is computed twice, is nothing to it."""
+    changes = next((changes for name, changes in SHORT.items() if name.endswith(kind)), {}) if kind else {}
+    kept = {key: value for key, value in changes.items() if key not in ("zero_stage", "memory")}
+    return plain_loop(kept | {"zero_stage": 0}, steps)
+
+
+def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert found["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
+    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-3)
+    assert list(found["weights"]) == list(wanted["weights"])
+    for name, weight in wanted["weights"].items():
+        torch.testing.assert_close(found["weights"][name], weight, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_fifty_steps_under_every_stage_are_those_of_a_plain_loop(results: Results, name: str) -> None:
+    must_equal(results[name], plain("", LONG_STEPS))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_else_an_engine_does_is_what_a_plain_loop_does(results: Results, name: str) -> None:
+    wanted = plain(name[2:], SHORT_STEPS)
+    must_equal(results[name], wanted)
+    if "averaged" in name:
+        assert list(results[name]["average"]) == list(wanted["average"])
+        for each, weight in wanted["average"].items():
+            torch.testing.assert_close(results[name]["average"][each], weight, rtol=0, atol=1e-6)
+    if "frozen" in name:
+        start: dict[str, Tensor] = fresh_model().state_dict()
+        moved = {each for each, weight in results[name]["weights"].items() if not torch.equal(weight, start[each])}
+        assert moved
+        assert not any(each.startswith("visual.") for each in moved)
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_lora_moves_the_matrices_that_it_names_and_no_other(results: Results, stage: int) -> None:
+    found, start = results[f"{stage} lora"], fresh_model().state_dict()
+    assert list(found["weights"]) == list(start)
+    moved = {name for name, weight in found["weights"].items() if not torch.allclose(weight, start[name], atol=1e-7)}
+    layers = ("in_proj.weight", "out_proj.weight", "c_fc.weight", "c_proj.weight")
+    assert moved == {name for name in start if name.endswith(layers)}
+    change = found["weights"]["text.transformer.blocks.0.c_fc.weight"] - start["text.transformer.blocks.0.c_fc.weight"]
+    assert torch.linalg.matrix_rank(change.double(), rtol=1e-3) <= 2
+    assert found["losses"] == pytest.approx(results["0 lora"]["losses"], abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_float16_skips_steps_until_its_scale_fits_and_then_learns(results: Results, stage: int) -> None:
+    found = results[f"{stage} float16"]
+    skipped = int(found["metrics"]["skipped_steps"])
+    assert found["metrics"]["loss_scale"] == 2.0 ** (16 - skipped)
+    assert [norm == 0 for norm in found["norms"]] == [step < skipped for step in range(OTHER_STEPS)]
+    # Once it takes steps, they are those of float32 but for the rounding of products.
+    taken = found["norms"][skipped:]
+    assert taken[0] == pytest.approx(plain("", LONG_STEPS)["norms"][0], rel=0.05) or skipped
+    assert found["losses"][0] == pytest.approx(plain("", LONG_STEPS)["losses"][0], abs=0.02)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_gradient_that_is_not_finite_moves_nothing_and_logit_scale_stops_at_its_limit(
+    results: Results, stage: int
 ) -> None:
-    losses, norms, weights = results[f"{stage} {clip}"]
-    wanted_losses, wanted_norms, model = plain_loop(clip)
-    assert losses == pytest.approx(wanted_losses, abs=1e-5)
-    assert norms == pytest.approx(wanted_norms, rel=1e-4)
-    assert list(weights) == list(dict(model.named_parameters()))
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(weights[name], parameter.detach(), rtol=0, atol=1e-5)
+    found = results[f"limits {stage}"]
+    assert not math.isfinite(found["norm"])
+    assert found["unmoved"]
+    assert found["scale"] == pytest.approx(MAX_LOGIT_SCALE, abs=1e-6)
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_logit_scale_is_held_at_its_limit(results: dict[str, float], stage: int) -> None:
-    assert results[f"held {stage}"] == pytest.approx(MAX_LOGIT_SCALE, abs=1e-6)
+@pytest.mark.parametrize("name", LONG)
+def test_a_rank_holds_what_the_closed_form_says(results: Results, name: str) -> None:
+    """Between two steps: weights, moments, and under ZeRO 3 the gradients' partition and bucket, which it keeps."""
+    settings: TrainConfig = config(LONG[name], ranks=RANKS)
+    said = estimate(SPEC, settings, RANKS)
+    held = said.weights + said.moments + said.host
+    if settings.zero_stage == 3:
+        held += said.gradients + said.buckets
+    assert results[name]["bytes"] == pytest.approx(held, rel=0.2)
