@@ -1,4 +1,4 @@
-"""A run of two processes that is told to leave, loses a worker, loses all, finds its newest checkpoint damaged, and ends on
+"""A run of two processes that is told to leave, loses a worker to kill -9, finds its newest checkpoint damaged, and ends on
 one process under another ZeRO stage: it sees the samples of a run that was left alone, and learns the same.
 """
 
@@ -134,14 +134,10 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     assert len(sealed(killed)) == 1
 
     processes = start(dataset, killed)
-    wait_for(killed, processes, 8)
-    kill(processes[1:])  # one worker: the other cannot go on, and says so by ending
+    wait_for(killed, processes, 12)
+    kill(processes[1:])  # one worker: the other cannot go on, and ends
     assert processes[0].wait(timeout=120) != 0
     processes[0].communicate()
-
-    processes = start(dataset, killed)
-    wait_for(killed, processes, 12)
-    kill(processes)
     newest = sealed(killed)[-1]
     assert newest >= "000000005"
     weights = killed / "checkpoints" / newest / "state-00001.safetensors"
