@@ -2,6 +2,7 @@
 
     python -m training --config train.json --data DATASET --out FOLDER
     torchrun --nproc-per-node 2 -m training --config train.json --data DATASET --out FOLDER
+    deepspeed --num_gpus 2 --module training --config train.json --data DATASET --out FOLDER
 
 `train.json` is a TrainConfig as JSON. Rank 0 prints a line now and then and writes FOLDER/steps.jsonl; run it again after
 a crash and it goes on. A user's mistake is one line and exit code 2; a run that was told to leave (SIGTERM) saves and ends
@@ -45,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="a TrainConfig as JSON")
     parser.add_argument("--data", required=True, help="folder of a dataset (with manifest.json)")
     parser.add_argument("--out", required=True, help="folder for checkpoints and steps.jsonl")
+    parser.add_argument(
+        "--local_rank", help=argparse.SUPPRESS
+    )  # DeepSpeed's launcher adds it; LOCAL_RANK says the same
     options = parser.parse_args(arguments)
     is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
     try:

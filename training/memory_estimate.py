@@ -20,13 +20,15 @@ MOMENT_BYTES = {"adamw": 8, "lamb": 8, "sgd": 4, "adafactor": 2}
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of one rank. `host` is on the CPU's side where something was offloaded; all the rest on the device."""
+    """Bytes of one rank. `working` are weights that ZeRO 3 holds whole for a while; `host` is on the CPU's side where something
+    was offloaded, all the rest on the device."""
 
     weights: int
     gradients: int
     moments: int
     average: int
     buckets: int
+    working: int
     activations: int
     host: int
 
@@ -55,10 +57,11 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
     weights = FLOAT * numbers // (world_size if stage == 3 else 1)
     half = 2 * numbers if config.precision != "float32" else 0  # autocast keeps a half-precision copy during a pass
     working = _working_set(spec, numbers) if stage == 3 else 0
-    bucket = 0 if stage == 0 else FLOAT * min(BUCKET, numbers) * (2 if stage >= 2 else 1)
+    bucket = 0 if stage == 0 else FLOAT * min(BUCKET, numbers)
     host = 0
     if memory.offload_optimizer != "none":
-        off = copies + moments + (gradients if stage >= 2 else FLOAT * learns // cut)
+        # Under ZeRO 1 and 2 updated weights pass through a buffer of the same size on their way back.
+        off = copies + moments + FLOAT * learns // cut + (copies if stage < 3 else 0)
         host += off if memory.offload_optimizer == "cpu" else 0
         copies, moments = 0, 0
         gradients = 0 if stage >= 2 else FLOAT * learns
@@ -66,11 +69,12 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
         host += weights if memory.offload_parameters == "cpu" else 0
         weights = 0
     return MemoryEstimate(
-        weights=weights + copies + working + half,
+        weights=weights + copies + half,
         gradients=gradients,
         moments=moments,
         average=FLOAT * numbers // world_size if config.optimizer.ema_decay else 0,
         buckets=bucket,
+        working=working,
         activations=activations(spec, config, world_size, text_tokens),
         host=host,
     )

@@ -48,19 +48,20 @@ def _contexts(block: nn.Module) -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _still_statistics(block: nn.Module) -> Iterator[None]:
-    """The second forward pass must not move the running statistics of batch norms once more."""
+    """The second forward pass must not move the running statistics of batch norms once more: it moves copies."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.training]
-    kept = [norm.track_running_stats for norm in norms]
-    buffers = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+    kept = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
+    for norm, statistics in zip(norms, kept, strict=True):
+        _set_statistics(norm, tuple(None if each is None else each.clone() for each in statistics))
     try:
         yield
     finally:
-        for norm, track, (mean, variance, count) in zip(norms, kept, buffers, strict=True):
-            norm.track_running_stats = track
-            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, variance, count
+        for norm, statistics in zip(norms, kept, strict=True):
+            _set_statistics(norm, statistics)
+
+
+def _set_statistics(norm: _BatchNorm, statistics: Any) -> None:
+    norm.running_mean, norm.running_var, norm.num_batches_tracked = statistics
 
 
 def compile_blocks(model: nn.Module) -> int:

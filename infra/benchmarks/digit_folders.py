@@ -3,12 +3,17 @@
 The split is by a fixed shuffle. Pictures are 8x8 in 17 greys, as they come.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from orchestration.recipe import load
+from training.config import TrainConfig
 
 TEST = 360
 
@@ -28,3 +33,14 @@ def write_folders(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).convert("RGB").save(path)
     return folder
+
+
+def digits_recipe(name: str, sets: Sequence[str] = ()) -> TrainConfig:
+    """The `train` section of a shipped recipe, so that what is measured here is what users run."""
+    config = load(name, sets).train
+    assert config is not None
+    return config
+
+
+if __name__ == "__main__":
+    print(write_folders(Path(sys.argv[1])))

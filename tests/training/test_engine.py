@@ -2,6 +2,7 @@
 weights and their averages; offload, clipping, recomputation, frozen parts, LoRA, float16. One launch serves all."""
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,19 @@ OFFLOADED: dict[str, Changes] = {
 }
 LONG: dict[str, Changes] = {str(stage): {"zero_stage": stage} for stage in STAGES} | OFFLOADED
 SHORT: dict[str, Changes] = {
-    **{f"{stage} clipped": {"zero_stage": stage, "max_gradient_norm": 0.5} for stage in STAGES},
-    **{f"{stage} averaged": {"zero_stage": stage, "optimizer": {"ema_decay": 0.9}} for stage in (0, 2, 3)},
-    **{f"{stage} frozen": {"zero_stage": stage, "freeze": ["image"]} for stage in (0, 1, 3)},
-    **{f"{stage} recomputed": {"zero_stage": stage, "memory": {"activation_checkpointing": True}} for stage in (1, 3)},
-    "2 rates": {"zero_stage": 2, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
+    **{f"{stage} clipped": {"zero_stage": stage, "max_gradient_norm": 0.5} for stage in (0, 2)},
+    **{f"{stage} averaged": {"zero_stage": stage, "optimizer": {"ema_decay": 0.9}} for stage in (1, 3)},
+    **{f"{stage} frozen": {"zero_stage": stage, "freeze": ["image"]} for stage in (0, 3)},
+    "3 recomputed": {"zero_stage": 3, "memory": {"activation_checkpointing": True}},
     "3 rates": {"zero_stage": 3, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
-    "3 sgd": {"zero_stage": 3, "optimizer": {"kind": "sgd"}},
-    "0 adafactor": {"zero_stage": 0, "optimizer": {"kind": "adafactor"}},
+    "1 sgd": {"zero_stage": 1, "optimizer": {"kind": "sgd"}},
+    "0 lamb": {"zero_stage": 0, "optimizer": {"kind": "lamb"}},
 }
 OTHER: dict[str, Changes] = {
     **{f"{stage} lora": {"zero_stage": stage, "optimizer": {"lora": {"rank": 2}}} for stage in (0, 3)},
-    **{f"{stage} float16": {"zero_stage": stage, "precision": "float16"} for stage in (0, 1, 3)},
+    **{f"{stage} float16": {"zero_stage": stage, "precision": "float16"} for stage in (0, 2)},
 }
-LONG_STEPS, SHORT_STEPS, OTHER_STEPS = 50, 4, 6
+LONG_STEPS, SHORT_STEPS, OTHER_STEPS = 50, 3, 6
 
 Results = dict[str, dict[str, Any]]
 
@@ -51,41 +51,30 @@ def one_rank(rank: int, folder: str) -> None:
         for name, changes in cells.items():
             results[name] = engine_loop(changes, steps, ranks)
     for stage in STAGES:
-        results[f"held {stage}"] = {"scale": held_scale(stage, ranks)}
-        results[f"bad {stage}"] = {"norm": bad_gradient(stage, ranks)}
+        results[f"limits {stage}"] = limits(stage, ranks)
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
 
 
-def held_scale(stage: int, ranks: Ranks) -> float:
-    """logit_scale after steps from just below its limit, with a gradient that pushes it over."""
+def limits(stage: int, ranks: Ranks) -> dict[str, Any]:
+    """What a gradient that is infinite on one rank does; then logit_scale, pushed over its limit from just below it."""
     model = fresh_model()
     with torch.no_grad():
         model.logit_scale.fill_(MAX_LOGIT_SCALE - 1e-4)
-    engine = Engine(model, config({"zero_stage": stage}, ranks=RANKS), ranks)
-    rows = batch(0)
+    engine, rows = Engine(model, config({"zero_stage": stage}, ranks=RANKS), ranks), batch(0)
     assert rows.tokens is not None
-    for _ in range(3):
+    before = engine.weights()
+    for pushed in (float("inf") if ranks.rank == 1 else 1.0, 10.0, 10.0):
         image, text, scale = engine.forward(rows.pixels[:4], rows.tokens[:4])
-        engine.backward(-scale.sum() * 10 + 0 * (image.sum() + text.sum()))
-        engine.update(0.1)
+        engine.backward(-scale.sum() * pushed + 0 * (image.sum() + text.sum()))
+        norm = engine.update(0.1)
+        if pushed != 10.0:
+            bad, after = norm, engine.weights()
     weights = engine.weights()
     engine.close()
-    return float(weights["logit_scale"]) if ranks.is_first else 0.0
-
-
-def bad_gradient(stage: int, ranks: Ranks) -> tuple[float, bool]:
-    """The norm of a step whose gradient is infinite on one rank, and whether the weights stayed as they were."""
-    engine = Engine(fresh_model(), config({"zero_stage": stage}, ranks=RANKS), ranks)
-    before, rows = engine.weights(), batch(0)
-    assert rows.tokens is not None
-    image, text, scale = engine.forward(rows.pixels[:4], rows.tokens[:4])
-    factor = float("inf") if ranks.rank == 1 else 1.0
-    engine.backward((image.sum() + text.sum() + scale.sum()) * factor)
-    norm, after = engine.update(1.0), engine.weights()
-    engine.close()
-    return norm, all(torch.equal(after[name], weight) for name, weight in before.items())
+    unmoved = all(torch.equal(after[name], weight) for name, weight in before.items())
+    return {"norm": bad, "unmoved": unmoved, "scale": float(weights.get("logit_scale", torch.zeros(1)))}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +89,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def plain(kind: str, steps: int) -> dict[str, Any]:
     """The plain loop of a cell; where parameters and moments lie, and what is computed twice, is nothing to it."""
     changes = next((changes for name, changes in SHORT.items() if name.endswith(kind)), {}) if kind else {}
-    return plain_loop({key: value for key, value in changes.items() if key not in ("zero_stage", "memory")}, steps)
+    kept = {key: value for key, value in changes.items() if key not in ("zero_stage", "memory")}
+    return plain_loop(kept | {"zero_stage": 0}, steps)
 
 
 def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -143,7 +133,7 @@ def test_lora_moves_the_matrices_that_it_names_and_no_other(results: Results, st
     assert found["losses"] == pytest.approx(results["0 lora"]["losses"], abs=1e-5)
 
 
-@pytest.mark.parametrize("stage", [0, 1, 3])
+@pytest.mark.parametrize("stage", [0, 2])
 def test_float16_skips_steps_until_its_scale_fits_and_then_learns(results: Results, stage: int) -> None:
     found = results[f"{stage} float16"]
     skipped = int(found["metrics"]["skipped_steps"])
@@ -156,15 +146,13 @@ def test_float16_skips_steps_until_its_scale_fits_and_then_learns(results: Resul
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_logit_scale_is_held_at_its_limit(results: Results, stage: int) -> None:
-    assert results[f"held {stage}"]["scale"] == pytest.approx(MAX_LOGIT_SCALE, abs=1e-6)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_gradient_that_is_not_finite_moves_nothing(results: Results, stage: int) -> None:
-    norm, unmoved = results[f"bad {stage}"]["norm"]
-    assert norm in (float("inf"),) or norm != norm
-    assert unmoved
+def test_a_gradient_that_is_not_finite_moves_nothing_and_logit_scale_stops_at_its_limit(
+    results: Results, stage: int
+) -> None:
+    found = results[f"limits {stage}"]
+    assert not math.isfinite(found["norm"])
+    assert found["unmoved"]
+    assert found["scale"] == pytest.approx(MAX_LOGIT_SCALE, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -175,5 +163,4 @@ def test_a_rank_holds_what_the_closed_form_says(results: Results, name: str) -> 
     held = said.weights + said.moments + said.host
     if settings.zero_stage == 3:
         held += said.gradients + said.buckets
-    print(name, results[name]["bytes"], held, said)
-    assert results[name]["bytes"] == pytest.approx(held, rel=0.25)
+    assert results[name]["bytes"] == pytest.approx(held, rel=0.2)
