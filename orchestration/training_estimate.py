@@ -61,14 +61,15 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
 
 
 def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep]) -> dict[str, Any] | None:
-    """The recipe's training, with the rows of its dataset where that is finished, else with those that it expects."""
+    """The recipe's training, with the rows of its dataset where that is finished, else with those that it expects; `config` is
+    its section as JSON, which launchers other than Ray take."""
     if recipe.train is None:
         return None
     rows = recipe.expects.rows if recipe.expects else None
     for step in steps:
         if step.name in ("pack", "data") and (folder := recipe.data or (step.path if step.done else "")):
             rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
-    return training_estimate(recipe.train, rows)
+    return training_estimate(recipe.train, rows) | {"config": recipe.shown()["train"]}
 
 
 def print_estimate(found: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from orchestration.steps import build_steps
 from orchestration.training_estimate import SPARE, estimate_of, training_estimate
 from pipeline.errors import ConfigError
 from training.cards import CARDS
+from training.config import TrainConfig
 from training.spec import get_spec
 
 TRAINING = [name for name in shipped_recipes() if load(name).train is not None]
@@ -81,7 +82,9 @@ def test_what_is_too_much_is_told_with_a_way_out(capsys: pytest.CaptureFixture[s
     assert "too much" in said
     assert "raise train.memory.chunks or train.workers" in said
     assert main(["plan", "clip-vit-b-16", "--root", str(tmp_path), "--json", *sets]) == 0
-    assert json.loads(capsys.readouterr().out)["training"]["fits"] is False
+    told = json.loads(capsys.readouterr().out)["training"]
+    assert told["fits"] is False
+    assert TrainConfig.model_validate(told["config"]) == load("clip-vit-b-16", sets[1::2]).train  # what torchrun takes
 
 
 def test_a_training_whose_length_hangs_on_unknown_data_says_what_to_give(tmp_path: Path) -> None:
