@@ -39,7 +39,7 @@ CONFIG = TrainConfig(
     data=DataConfig(max_rotation_degrees=10.0),
     patch_dropout=0.25,
 )
-CLOCK = ("samples_per_second", "seconds_left")
+CLOCK = ("samples_per_second", "seconds_left", "measured")
 
 
 @pytest.fixture(scope="module")
