@@ -30,7 +30,7 @@ class Model(Protocol):
 
 
 class Checkpoint(Protocol):
-    """training.checkpoint.Checkpoint, as far as evaluation needs it."""
+    """training.saving.checkpoint.Checkpoint, as far as evaluation needs it."""
 
     @property
     def id(self) -> str: ...

@@ -45,7 +45,7 @@ class FeatureStore:
         self._fixed = {
             "checkpoint": encoder.checkpoint_id,
             # Weights alone do not decide a feature: the code that runs them and prepares the pixels does too.
-            "code": [code_version("training.checkpoint"), code_version("training.data.transforms")],
+            "code": [code_version("training.saving.checkpoint"), code_version("training.data.transforms")],
             "corruptions": code_version("evaluation.corruptions"),
         }
 

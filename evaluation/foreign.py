@@ -3,9 +3,9 @@
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.checkpoint import NAME as OURS
-from training.checkpoint import WEIGHTS, Checkpoint
 from training.foreign.read import CONFIGS, FILES, ForeignModel, read_foreign
+from training.saving.checkpoint import NAME as OURS
+from training.saving.checkpoint import WEIGHTS, Checkpoint
 
 AnyCheckpoint = Checkpoint | ForeignModel
 

@@ -43,7 +43,7 @@ def evaluate(
     The same checkpoint and config give the same report id. Raises ConfigError for an unknown task and DataError for a
     checkpoint that cannot be read or a dataset that is not the one its benchmark names.
     """
-    from training.checkpoint import Checkpoint as SavedCheckpoint
+    from training.saving.checkpoint import Checkpoint as SavedCheckpoint
 
     return evaluate_checkpoint(config, SavedCheckpoint.load(checkpoint_folder), folder, progress, dataset)
 

@@ -1,6 +1,6 @@
 """Evaluation while training goes on: each snapshot of the weights is measured in a process beside the ranks.
 
-    <folder>/snapshots/<step>/    what the ranks leave (training/snapshots.py); removed when it was measured
+    <folder>/snapshots/<step>/    what the ranks leave (training/saving/snapshots.py); removed when it was measured
     <folder>/evaluations.jsonl    a line per snapshot: step, scores by name, or the error that kept it from being measured
 
 One at a time, oldest first, so every due step has its line whatever the speed. A failure here is a line, never the end of
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from orchestration.recipe import TEXT_FAMILIES
 from pipeline.errors import UserError
-from training.checkpoint import NAME
 from training.config import TrainConfig
-from training.snapshots import FOLDER
+from training.saving.checkpoint import NAME
+from training.saving.snapshots import FOLDER
 from training.spec import get_spec
 
 RECORD = "evaluations.jsonl"

@@ -18,22 +18,22 @@ PARTS = ("checkpoints", "checkpoint", "steps.jsonl")
 def replay(run_or_folder: str, step: int, data: str | None, worst: int) -> Mapping[str, Any]:
     """Raises ConfigError for a step that was not made, DataError where checkpoints or data are gone."""
     folder = training_folder(run_or_folder)
-    from training.replay import as_json
-    from training.replay import replay as work
+    from training.watching.replay import as_json
+    from training.watching.replay import replay as work
 
     return {"folder": folder, **as_json(work(folder, data or dataset_of(folder), step), worst)}
 
 
 def export(checkpoint: str, folder: str, layout: str, average: bool) -> Mapping[str, Any]:
     """Raises ConfigError where that library has no such model, before anything is written."""
-    from training.conversion import export_model
+    from training.saving.conversion import export_model
 
     _must_be_new(folder)
     return export_model(checkpoint, folder, layout, average)
 
 
 def import_(path: str, folder: str, tokenizer: str | None) -> Mapping[str, Any]:
-    from training.conversion import import_model
+    from training.saving.conversion import import_model
 
     _must_be_new(folder)
     return import_model(path, folder, tokenizer)
@@ -67,7 +67,7 @@ def _is_training(folder: str) -> bool:
 
 def dataset_of(folder: str) -> str:
     """The dataset that a training's checkpoints name, among its root's steps. Raises ConfigError where it is not there."""
-    from training.opening import open_model
+    from training.saving.opening import open_model
 
     checkpoint = open_model(folder)
     config = getattr(checkpoint, "config", {})

@@ -7,7 +7,7 @@ from evaluation.catalog import task_table
 from orchestration import show
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
-from training.memory_estimate import estimate
+from training.engine.memory_estimate import estimate
 from training.spec import FAMILIES, get_spec, model_table
 
 _MODEL_COLUMNS = {

@@ -9,7 +9,7 @@ from orchestration import flow, show
 from orchestration.recipe import Recipe
 from pipeline import storage
 from pipeline.errors import ConfigError
-from training.profile import SUMMARY, TRACE
+from training.watching.profile import SUMMARY, TRACE
 
 FOLDER = "profile"
 

@@ -82,7 +82,7 @@ def _train(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, not
 
 
 def _profile(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, notice: Notice | None) -> None:
-    from training.profile import profile
+    from training.watching.profile import profile
 
     profile(config, settings["manifest_folder"], settings["folder"], settings["steps"])
 

@@ -109,12 +109,12 @@ def _given_checkpoint(folder: str) -> Step:
         raise ConfigError(f"checkpoint: {folder!r} holds no checkpoint.json; give the folder of a finished checkpoint")
 
     def work(context: Context, _: str) -> Made:
-        from training.checkpoint import Checkpoint
+        from training.saving.checkpoint import Checkpoint
 
         checkpoint = Checkpoint.load(folder)
         return Made(checkpoint.id, {"folder": folder, "step": checkpoint.step})
 
-    return Step("checkpoint", {"folder": folder}, "training.checkpoint", (), work, "a given checkpoint")
+    return Step("checkpoint", {"folder": folder}, "training.saving.checkpoint", (), work, "a given checkpoint")
 
 
 HOW = ("launch", "watch", "checkpoints", "workers")
@@ -124,11 +124,11 @@ HOW = ("launch", "watch", "checkpoints", "workers")
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.launch import train_on_ray
-        from training.checkpoint import Checkpoint
         from training.data.check import check
         from training.data.sources import open_data
         from training.fitting import fitted
         from training.objectives.objective import make_objective
+        from training.saving.checkpoint import Checkpoint
 
         assert recipe.train is not None
         dataset = context.records[source].folder if source else ""

@@ -15,10 +15,10 @@ from orchestration.show import PlannedStep
 from pipeline import storage
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
-from training.cards import CARDS, DEFAULT
 from training.config import TrainConfig
-from training.memory_estimate import estimate as estimate_memory
+from training.engine.memory_estimate import estimate as estimate_memory
 from training.spec import get_spec
+from training.watching.cards import CARDS, DEFAULT
 
 PASSES = 3
 SPARE = 1.1

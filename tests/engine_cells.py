@@ -16,12 +16,12 @@ from torch import distributed as dist
 
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.engine import Engine
+from training.engine.engine import Engine
+from training.engine.ranks import Ranks
 from training.models.base import Model
 from training.objectives.objective import make_objective
 from training.optim.groups import parameter_groups
 from training.optim.make import make_optimizer
-from training.ranks import Ranks
 from training.spec import build
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec, ImageTower, TextTower

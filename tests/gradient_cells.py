@@ -20,10 +20,10 @@ from torch import distributed as dist
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.order import row_keys
-from training.engine import Engine
+from training.engine.engine import Engine
+from training.engine.ranks import Ranks
 from training.models.draws import row_draws
 from training.objectives.objective import make_objective
-from training.ranks import Ranks
 from training.spec import build
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec

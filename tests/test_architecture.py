@@ -17,7 +17,7 @@ ROOMS = ("pipeline", "training", "evaluation", "orchestration")
 DOORS = {
     "ray": ("pipeline/work/on_ray.py", "orchestration/cluster.py"),
     "img2dataset": ("pipeline/fetching/img2dataset_child.py",),
-    "deepspeed": ("training/engine.py",),
+    "deepspeed": ("training/engine/engine.py",),
     "mlflow": ("orchestration/tracking.py",),
 }
 # Clients that could reach the network, none of which is used, and the calls by which a socket goes out. Loopback is not the

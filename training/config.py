@@ -10,15 +10,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
-from training.checkpoints_config import CheckpointsConfig
 from training.config_checks import mistakes
 from training.data.config import DataConfig
+from training.engine.memory_config import MemoryConfig
 from training.launch_config import LaunchConfig
-from training.memory_config import MemoryConfig
 from training.objectives.config import ObjectiveConfig
 from training.optim.config import OptimizerConfig
+from training.saving.checkpoints_config import CheckpointsConfig
 from training.spec import REGISTRY
-from training.watch_config import WatchConfig
+from training.watching.watch_config import WatchConfig
 
 
 class TrainConfig(Settings):

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data.batch import Batch
-from training.engine import Engine
+from training.engine.engine import Engine
 from training.models.draws import row_draws
 from training.objectives.objective import Objective
 

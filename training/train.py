@@ -19,31 +19,31 @@ import torch
 
 from pipeline import storage
 from pipeline.errors import DataError
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.check import check
 from training.data.loader import Loader
 from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
-from training.diagnosis import diverged, first_bad_tensor
-from training.engine import Engine
+from training.engine.diagnosis import diverged, first_bad_tensor
+from training.engine.engine import Engine
+from training.engine.out_of_memory import explained
+from training.engine.ranks import Ranks, join
 from training.fitting import first_pictures, fitted
 from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
-from training.out_of_memory import explained
-from training.ranks import Ranks, join
-from training.resume import Saver, is_same_run
+from training.saving import checkpoint as checkpoints
+from training.saving.checkpoint import Checkpoint
 from training.saving.leaving import Preemption
-from training.snapshots import SnapshotFolder
+from training.saving.resume import Saver, is_same_run
+from training.saving.snapshots import SnapshotFolder
+from training.saving.start import start_from, starting_spec, starting_tokenizer
 from training.spec import build
 from training.specs.base import ModelSpec
-from training.start import start_from, starting_spec, starting_tokenizer
 from training.step import Outcome, compute
-from training.tokenizer import Tokenizer, released
-from training.watch import Watch
+from training.tokens.tokenizer import Tokenizer, released
+from training.watching.watch import Watch
 
 FINAL = "checkpoint"
 
@@ -68,7 +68,7 @@ class StepResult:
     metrics: dict[str, float] = field(default_factory=dict)
     """What the objective and the engine measure of this step, by name; means over ranks."""
     measured: dict[str, float] = field(default_factory=dict)
-    """This rank's MFU, share of time spent waiting for data, memory (training/watch.py)."""
+    """This rank's MFU, share of time spent waiting for data, memory (training/watching/watch.py)."""
 
 
 Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]

@@ -18,9 +18,9 @@ from harness import write_facts
 from torch import distributed as dist
 
 from training.config import TrainConfig
-from training.engine import Engine
+from training.engine.engine import Engine
+from training.engine.ranks import Ranks
 from training.objectives.contrastive import contrastive_loss
-from training.ranks import Ranks
 from training.saving.parts import State, write_part
 from training.saving.transfer import HostCopies, restore
 from training.spec import REGISTRY, build

@@ -30,10 +30,10 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from training.cards import card_called  # noqa: E402
+from training.engine.recompute import compile_blocks  # noqa: E402
 from training.models.draws import row_draws  # noqa: E402
-from training.recompute import compile_blocks  # noqa: E402
 from training.spec import REGISTRY, build  # noqa: E402
+from training.watching.cards import card_called  # noqa: E402
 
 HEADINGS = [
     "model", "batch", "text tokens", "compiled", "by", "images/s", "MFU", "peak GiB", "beside open_clip",
@@ -158,12 +158,12 @@ def theirs(case: Case, device: torch.device) -> Step | None:
 
 
 def by_engine(case: Case, device: torch.device) -> Step | None:
-    """The same step through training/engine.py (DeepSpeed, ZeRO 1): what the frame around the model costs."""
+    """The same step through training/engine/engine.py (DeepSpeed, ZeRO 1): what the frame around the model costs."""
     if device.type != "cuda" or case.compiled or not case.tokens or imported("deepspeed") is None:
         return None
     from training.config import TrainConfig
-    from training.engine import Engine
-    from training.ranks import join
+    from training.engine.engine import Engine
+    from training.engine.ranks import join
 
     spec = REGISTRY[case.model]
     config = TrainConfig.model_validate(

@@ -22,9 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
-from training.checkpoint import Checkpoint
 from training.models.igpt import IGPT
 from training.models.igpt_sampling import complete
+from training.saving.checkpoint import Checkpoint
 from training.train import train
 
 SEEDS = int(os.environ.get("SEEDS", "3"))

@@ -33,7 +33,7 @@ from training.data.decode import decode
 from training.data.loader import Loader
 from training.data.resize import cut
 from training.data.sources import open_data
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "clothing-dataset-small"
 PEER = "open_clip 3.3.0"

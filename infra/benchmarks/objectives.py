@@ -41,7 +41,7 @@ from training.data.order import epoch_order, row_keys
 from training.models.draws import row_draws
 from training.objectives.objective import make_objective
 from training.spec import build, get_spec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 BATCH = 128
 PICTURES = 2 ** int(os.environ.get("OBJECTIVES_LOG2_PICTURES", "16"))

@@ -25,17 +25,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_peers import TORCH_PEERS
 
-from training.checkpoint import TOKENIZER, WEIGHTS, Checkpoint, checksums, write_model
 from training.foreign import open_clip
 from training.foreign.models import HUGGINGFACE
 from training.foreign.read import Layout, read_foreign
 from training.foreign.write import write_foreign
 from training.models.base import Model
+from training.saving.checkpoint import TOKENIZER, WEIGHTS, Checkpoint, checksums, write_model
 from training.spec import REGISTRY
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.specs.igpt import IgptSpec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 # Millions of parameters as published: CLIP's as measured on OpenAI's and open_clip's models (open_clip,
 # docs/model_profile.csv); ViT's of arXiv:2010.11929, table 1, whole millions; iGPT's of the paper, section 3.1.

@@ -8,11 +8,11 @@ from typing import Any
 from harness import peer
 from torch_peers import TORCH_PEERS
 
-from training.checkpoint import Checkpoint, checksums, write_model
 from training.foreign.write import write_foreign
+from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, TextTower
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 TEXTS = (

@@ -52,10 +52,10 @@ def our_step(folder: Path, weights: Path) -> tuple[Callable[[str], float], Calla
 
     from training.config import TrainConfig
     from training.data.batch import Batch
-    from training.engine import Engine
+    from training.engine.engine import Engine
+    from training.engine.ranks import join
     from training.foreign.links import to_theirs
     from training.objectives.objective import make_objective
-    from training.ranks import join
     from training.spec import build, get_spec
     from training.step import compute
 

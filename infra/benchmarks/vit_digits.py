@@ -13,8 +13,8 @@ from digit_folders import TEST, digits, digits_recipe, write_folders
 from harness import write_facts
 from PIL import Image
 
-from training.checkpoint import Checkpoint
 from training.data.transforms import evaluation_pixels
+from training.saving.checkpoint import Checkpoint
 from training.train import train
 
 SEEDS = int(os.environ.get("SEEDS", "3"))

@@ -3,7 +3,7 @@
     make bench NAME=zero_stages        # about 3 minutes on 2 quiet cores
 
 The largest difference of the 50 losses from the plain loop's (float32), the bytes of all tensors that one rank holds between two
-steps beside the closed form of training/memory_estimate.py, and the median seconds of a step.
+steps beside the closed form of training/engine/memory_estimate.py, and the median seconds of a step.
 """
 
 import statistics
@@ -19,7 +19,7 @@ import torch  # noqa: E402
 from engine_cells import SPEC, Changes, config, engine_loop, join, plain_loop  # noqa: E402
 from harness import write_facts  # noqa: E402
 
-from training.memory_estimate import estimate  # noqa: E402
+from training.engine.memory_estimate import estimate  # noqa: E402
 
 STEPS, RANKS = 50, 2
 CELLS: dict[str, Changes] = {

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from evaluation import catalog
-from training.checkpoint import Checkpoint, checksums, write_model
+from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.spec import build, get_spec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from evaluation.encoder import EMBEDDING, Encoder
 from evaluation.foreign import open_checkpoint, pixel_form
 from pipeline.errors import DataError
 from pipeline.scoring.score_pixels import cut_square
-from training.checkpoint import Checkpoint
 from training.foreign.read import ForeignModel
+from training.saving.checkpoint import Checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden_clip"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text("utf-8"))

@@ -15,8 +15,8 @@ from evaluation.robustness import Variant
 from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import DataError
-from training.checkpoint import Checkpoint
 from training.data.transforms import evaluation_pixels
+from training.saving.checkpoint import Checkpoint
 
 CONFIG = EvaluateConfig(
     tasks=("digits", "scenes-place", "scenes-retrieval"),

@@ -13,12 +13,12 @@ from PIL import Image
 from orchestration.cli import main
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError
-from training.checkpoint import Checkpoint
 from training.config import TrainConfig
-from training.conversion import largest_difference
 from training.foreign.read import read_foreign
+from training.saving.checkpoint import Checkpoint
+from training.saving.conversion import largest_difference
+from training.saving.start import start_from, starting_spec, starting_tokenizer
 from training.spec import REGISTRY
-from training.start import start_from, starting_spec, starting_tokenizer
 from training.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden_clip"

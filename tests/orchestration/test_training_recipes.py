@@ -15,9 +15,9 @@ from orchestration.recipe_file import SHIPPED
 from orchestration.steps import build_steps
 from orchestration.training_estimate import SPARE, estimate_of, training_estimate
 from pipeline.errors import ConfigError
-from training.cards import CARDS
 from training.config import TrainConfig
 from training.spec import get_spec
+from training.watching.cards import CARDS
 
 TRAINING = [name for name in shipped_recipes() if load(name).train is not None]
 PAPERS = ["clip-rn50", "clip-vit-b-16", "clip-vit-b-32", "clip-vit-l-14", "clip-vit-l-14-336", "igpt-s", "vit-b-16"]

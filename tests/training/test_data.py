@@ -20,7 +20,7 @@ from training.data.order import SampleStream, epoch_order, picture_draws
 from training.data.sources import open_data
 from training.data.transforms import disturb, evaluation_pixels, random_square
 from training.spec import REGISTRY
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 CONFIG = TrainConfig(
     model="clip-tiny", vocabulary_size=300, context_length=12, global_batch_size=12, steps=9, warmup_steps=0, seed=5

@@ -14,10 +14,10 @@ from torch import distributed as dist
 
 from pipeline.errors import DataError
 from training.config import TrainConfig
-from training.engine import Engine
+from training.engine.engine import Engine
+from training.engine.ranks import Ranks, join
 from training.models.clip import CLIP
 from training.objectives.contrastive import contrastive_loss
-from training.ranks import Ranks, join
 from training.saving.parts import State, checksums_of_parts, write_part
 from training.saving.transfer import HostCopies, restore
 from training.spec import REGISTRY, build

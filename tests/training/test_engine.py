@@ -13,10 +13,10 @@ from torch import Tensor
 from torch import distributed as dist
 
 from training.config import TrainConfig
-from training.engine import Engine
-from training.memory_estimate import estimate
+from training.engine.engine import Engine
+from training.engine.memory_estimate import estimate
+from training.engine.ranks import Ranks
 from training.models.clip import MAX_LOGIT_SCALE
-from training.ranks import Ranks
 
 STAGES = (0, 1, 2, 3)
 RANKS = 2

@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint, checksums, write_model
 from training.foreign.read import Layout, read_foreign
 from training.foreign.torchscript import is_torchscript, read_torchscript
 from training.foreign.write import write_foreign
+from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.spec import REGISTRY
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.specs.igpt import IgptSpec
 from training.specs.towers import ImageTower, ResNetTower, TextTower, WordsTower
 from training.specs.vit import VitSpec, tower
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 TEXTS = ["a red circle", "two dogs", "a photo of a cat"] * 3
 WORDS = Tokenizer.train(TEXTS, 270, 12)

@@ -29,7 +29,7 @@ from training.data.part import DataFile
 from training.data.randaugment import DRAWS_PER_LAYER, OPERATIONS, randaugment
 from training.data.shard_cache import ShardCache
 from training.data.sources import open_data
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 ROWS, BATCH = 60, 12
 TOKENIZER = Tokenizer.train(["number 1", "number 2"], 300, 12)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from pipeline.errors import DataError
 from training.config import TrainConfig
-from training.diagnosis import diverged, first_bad_tensor
-from training.memory_estimate import activations, estimate
-from training.out_of_memory import explained
-from training.ranks import Ranks
-from training.recompute import blocks_of, recompute_blocks
+from training.engine.diagnosis import diverged, first_bad_tensor
+from training.engine.memory_estimate import activations, estimate
+from training.engine.out_of_memory import explained
+from training.engine.ranks import Ranks
+from training.engine.recompute import blocks_of, recompute_blocks
 from training.spec import REGISTRY, build
 
 ROWS = 4

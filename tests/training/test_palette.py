@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
+from training.models.palette import fit_palette, read_palette
 from training.models.quantise import nearest_colours
-from training.palette import fit_palette, read_palette
 
 
 def clouds(count: int) -> np.ndarray:

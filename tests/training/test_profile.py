@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
-from training.profile import ADVICE, COMPUTE, Profile, covered, overlap, profile, split, verdict
+from training.watching.profile import ADVICE, COMPUTE, Profile, covered, overlap, profile, split, verdict
 
 
 def test_lengths_of_unions_and_of_their_overlap_equal_a_count_of_cells() -> None:

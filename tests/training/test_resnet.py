@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError
-from training.checkpoint import Checkpoint, checksums, write_model
 from training.models.resnet import BatchNorm, ResNet
+from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.spec import REGISTRY, build
 from training.specs.clip import ClipSpec
 from training.specs.towers import PIXEL_MEAN, PIXEL_STD, ResNetTower
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 TOWER = ResNetTower(size=32, blocks=(2, 1, 1), width=16)
 TINY = REGISTRY["clip-tiny-rn"].with_text(300, 16)

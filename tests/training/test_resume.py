@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from pipeline.datasets.shards import write_dataset
-from training.checkpoint import Checkpoint
-from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
 from training.data.config import DataConfig
+from training.saving.checkpoint import Checkpoint
+from training.saving.checkpoints_config import CheckpointsConfig
 from training.train import train
 
 CONFIG = TrainConfig(

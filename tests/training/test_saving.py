@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint
-from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
-from training.replay import as_json, replay
 from training.run import run
 from training.saving import folder as folders
+from training.saving.checkpoint import Checkpoint
+from training.saving.checkpoints_config import CheckpointsConfig
 from training.saving.leaving import PreemptedError
 from training.saving.parts import write_tensors
 from training.train import train
+from training.watching.replay import as_json, replay
 
 BASE = TrainConfig.model_validate(
     {

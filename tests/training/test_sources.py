@@ -18,7 +18,7 @@ from training.data.config import DataConfig, SourceConfig
 from training.data.loader import Loader
 from training.data.pictures import pictures
 from training.data.sources import Data, open_data
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 
 def picture(number: int, kind: str = "PNG") -> bytes:

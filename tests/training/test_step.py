@@ -12,9 +12,9 @@ from gradient_cells import Cell
 from torch import Tensor, nn
 
 from training.data.batch import Batch
+from training.engine.ranks import join
 from training.models import draws
 from training.objectives.objective import Objective
-from training.ranks import join
 from training.step import compute
 
 # Each loss under each stage with a gradient cache and random draws, and plainly under the two that differ most.

@@ -13,9 +13,9 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 
 from pipeline.errors import ConfigError, DataError
-from training.clip_vocabulary import cleaned
 from training.config import TrainConfig
-from training.tokenizer import Tokenizer, released
+from training.tokens.clip_vocabulary import cleaned
+from training.tokens.tokenizer import Tokenizer, released
 
 TEXTS = ["A photo of a red circle", "a photo of the digit 7", "A RED square, isn't it?", "photo of two red circles"] * 3
 
@@ -65,7 +65,7 @@ def test_frequent_words_become_one_token(tokenizer: Tokenizer) -> None:
 
 def test_training_again_in_another_process_gives_the_same_bytes(tokenizer: Tokenizer) -> None:
     code = (
-        "import sys; from training.tokenizer import Tokenizer;"
+        "import sys; from training.tokens.tokenizer import Tokenizer;"
         f"sys.stdout.buffer.write(Tokenizer.train({TEXTS!r}, 320, 16).to_bytes())"
     )
     for _ in range(2):

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint
-from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
 from training.models.adapt import adapted
 from training.models.bag_of_words import BagOfWords
 from training.models.positions import resized_grid
+from training.saving.checkpoint import Checkpoint
+from training.saving.checkpoints_config import CheckpointsConfig
 from training.spec import REGISTRY, build, read_spec
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, WordsTower

@@ -14,11 +14,11 @@ from PIL import Image
 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint
-from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
 from training.data.transforms import evaluation_pixels
 from training.run import read_steps, run
+from training.saving.checkpoint import Checkpoint
+from training.saving.checkpoints_config import CheckpointsConfig
 from training.train import StepResult, train
 
 CONFIG = TrainConfig(

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.models.igpt import IGPT
+from training.saving.checkpoint import Checkpoint
 from training.train import StepResult, train
 
 

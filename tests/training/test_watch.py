@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from training.cards import CARDS, card_called
 from training.config import TrainConfig
 from training.spec import get_spec
-from training.watch import Watch, memory, peak_flops, timed_precisely
+from training.watching.cards import CARDS, card_called
+from training.watching.watch import Watch, memory, peak_flops, timed_precisely
 
 CPU = torch.device("cpu")
 

@@ -24,7 +24,7 @@ from training.data.pictures import Filled, pictures
 from training.data.shards_ahead import ShardsAhead
 from training.data.sources import Data
 from training.data.transforms import disturb
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 
 class Loader:

@@ -21,7 +21,7 @@ from training.data.part import DataFile
 from training.data.resize import Pixels, cut
 from training.data.shard_cache import ShardCache
 from training.data.sources import Data
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 MOST_REPLACEMENTS = 100
 

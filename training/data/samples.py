@@ -1,4 +1,4 @@
-"""What the data says of its samples by position, for people: key, url, caption (training/replay.py).
+"""What the data says of its samples by position, for people: key, url, caption (training/watching/replay.py).
 
 The loader needs none of it, so it is looked up where it lies: the name of the member in the tar, the row of the index beside
 the tar (ours, or img2dataset's).

@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from training.data.config import DataConfig
 from training.data.pictures import pictures
 from training.data.sources import open_data
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 
 def main() -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.clip_vocabulary import END, START
 from training.foreign.fields import activation_of, name_of, number, picture_form, triple, usual_mlp
 from training.foreign.links import SCALAR, Link, both, link, rows
 from training.specs.clip import ClipSpec
 from training.specs.towers import PIXEL_MEAN, PIXEL_STD, ImageTower, ResNetTower, TextTower
+from training.tokens.clip_vocabulary import END, START
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.tokenizer import Tokenizer
+    from training.tokens.tokenizer import Tokenizer
 
 
 def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[ClipSpec, PixelForm]:

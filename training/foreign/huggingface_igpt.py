@@ -19,7 +19,7 @@ from training.specs.igpt import IgptSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.tokenizer import Tokenizer
+    from training.tokens.tokenizer import Tokenizer
 
 BILINEAR = 2
 _MUST: Mapping[str, Any] = {

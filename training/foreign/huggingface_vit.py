@@ -16,7 +16,7 @@ from training.specs.vit import HALF, VitSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.tokenizer import Tokenizer
+    from training.tokens.tokenizer import Tokenizer
 
 BILINEAR = 2
 

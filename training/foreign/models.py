@@ -13,7 +13,7 @@ from training.specs.base import ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.tokenizer import Tokenizer
+    from training.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

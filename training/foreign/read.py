@@ -5,8 +5,8 @@
                                        preprocessor_config.json, model.safetensors (or pytorch_model.bin)
     read_foreign("folder/ViT-B-32.pt") OpenAI's CLIP: a TorchScript archive or a state dict, safetensors too
 
-The tokenizer lies beside them: training/clip_vocabulary.py. Whatever a configuration asks that our models do not do is refused
-by its key, never ignored; every tensor must be wanted, there, and of the right shape.
+The tokenizer lies beside them: training/tokens/clip_vocabulary.py. Whatever a configuration asks that our models do not do is
+refused by its key, never ignored; every tensor must be wanted, there, and of the right shape.
 """
 
 import functools
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.scoring.scorers import PixelForm
-from training.clip_vocabulary import TOKENIZER_FILES
 from training.foreign import open_clip
 from training.foreign.fields import name_of
 from training.foreign.links import Link, to_ours
@@ -25,7 +24,8 @@ from training.foreign.models import HUGGINGFACE, read_huggingface
 from training.foreign.openai_names import openai_links
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
-from training.tokenizer import Tokenizer
+from training.tokens.clip_vocabulary import TOKENIZER_FILES
+from training.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,17 +12,17 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
-from training.checkpoint import WEIGHTS, Checkpoint
 from training.foreign import open_clip, openai
 from training.foreign.huggingface_clip import tokenizer_config
 from training.foreign.links import to_theirs
 from training.foreign.models import HUGGINGFACE
 from training.foreign.openai_names import openai_links
 from training.foreign.read import Layout
+from training.saving.checkpoint import WEIGHTS, Checkpoint
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.specs.towers import ImageTower, ResNetTower, TextTower
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 
 def write_foreign(checkpoint: Checkpoint, layout: Layout, folder: str) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ from training.config import TrainConfig
 from training.models import draws
 from training.models.base import Model
 from training.models.igpt import IGPT
+from training.models.palette import fit_palette, read_palette
 from training.objectives.classify import label_shares
 from training.objectives.objective import Objective
-from training.palette import fit_palette, read_palette
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Each row's share of a loss, so that their mean is the loss: who is to blame for a spike (training/replay.py).
+"""Each row's share of a loss, so that their mean is the loss: who is to blame for a spike (training/watching/replay.py).
 
 For one process that holds the whole batch. An objective that judges samples one by one is asked for each row alone; in one
 that couples them, a row's share is what it says about the batch: a picture finding its text and its text finding it

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from training.ranks import Ranks
+from training.engine.ranks import Ranks
 
 
 class Average:

@@ -1,7 +1,7 @@
 """Blocks: the tensors that an optimizer knows, and which piece of which parameter lies where in each.
 
 ZeRO cuts weights and moments into flat buffers; a block is one of them (or a whole parameter, where nothing is cut). Nothing
-here knows of DeepSpeed (training/engine_state.py does): a block works with any torch optimizer, and asks it by itself what
+here knows of DeepSpeed (training/engine/engine_state.py does): a block works with any torch optimizer, and asks it by itself what
 its state looks like.
 """
 

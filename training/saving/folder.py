@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pipeline import storage
 from pipeline.errors import DataError
-from training.checkpoint import NAME, Checkpoint
-from training.checkpoints_config import CheckpointsConfig
+from training.saving.checkpoint import NAME, Checkpoint
+from training.saving.checkpoints_config import CheckpointsConfig
 
 PROGRESS = "progress.json"
 PARTIAL = ".partial"

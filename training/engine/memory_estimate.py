@@ -1,8 +1,8 @@
 """What one rank needs, in closed form, before anything is started: weights, gradients, moments, buckets, activations.
 
 Model states under ZeRO: Rajbhandari et al. 2019, arXiv:1910.02054, section 3.1, with the numbers of this engine: weights in
-float32 in every precision (training/precision.py), so 4 bytes where that paper has 2, and DeepSpeed's own float32 copy of what a
-rank updates under ZeRO 1-3. Activations are what the backward pass reads, per block, as training/models/ computes them;
+float32 in every precision (training/engine/precision.py), so 4 bytes where that paper has 2, and DeepSpeed's own float32 copy of
+what a rank updates under ZeRO 1-3. Activations are what the backward pass reads, per block, as training/models/ computes them;
 `tests/training/test_memory_estimate.py` counts the bytes of real tensors beside it. No torch is imported here.
 """
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.engine.precision import LossScale
+from training.engine.ranks import Ranks
 from training.optim.average import Average
-from training.precision import LossScale
-from training.ranks import Ranks
 from training.saving.blocks import AVERAGE, BUFFER, Block, Fragment, Place
 
 

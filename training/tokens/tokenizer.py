@@ -1,5 +1,5 @@
 """Lower-cased byte-level BPE, trained on the corpus (arXiv:2103.00020, section 2.4; Sennrich et al. 2016), or CLIP's
-released one from a file of its own (training/clip_vocabulary.py).
+released one from a file of its own (training/tokens/clip_vocabulary.py).
 
 Text is split into words, numbers' digits and signs as CLIP does; each piece opens with a space mark, so that word starts
 differ from word parts. All 256 bytes are in the vocabulary: no text is unknown. Start and end tokens come after the
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from training.clip_vocabulary import END, START, cleaned, read_vocabulary
+from training.tokens.clip_vocabulary import END, START, cleaned, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Encoder

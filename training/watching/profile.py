@@ -3,7 +3,7 @@
     folder/profile.json   seconds and shares by part, and the verdict
     folder/trace.json     torch.profiler's trace in Chrome's format (chrome://tracing, ui.perfetto.dev)
 
-Twice the same steps: once timed by phase (training/watch.py), each phase ending when the device has done its work; once
+Twice the same steps: once timed by phase (training/watching/watch.py), each phase ending when the device has done its work; once
 under torch.profiler, which slows a step down, and is only asked which part of a phase was backward, and which was ranks
 exchanging tensors. Times are the first rank's; the others walk in step with it.
 """
@@ -20,7 +20,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.train import StepResult, train
-from training.watch import timed_precisely
+from training.watching.watch import timed_precisely
 
 TRACE, SUMMARY = "trace.json", "profile.json"
 WARM_UP_STEPS = 3

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import FINAL, TOKENIZER, Checkpoint, checksums, write_model
 from training.config import TrainConfig
-from training.ranks import Ranks
+from training.engine.ranks import Ranks
 from training.saving import folder as folders
+from training.saving.checkpoint import FINAL, TOKENIZER, Checkpoint, checksums, write_model
 from training.saving.leaving import Notice, PreemptedError, Preemption
 from training.saving.parts import State, checksums_of_parts
 from training.saving.transfer import HostCopies, Stateful, restore
 from training.saving.writing import Writer
 from training.specs.base import ModelSpec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

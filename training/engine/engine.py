@@ -21,8 +21,11 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
-from training.engine_config import deepspeed_config
-from training.engine_state import EngineState
+from training.engine.engine_config import deepspeed_config
+from training.engine.engine_state import EngineState
+from training.engine.precision import LossScale, Precise
+from training.engine.ranks import Ranks
+from training.engine.recompute import compile_blocks, recompute_blocks
 from training.models.base import Model
 from training.models.clip import MAX_LOGIT_SCALE
 from training.optim.average import Average
@@ -30,9 +33,6 @@ from training.optim.freeze import freeze
 from training.optim.groups import parameter_groups
 from training.optim.lora import add_factors, merged
 from training.optim.make import make_optimizer
-from training.precision import LossScale, Precise
-from training.ranks import Ranks
-from training.recompute import compile_blocks, recompute_blocks
 
 ELEMENTS_PER_ALLREDUCE = 50_000_000
 

@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.order import row_keys
 from training.data.samples import SampleFacts, describe_samples
 from training.data.sources import open_data
-from training.engine import Engine
+from training.engine.engine import Engine
 from training.models.draws import row_draws
 from training.objectives.objective import Objective
 from training.objectives.rows import row_losses, rows_of
 from training.run import RECORD, read_steps
 from training.saving import folder as folders
+from training.saving.checkpoint import Checkpoint
 from training.saving.leaving import PreemptedError
 from training.train import StepResult, train
 

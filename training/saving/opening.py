@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline import storage
 from pipeline.errors import DataError
-from training.checkpoint import FINAL, NAME, Checkpoint
 from training.foreign.read import CONFIGS, FILES, ForeignModel, read_foreign
+from training.saving.checkpoint import FINAL, NAME, Checkpoint
 
 AnyModel = Checkpoint | ForeignModel
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from pipeline.settings import Settings
-from training.cards import CARDS
+from training.watching.cards import CARDS
 
 
 class WatchConfig(Settings):

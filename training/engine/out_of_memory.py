@@ -7,7 +7,7 @@ import torch
 
 from pipeline.errors import DataError
 from training.config import TrainConfig
-from training.memory_estimate import estimate
+from training.engine.memory_estimate import estimate
 from training.specs.base import ModelSpec
 
 GIB = 2**30

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import DataError
 from training.config import TrainConfig
-from training.ranks import Ranks
+from training.engine.ranks import Ranks
 
 
 def diverged(step: int, loss: float, norm: float, bad: str, config: TrainConfig) -> DataError:

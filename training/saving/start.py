@@ -9,15 +9,15 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
-from training.checkpoint import TOKENIZER, Checkpoint
 from training.config import TrainConfig
 from training.models.adapt import adapted
 from training.models.base import Model
-from training.opening import open_model
+from training.saving.checkpoint import TOKENIZER, Checkpoint
+from training.saving.opening import open_model
 from training.spec import read_spec
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 TAKEN_OVER = ("activation", "epsilon", "pixel_mean", "pixel_std")
 """What the tensors of a model do not show and its weights were made for: a run goes on with the trained model's."""

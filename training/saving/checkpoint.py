@@ -18,7 +18,7 @@ from pipeline import storage
 from pipeline.errors import DataError
 from training.spec import build, read_spec
 from training.specs.base import ModelSpec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,14 +8,14 @@ removal (orchestration/beside.py). Every multiple of `watch.evaluate_every_steps
 
 from pathlib import Path
 
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
 from training.config import TrainConfig
-from training.engine import Engine
-from training.ranks import Ranks
+from training.engine.engine import Engine
+from training.engine.ranks import Ranks
+from training.saving import checkpoint as checkpoints
+from training.saving.checkpoint import Checkpoint
 from training.saving.folder import name_of
 from training.specs.base import ModelSpec
-from training.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer
 
 FOLDER = "snapshots"
 

@@ -4,8 +4,8 @@ import sys
 from typing import Any
 
 from training.config import TrainConfig
-from training.memory_config import Place
-from training.ranks import Ranks
+from training.engine.memory_config import Place
+from training.engine.ranks import Ranks
 
 
 def deepspeed_config(config: TrainConfig, ranks: Ranks, parameters: int) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from training.checkpoint import TOKENIZER, Checkpoint, checksums, write_model
 from training.foreign.read import ForeignModel, Layout, read_foreign
 from training.foreign.write import fits, write_foreign
-from training.opening import open_model
-from training.tokenizer import Tokenizer
+from training.saving.checkpoint import TOKENIZER, Checkpoint, checksums, write_model
+from training.saving.opening import open_model
+from training.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,10 +18,10 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from training.cards import CARDS, card_called
 from training.config import TrainConfig
 from training.models.linear import Linear
 from training.specs.base import ModelSpec
+from training.watching.cards import CARDS, card_called
 
 WINDOW_SECONDS = 10.0
 PASSES = 3

@@ -1,0 +1,1 @@
+"""The one door to DeepSpeed and what surrounds it: ranks, precision, memory, what went wrong."""

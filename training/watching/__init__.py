@@ -1,0 +1,1 @@
+"""What a training tells about itself: speed, MFU, waiting, memory; a step again."""
