@@ -114,6 +114,8 @@ def test_a_full_disk_ends_the_run_in_one_line_and_harms_nothing(
 
 
 def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset: str, alone: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
     def told(result: Any) -> None:
         if result.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -121,7 +123,7 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset: str, alone: Path,
     with pytest.raises(PreemptedError, match="saved step 3 of 9"):
         run(BASE, dataset, str(tmp_path), is_first=True, on_step=told)
     assert sealed(tmp_path) == [2, 3]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
     run(BASE, dataset, str(tmp_path), is_first=True)
     must_end_like(tmp_path, alone)
 
