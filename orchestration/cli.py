@@ -156,7 +156,11 @@ def _pilot(recipe: Any, root: str, as_json: bool, pictures: int, workers: int) -
 
 @cli.command(epilog=example("openwit inspect runs/pack-0123456789ab", "openwit inspect runs --json"))
 @click.argument("path")
-@click.option("--sheet", metavar="FILE", help="Where to write the contact sheet; default: beside the dataset.")
+@click.option(
+    "--sheet",
+    metavar="FILE",
+    help="Where to write the contact sheet; default: inspect/NAME.png beside the dataset. Folders are made.",
+)
 @json_option
 @debug_option
 def inspect(path: str, sheet: str | None, as_json: bool) -> None:

@@ -32,7 +32,6 @@ MINIMUM: Mapping[str, tuple[int, ...]] = {
     "img2dataset": (1, 47),
     "pyarrow": (18,),
     "pydantic": (2, 10),
-    "aiohttp": (3, 12),
     "pillow": (11,),
     "safetensors": (0, 5),
     "tokenizers": (0, 21),

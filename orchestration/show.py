@@ -231,8 +231,16 @@ def rows(headings: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
 
 
 def facts(pairs: Mapping[str, Any]) -> None:
-    """name  value, one per line."""
+    """name  value, one per line; on a terminal a long value goes on below where it began."""
     width = max(map(len, pairs), default=0)
+    if sys.stdout.isatty():
+        table = Table.grid(padding=(0, 2))
+        table.add_column(min_width=width, no_wrap=True, style="bold")
+        table.add_column(overflow="fold")
+        for name, value in pairs.items():
+            table.add_row(name, Text(str(value)))
+        console().print(table)
+        return
     for name, value in pairs.items():
         console().print(Text(f"{name:<{width}}  ", "bold").append(str(value), "not bold"))
 

@@ -29,6 +29,7 @@ DAY = 86_400.0
 def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
     """As JSON values; what cannot be known without the dataset's rows is null."""
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
+    spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
     card = CARDS[config.watch.card or DEFAULT]
     sample_flops = PASSES * (spec.sample_flops() - spec.image_flops() * config.patch_dropout)
     steps = config.total_steps(rows or 0) if rows or config.steps else None

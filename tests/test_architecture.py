@@ -20,8 +20,8 @@ DOORS = {
     "deepspeed": ("training/engine.py",),
     "mlflow": ("orchestration/tracking.py",),
 }
-# Clients that could reach the network. Loopback is not the network: a server of our own may bind a socket (http.server,
-# socket.create_server), but only the fetcher goes out.
+# Clients that could reach the network, none of which is used, and the calls by which a socket goes out. Loopback is not the
+# network: a server of our own may bind a socket (http.server, socket.create_server), but only the fetcher goes out.
 NETWORK = (
     "aiohttp",
     "requests",
@@ -33,7 +33,9 @@ NETWORK = (
     "smtplib",
     "websockets",
 )
-NETWORK_DOORS = ("pipeline/web/network.py",)
+WAYS_OUT = ("sock_connect", "connect_ex", "create_connection", "open_connection", "start_connection")
+NETWORK_DOORS = ("pipeline/web/connections.py", "orchestration/reachable.py")
+"""The fetcher, and the question whether the services that a user names (trackers, clusters) answer at all."""
 NEVER = ("torchvision", "timm", "open_clip", "pickle", "dill", "cloudpickle", "joblib")
 MAX_LINES = 400
 MAX_LINES_OF_TESTS = 600
@@ -95,6 +97,11 @@ def test_only_the_fetcher_goes_out_to_the_network() -> None:
             if any(name == package or name.startswith(f"{package}.") for package in NETWORK)
             and not name.endswith("Error")
             and not any(below.startswith(f"{name}.") and below.endswith("Error") for below in names)
+        }
+        ways |= {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Attribute) and node.attr in WAYS_OUT
         }
         if ways:
             users[name_of(path)] = sorted(ways)

@@ -19,7 +19,8 @@ class CheckpointsConfig(Settings):
     keep_best: int = Field(default=0, ge=0)
     """And so many of the others: those with the best `best_metric`."""
     best_metric: str = "loss"
-    """loss, gradient_norm or a name among a step's metrics; its mean over the steps since the checkpoint before counts."""
+    """loss, gradient_norm or a name among a step's metrics: its mean over the steps since the checkpoint before counts. Or the
+    name of a score that evaluation beside the training gives (train.watch); it counts for a checkpoint of the same step."""
     best_is: Literal["lowest", "highest"] = "lowest"
     """Whether a small or a large `best_metric` is good."""
     asynchronous: bool = True

@@ -32,6 +32,9 @@ class TrainConfig(Settings):
     """Rows of the token table: 256 bytes, merges, start and end. CLIP's is 49,152 merges and bytes + specials."""
     context_length: int = Field(default=77, ge=3, le=4096)
     """Tokens per text at most, start and end included (CLIP's code: 77); longer texts are cut."""
+    vocabulary: str | None = None
+    """Folder or file of CLIP's released vocabulary (bpe_simple_vocab_16e6.txt.gz, vocab.json with merges.txt, tokenizer.json);
+    left out, one of `vocabulary_size` entries is trained on the captions."""
     global_batch_size: int = Field(default=32_768, ge=2)
     """Samples per step over all ranks; each is scored against all others (table 18: 32,768)."""
     epochs: float = Field(default=32.0, gt=0)

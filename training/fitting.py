@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def fitted(config: TrainConfig, data: Data) -> ModelSpec:
     """The configured model at the configured picture size, with the tokenizer's sizes and the data's number of classes."""
-    spec = fit_spec(config, get_spec(config.model).with_text(config.vocabulary_size, config.context_length))
+    spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
+    spec = fit_spec(config, spec)
     names_classes = config.objective.kind_for(spec.family) in ("classify", "joint")
     return spec.with_classes(len(data.classes)) if names_classes and data.classes else spec
 

@@ -11,15 +11,20 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import storage
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from training.clip_vocabulary import END, START, cleaned, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Encoder
     from torch import Tensor
 
+    from training.config import TrainConfig
+
 FORMAT = "openwit-bpe-1"
+RELEASED_SIZE = 49_408
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -37,6 +42,11 @@ class Tokenizer:
             bpe.encode_special_tokens = True
         self.start = bpe.get_vocab_size() - 2 if released else bpe.get_vocab_size()
         self.end = self.start + 1
+
+    @property
+    def is_released(self) -> bool:
+        """Whether this is CLIP's vocabulary, which other libraries have by themselves."""
+        return self._released and self.size == RELEASED_SIZE
 
     @property
     def size(self) -> int:
@@ -77,14 +87,22 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> "Tensor":
         """(N, context) int64; a text that is too long loses its tail, never its end token."""
+        return self.rows(self.ids(texts))
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's ids from start to end, at most `context`; the loader's processes make these, without torch."""
+        plain = [cleaned(text) for text in texts] if self._mended else list(texts)
+        found = self._bpe.encode_batch(plain, add_special_tokens=False)
+        return [[self.start, *encoding.ids[: self.context - 2], self.end] for encoding in found]
+
+    def rows(self, ids: Sequence[Sequence[int]]) -> "Tensor":
+        """(N, context) int64 with zeros behind each text's ids."""
         import torch
 
-        tokens = torch.zeros(len(texts), self.context, dtype=torch.long)
-        plain = [cleaned(text) for text in texts] if self._mended else list(texts)
-        for row, encoding in enumerate(self._bpe.encode_batch(plain, add_special_tokens=False)):
-            ids = [self.start, *encoding.ids[: self.context - 2], self.end]
-            tokens[row, : len(ids)] = torch.tensor(ids)
-        return tokens
+        tokens = np.zeros((len(ids), self.context), np.int64)
+        for row, text in enumerate(ids):
+            tokens[row, : len(text)] = text
+        return torch.from_numpy(tokens)
 
     def to_bytes(self) -> bytes:
         kind = {"released": True, "mended": self._mended} if self._released else {}
@@ -116,12 +134,36 @@ class Tokenizer:
     @staticmethod
     def load(path: str) -> "Tokenizer":
         """Raises DataError when the file is no tokenizer of ours."""
+        return Tokenizer.of_bytes(storage.read_bytes(path), path)
+
+    @staticmethod
+    def of_bytes(data: bytes, path: str = "tokenizer") -> "Tokenizer":
+        """What `to_bytes` gave. Raises DataError naming `path` when it is something else."""
         from tokenizers import Tokenizer as Encoder
 
-        value = storage.read_json(path)
+        value = json.loads(data)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise DataError(
                 f"{path}: not a tokenizer of format {FORMAT}; train again or give the checkpoint's own file"
             )
         bpe = Encoder.from_str(json.dumps(value["bpe"]))
         return Tokenizer(bpe, int(value["context"]), bool(value.get("released")), bool(value.get("mended")))
+
+
+def released(config: "TrainConfig") -> Tokenizer | None:
+    """The vocabulary that `train.vocabulary` names, if any.
+
+    Raises ConfigError where it cannot be read, or has more entries than the model's table has rows.
+    """
+    if config.vocabulary is None:
+        return None
+    try:
+        made = Tokenizer.released(config.vocabulary, config.context_length)
+    except DataError as error:
+        raise ConfigError(f"train.vocabulary: {error}") from error
+    if made.size > config.vocabulary_size:
+        raise ConfigError(
+            f"train.vocabulary_size is {config.vocabulary_size:,}, and {config.vocabulary} has {made.size:,} entries; set it to"
+            " that"
+        )
+    return made

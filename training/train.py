@@ -42,7 +42,7 @@ from training.spec import build
 from training.specs.base import ModelSpec
 from training.start import start_from, starting_spec, starting_tokenizer
 from training.step import Outcome, compute
-from training.tokenizer import Tokenizer
+from training.tokenizer import Tokenizer, released
 from training.watch import Watch
 
 FINAL = "checkpoint"
@@ -125,11 +125,11 @@ def _train(
     ending: contextlib.ExitStack,
     look: Look | None,
 ) -> Iterator[StepResult]:
-    tokenizer = _tokenizer(config, data, folder, ranks)
     spec = starting_spec(fitted(config, data), config)
+    objective = make_objective(config, spec)
+    tokenizer = _tokenizer(config, data, folder, ranks) if "text" in objective.needs else None
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
-    objective = make_objective(config, spec)
     model = _model(config, spec, objective, data)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
@@ -166,7 +166,7 @@ def _train(
             pace.samples_per_second,
             round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
             metrics,
-            pace.measured,
+            pace.measured | loader.measured(),
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         snapshots.after_step(engine, tokenizer, step)
@@ -196,10 +196,11 @@ def _gradients(
 
 
 def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
-    """Trained on all captions by rank 0, which writes it where the others read it."""
+    """The configured one, that of the model to start from, or one trained on all captions; rank 0 writes it for the others."""
     path = storage.join(folder, checkpoints.TOKENIZER)
+    given = released(config)
     if ranks.is_first:
-        given = starting_tokenizer(config)
+        given = given or starting_tokenizer(config)
         (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)

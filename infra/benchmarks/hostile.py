@@ -26,6 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import hostile_texts
 from harness import HERE, Peer, Row, peer, write
 from hostile_cases import (
     BODY_MEGABYTES,
@@ -231,6 +232,7 @@ def main() -> None:
         other = PatientPeer(folder)
         cases = [*run_addresses(other, folder), *run_pictures(other, folder)]
         files = run_files(other) if COLLECTION.is_dir() else None
+        texts = hostile_texts.lines(other.ask, folder)
         other.close()
     rows = []
     for kind, words in (("url", "hostile URLs"), ("picture", "odd pictures")):
@@ -245,7 +247,7 @@ def main() -> None:
     versions = {PEER: metadata.version(PEER)}
     data = f"a loopback server with bodies up to {BODY_MEGABYTES} MB, made pictures, Pillow's test files"
     write("hostile", data, rows, versions)
-    (HERE / "hostile.md").write_text(table(cases, files), "utf-8")
+    (HERE / "hostile.md").write_text("\n".join([table(cases, files).rstrip("\n"), *texts, ""]), "utf-8")
 
 
 def table(cases: list[Outcome], files: dict[str, Any] | None) -> str:

@@ -8,6 +8,10 @@ from typing import Any
 from harness import peer
 from torch_peers import TORCH_PEERS
 
+from training.checkpoint import Checkpoint, checksums, write_model
+from training.foreign.write import write_foreign
+from training.specs.clip import ClipSpec
+from training.specs.towers import ImageTower, TextTower
 from training.tokenizer import Tokenizer
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -47,3 +51,36 @@ def tokens_compared(vocabulary: str, folder: Path) -> list[Any]:
     for text in wrong[:10]:
         print("ids differ:", repr(text))
     return [f"tokenizer, {len(found):,} texts", "open_clip", "", "", f"{len(wrong)} texts unequal", "", "", ""]
+
+
+def exported_compared(folder: Path) -> list[list[Any]]:
+    """Rows of parity's table: a tokenizer that we trained, as open_clip and transformers open it from what we export."""
+    found = [text for text in dict.fromkeys(texts()) if "<|" not in text]
+    words = Tokenizer.train(found[:2000], 2000, 77)
+    spec = ClipSpec("small", 8, ImageTower(16, 8, 16, 1, 2), TextTower(16, 1, 2, vocabulary=2000))
+    write_model(str(folder / "own"), spec.build().state_dict(), words)
+    checkpoint = Checkpoint(str(folder / "own"), spec, 0, 0, "none", {}, 1, checksums(str(folder / "own")))
+    ours = [row[: row.index(words.end) + 1] for row in words.encode(found).tolist()]
+    (folder / "texts.json").write_text(json.dumps(found), "utf-8")
+    rows = []
+    for layout, name in (("open_clip", "open_clip (mends texts first)"), ("huggingface", "transformers")):
+        there = folder / layout
+        write_foreign(checkpoint, layout, str(there))  # type: ignore[arg-type]  # a Layout
+        job = {"folder": str(folder), "layout": layout, "there": str(there)}
+        with peer("parity_torch", TORCH_PEERS, job, folder) as theirs:
+            theirs.ask("exported")
+        expected = json.loads((folder / "tokens.json").read_text("utf-8"))
+        wrong = [text for text, mine, other in zip(found, ours, expected, strict=True) if mine != other[: len(mine)]]
+        rows.append(
+            [
+                f"trained tokenizer, {len(found):,} texts",
+                f"{name}, {layout}",
+                "",
+                "",
+                f"{len(wrong)} texts unequal",
+                "",
+                "",
+                "",
+            ]
+        )
+    return rows

@@ -71,7 +71,8 @@ def pack(
     where = _pass("places", _where, pictures, (firsts,), [firsts], folder, executor, progress)
     form = Form(config.samples_per_shard, config.output, config.image_column or commonest(formats))
     files = [pictures.path(part) for part in pictures.parts]
-    shards = write_shards(meta, where, files, len(firsts), form, folder, executor, progress)
+    failed = _failed(phases, firsts)
+    shards = write_shards(meta, where, files, len(firsts), form, folder, executor, progress, failed)
     manifest = Manifest(
         shards,
         {phase.name: {unit: asdict(fate) for unit, fate in phase.fates.items()} for phase in (*sources, *phases)},
@@ -113,6 +114,19 @@ def _places(rows: Files) -> tuple[np.ndarray, Counter[str]]:
         parts.append(uid_numbers(table.column("uid"))[:, 0])
         formats.update(table.column("format").to_pylist())
     return np.sort(np.concatenate(parts)), formats
+
+
+def _failed(phases: Sequence[PhaseResult], firsts: np.ndarray) -> list[Counter[str]]:
+    """By shard and reason: pairs that fetch dropped, where their uid would have put them."""
+    found: list[Counter[str]] = [Counter() for _ in firsts]
+    for phase in phases:
+        for file in phase.dropped if phase.name == "fetch" else ():
+            if file.rows:
+                fallen = storage.read_table(storage.join(phase.folder, file.path), ["uid", "reason"])
+                shards = _shard_of(firsts, fallen.column("uid")).to_pylist()
+                for shard, reason in zip(shards, fallen.column("reason").to_pylist(), strict=True):
+                    found[shard][reason] += 1
+    return found
 
 
 def commonest(formats: Counter[str]) -> str:

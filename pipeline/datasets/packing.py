@@ -9,7 +9,7 @@ pictures, and one window of pictures.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +66,13 @@ def write_shards(
     folder: str,
     executor: Executor,
     progress: Progress,
+    failed: Sequence[Mapping[str, int]] | None = None,
 ) -> tuple[Shard, ...]:
     """Write shards 0 .. count-1 into `folder`.
 
     `rows` and `places` are tables of both kinds above, in any order; `sources` are the paths that a place's `file` counts.
-    Of rows with a column `place` its order is taken, else that of uid. Raises DataError when a picture is missing.
+    `failed` counts by shard and reason the rows that have no picture, for the shards' stats. Of rows with a column
+    `place` its order is taken, else that of uid. Raises DataError when a picture is missing.
     """
     work = storage.join(folder, "rows")
     by_shard = exchange(
@@ -82,10 +84,12 @@ def write_shards(
     items = [
         WorkItem(
             f"shard-{number:05d}",
-            [meta.sha256, place.sha256, form.samples_per_shard, form.form, form.image_column],
-            (number, by_shard.path(meta), pictures.path(place)),
+            [meta.sha256, place.sha256, form.samples_per_shard, form.form, form.image_column, missed],
+            (number, by_shard.path(meta), pictures.path(place), missed),
         )
-        for number, (meta, place) in enumerate(zip(by_shard.parts, pictures.parts, strict=True))
+        for number, (meta, place, missed) in enumerate(
+            zip(by_shard.parts, pictures.parts, map(dict, failed or [{}] * count), strict=True)
+        )
     ]
     records = run_items(
         folder, functools.partial(_write, folder, form, tuple(sources)), items, executor, progress, "shards"
@@ -99,8 +103,8 @@ def _entry(number: int, form: str, record: Record) -> Shard:
     return Shard(data.path, index.path, record.fates["pairs"].kept, data.bytes, data.sha256, index.sha256)
 
 
-def _write(folder: str, form: Form, sources: tuple[str, ...], part: tuple[int, str, str]) -> Output:
-    number, meta, places = part
+def _write(folder: str, form: Form, sources: tuple[str, ...], part: tuple[int, str, str, Mapping[str, int]]) -> Output:
+    number, meta, places, failed = part
     rows = storage.read_table(meta)
     found = storage.read_table(places)
     # The last place of an equal uid: they hold the same picture.
@@ -111,5 +115,7 @@ def _write(folder: str, form: Form, sources: tuple[str, ...], part: tuple[int, s
         raise DataError(f"{meta}: no picture for the pair {error.args[0]}; run the recipe again") from None
     pictures = read_pictures(sources, found.take(pa.array(order, pa.int64())))
     rows = rows.drop_columns([name for name in ("shard", "place") if name in rows.column_names])
-    files = write_shard(folder, number, rows, pictures, form.samples_per_shard, form.form, form.image_column)
+    files = write_shard(
+        folder, number, rows, pictures, form.samples_per_shard, form.form, form.image_column, failed=failed
+    )
     return Output({}, {"pairs": Fate(rows.num_rows, rows.num_rows)}, final=files)

@@ -4,13 +4,16 @@ A row on its way into a shard has a picture, a text and whatever columns the pha
 and the sample's JSON, but for those that only the way there needed. A column that no phase gave is there, and null.
 """
 
+import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from json.encoder import encode_basestring_ascii
+from typing import Any, get_args
 
 import pyarrow as pa
 
 from pipeline.sample import TEXTS
+from pipeline.web.answer import Reason
 
 HEAD = (
     ("key", pa.string()),
@@ -63,6 +66,9 @@ PACKED = pa.schema(
     ]
 )
 """The columns that every row brings to a shard; further ones are welcome."""
+
+_DOWNLOAD = (*get_args(Reason), "file_missing")
+"""Reasons of a picture that did not arrive; others are of one that could not be used."""
 
 INTERNAL = ("image", "thumbnail", "thumbnail8", "text", "key", "caption", "status", "error_message")
 """Columns of a row that the index does not carry under this name."""
@@ -121,6 +127,23 @@ def plain_meta(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in row.items() if name not in away}
 
 
+def json_text(value: Any, margin: str = "\n") -> str:
+    """json.dumps(value, indent=4, sort_keys=True) in a third of its time: the module indents in Python, token by token."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    if type(value) is int:
+        return repr(value)
+    inside = margin + "    "
+    if isinstance(value, dict) and value:
+        parts = [f"{encode_basestring_ascii(name)}: {json_text(value[name], inside)}" for name in sorted(value)]
+        return f"{{{inside}{(',' + inside).join(parts)}{margin}}}"
+    if isinstance(value, list) and value:
+        return f"[{inside}{(',' + inside).join([json_text(each, inside) for each in value])}{margin}]"
+    return json.dumps(value)
+
+
 def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
@@ -129,15 +152,22 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool | list | dict) else str(value)
 
 
-def stats(count: int) -> dict[str, Any]:
-    """img2dataset's counts of one shard; times are zero, because equal data give equal files."""
+def stats(count: int, failed: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """img2dataset's counts of one shard; times are zero, because equal data give equal files.
+
+    `failed` are the reasons of rows that would have come into this shard had their picture been fetched; they are in the
+    counts, as with img2dataset, and not in the index.
+    """
+    failed = failed or {}
+    download = sum(number for reason, number in failed.items() if reason in _DOWNLOAD)
+    resize = sum(failed.values()) - download
     return {
-        "count": count,
+        "count": count + download + resize,
         "successes": count,
-        "failed_to_download": 0,
-        "failed_to_resize": 0,
+        "failed_to_download": download,
+        "failed_to_resize": resize,
         "duration": 0.0,
         "start_time": 0.0,
         "end_time": 0.0,
-        "status_dict": {"success": count},
+        "status_dict": {"success": count} | dict(sorted(failed.items())),
     }

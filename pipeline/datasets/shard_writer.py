@@ -11,14 +11,14 @@ pictures, whatever the size of the shard.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.datasets.picture_places import START_BYTES, FileView, find_values
-from pipeline.datasets.shard_form import index_rows, index_schema, plain_meta, sample_key, stats
+from pipeline.datasets.shard_form import index_rows, index_schema, json_text, plain_meta, sample_key, stats
 from pipeline.manifest import Shard
 from pipeline.storage import Written
 from pipeline.streams import Stream, stream
@@ -49,10 +49,12 @@ def write_shard(
     form: str = "webdataset",
     image_column: str = "jpg",
     keys: Sequence[str] | None = None,
+    failed: Mapping[str, int] | None = None,
 ) -> Files:
     """Write the data file of shard `number`; returns it and the two small files, which are still to be written.
 
-    `rows` have no picture in them; `pictures` are theirs, in order. Raises DataError when the disk is full.
+    `rows` have no picture in them; `pictures` are theirs, in order; `failed` goes into the stats.
+    Raises DataError when the disk is full.
     """
     keys = list(keys or (sample_key(number, row, samples_per_shard) for row in range(rows.num_rows)))
     index = index_rows(rows, index_schema(rows.schema), keys)
@@ -68,7 +70,7 @@ def write_shard(
     return {
         data: sink.written,
         place: storage.table_bytes(index),
-        f"{number:05d}_stats.json": json.dumps(stats(index.num_rows), indent=4, sort_keys=True).encode(),
+        f"{number:05d}_stats.json": json.dumps(stats(index.num_rows, failed), indent=4, sort_keys=True).encode(),
     }
 
 
@@ -92,8 +94,7 @@ def _tar(sink: Stream, index: pa.Table, pictures: Iterator[bytes]) -> tuple[list
             offsets.append(_member(sink, f"{row['key']}.{row['format']}", image))
             lengths.append(len(image))
             _member(sink, f"{row['key']}.txt", (row["caption"] or "").encode("utf-8", "replace"))
-            meta = json.dumps(plain_meta(row), indent=4, sort_keys=True)
-            _member(sink, f"{row['key']}.json", meta.encode())
+            _member(sink, f"{row['key']}.json", json_text(plain_meta(row)).encode())
     end = sink.tell() + 1024  # two empty blocks, then up to a full record, as tar has it
     sink.write(bytes(1024 + -end % 10240))
     return offsets, lengths

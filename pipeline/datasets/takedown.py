@@ -61,7 +61,7 @@ def takedown(
 ) -> Takedown:
     """Make the dataset at `folder` anew in `out` without what `rules` name; by default beside it, named by both.
 
-    Raises DataError where the dataset is damaged.
+    Raises DataError where the dataset is damaged, and where nothing of it would stay.
     """
     manifest = Manifest.load(folder)
     manifest.require_files(folder)
@@ -70,6 +70,11 @@ def takedown(
     unmet = tuple(line for line in rules.lines() if line not in met)
     if not removed.num_rows:
         return Takedown(removed, unmet)
+    if removed.num_rows == manifest.rows:
+        raise DataError(
+            f"{folder}: the lists name all of its {manifest.rows:,} samples, and a dataset without any is none; correct the"
+            " lists, or remove the folder"
+        )
     digest = storage.sha256("\n".join([manifest.id, *rules.lines()]).encode())
     out = out or storage.join(folder.rstrip("/").rpartition("/")[0] or ".", f"takedown-{digest[:12]}")
     shards = _write_shards(folder, manifest, by_shard, out, executor, progress)

@@ -10,7 +10,7 @@ class FetchConfig(PictureConfig):
 
     lanes: int = Field(64, ge=1)
     """Parts that hosts are spread over, a power of two; all pictures of a host are in one, so that its limits hold."""
-    lanes_at_once: int = Field(8, ge=2)
+    lanes_at_once: int = Field(16, ge=2)
     """Lanes that one worker has under way, so that the slow end of one does not leave it idle."""
     rows_per_item: int = Field(256, ge=1)
     """Rows of one file of fetched pictures: what is in memory at once."""

@@ -34,8 +34,8 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     """Header: url, text_from, product (our robots name), content_type; links: false where nobody follows them.
 
     Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
-    links [url] (none where the page says nofollow), robots [directive], licence and base. Of a page that is made to stop
-    parsers {too_deep} alone.
+    unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page
+    says nofollow), robots [directive], licence and base. Of a page that is made to stop parsers {too_deep} alone.
     """
     page = _text(payload, header.get("content_type", ""))
     if _depth(page) > MAX_DEPTH:
@@ -45,7 +45,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     metas = [(value(node, "name") or value(node, "property"), value(node, "content")) for node in tree.css("meta")]
     robots = meta_directives(metas, header.get("product", ""))
     follow = header.get("links", True) and not forbids_following(robots)
-    pictures, beyond = pictures_of(tree, base, MAX_ITEMS)
+    pictures, beyond, unusable = pictures_of(tree, base, MAX_ITEMS)
     seen: dict[str, Picture] = {}
     for picture in pictures:
         seen.setdefault(picture.url, picture)
@@ -58,6 +58,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     return {
         "images": [picture.told(header["text_from"]) for picture in pictures],
         "beyond": beyond,
+        "unusable": unusable,
         "links": _links(tree, base) if follow else [],
         "robots": list(robots),
         "licence": _licence(tree, base),

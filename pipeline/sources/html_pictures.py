@@ -48,12 +48,14 @@ def first_text(texts: Sequence[Sequence[str]], text_from: Sequence[str]) -> tupl
     return (texts[best[1]][0], texts[best[1]][1]) if best is not None else ("", "")
 
 
-def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Picture], int]:
-    """The first `limit` pictures in the page's order, and how many img elements come after them.
+def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Picture], int, list[tuple[str, str]]]:
+    """The first `limit` pictures in the page's order, how many img elements come after them, and those without a usable
+    address: why, and their first text.
 
     A picture in noscript is the one that a script would have loaded: if its address is known already, it adds its words.
     """
     found: list[Picture] = []
+    unusable: list[tuple[str, str]] = []
     known: dict[str, Picture] = {}
     repeats = {node.mem_id for node in tree.css("noscript img")}
     named: dict[str, LexborNode] | None = None
@@ -63,11 +65,14 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
         if node.tag != "img":
             heading = " ".join(node.text(deep=True, separator=" ").split())[:_MAX_HEADING] or heading
             continue
-        if len(found) >= limit:
+        if len(found) + len(unusable) >= limit:
             beyond += 1
             continue
         url = _picture_url(node, base)
         if url is None:
+            why = _why_unusable(node, base)
+            if why is not None and node.mem_id not in repeats:
+                unusable.append((why, next((text for text, _ in _texts(node, {})), "")))
             continue
         if named is None and value(node, "aria-labelledby"):
             named = {value(each, "id"): each for each in reversed(tree.css("[id]"))}
@@ -77,7 +82,7 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
             continue
         found.append(picture)
         known.setdefault(url, picture)
-    return found, beyond
+    return found, beyond, unusable
 
 
 def _texts(node: LexborNode, named: dict[str, LexborNode]) -> list[tuple[str, str]]:
@@ -105,6 +110,18 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
         url = usable(word, base) if word.strip() else None
         if url is not None:
             return url
+    return None
+
+
+def _why_unusable(node: LexborNode, base: Base) -> str | None:
+    """What is wrong with the address of a picture that has none we could ask for; None where nothing stands there."""
+    for name in ("src", *_LAZY):
+        word = value(node, name)
+        if word.strip():
+            try:
+                base.join(word)
+            except UnusableURLError as error:
+                return str(error)
     return None
 
 

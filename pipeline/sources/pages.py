@@ -57,6 +57,11 @@ class Parsed:
     def beyond(self) -> int:
         return int(self.said.get("beyond", 0)) if self.reason is None else 0
 
+    @property
+    def unusable(self) -> Sequence[tuple[str, str]]:
+        """(why, text) of the pictures whose address is none."""
+        return self.said.get("unusable", ()) if self.reason is None else ()
+
 
 def parse_all(pages: Iterable[Page], wish: Mapping[str, Any], opt_outs: Sequence[str]) -> Iterator[Parsed]:
     """Every page's outcome, in order. `wish`: text_from and product, and links: false where nobody follows them."""

@@ -127,6 +127,7 @@ class _Page:
     pairs: Sequence[Mapping[str, Any]] = ()
     links: Sequence[tuple[str, str]] = ()
     beyond: int = 0
+    unusable: Sequence[tuple[str, str]] = ()
 
 
 def _read_pages(config: SiteSource, network: NetworkConfig, arguments: Mapping[str, Any]) -> Output:
@@ -149,6 +150,8 @@ def _read_pages(config: SiteSource, network: NetworkConfig, arguments: Mapping[s
     for page in pages:
         for _ in range(page.beyond):
             fallen.add(page.url, page.url, BEYOND, "pictures after the first 10,000")
+        for why, text in page.unusable:
+            fallen.add(page.url, page.url, "url_unusable", why, text or None)
     return Output(
         {
             "kept": candidates(pairs),
@@ -204,7 +207,7 @@ def _read(config: SiteSource, answer: Fetched, parsed: Parsed, known: SitemapIma
         return _Page(answer.url, parsed.reason, parsed.evidence, links=links)
     named = known.get(answer.url, known.get(answer.final_url, ()))
     pairs = with_sitemap(parsed.pairs, named, answer.final_url, config.text_from)
-    return _Page(answer.url, pairs=pairs, links=links, beyond=parsed.beyond)
+    return _Page(answer.url, pairs=pairs, links=links, beyond=parsed.beyond, unusable=parsed.unusable)
 
 
 def with_sitemap(

@@ -189,6 +189,8 @@ class _Collector:
             return
         for _ in range(parsed.beyond):
             self._fallen_pairs.add(page.url, page.url, BEYOND, "pictures after the first 10,000")
+        for why, text in parsed.unusable:
+            self._fallen_pairs.add(page.url, page.url, "url_unusable", why, text or None)
         shared = {"page_url": page.url, "licence": parsed.said["licence"], "heading": None} | dict(page.extra)
         self._rows.page(shared)
         for image in parsed.said["images"]:

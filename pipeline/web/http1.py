@@ -171,9 +171,9 @@ class Answer:
         seen = max(0, len(buffer) - 2)
         buffer += data
         if not seen:
-            while (
-                buffer[:1] == b"\r" or buffer[:1] == b"\n"
-            ):  # left over from an answer before (RFC 9112, 2.2, mirrored)
+            while buffer.startswith(
+                (b"\r", b"\n")
+            ):  # left over from an answer before (RFC 9112 section 2.2, the other way round)
                 del buffer[:1]
         found = _END.search(buffer, seen)
         if (found.start() if found else len(buffer)) > HEAD_LINES * self._max_line_bytes:

@@ -54,7 +54,7 @@ class SiteFileCache:
         task = self._tasks.get(origin)
         if task is None or (task.done() and self._until.get(origin, float("inf")) < time.time()):
             task = self._tasks[origin] = asyncio.ensure_future(self._rules(origin))
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     async def close(self) -> None:
         for task in self._tasks.values():

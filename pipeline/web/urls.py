@@ -30,8 +30,11 @@ class UnusableURLError(ValueError):
 
 def canonical(url: str, base: str | None = None) -> str:
     """The one form of `url`, taken relative to `base`. Raises UnusableURLError."""
-    if _is_canonical(url):
-        return url
+    return url if _is_canonical(url) else _repaired(url, base)
+
+
+@functools.lru_cache(maxsize=4096)
+def _repaired(url: str, base: str | None) -> str:
     text = re.sub(r"[\t\r\n]", "", url.strip("".join(map(chr, range(33)))))
     # Lone surrogates are no text, but for U+DC80-DCFF: so raw bytes of a Location header come to us.
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)

@@ -41,7 +41,7 @@ class NetworkConfig(Settings):
     max_bytes: int = Field(20_000_000, gt=0)
     """Largest body, before and after content decoding."""
     max_header_bytes: int = Field(16_384, ge=1024)
-    """Longest single header line; an answer has 128 lines at most."""
+    """Longest single header line; all lines together have eight times as many bytes at most, and there are 128 at most."""
     max_redirects: int = Field(5, ge=0)
     """Most redirects followed; each new address is judged like the first."""
     retries: int = Field(2, ge=0)

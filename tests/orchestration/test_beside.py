@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.beside import Beside, read_evaluations
+from orchestration.narrator import Narrator
+from orchestration.recipe import load
 from orchestration.training_rows import evaluation_note, numbers, train_note
 from pipeline.errors import DataError
 from training.config import TrainConfig
@@ -107,3 +109,29 @@ def test_a_row_is_told_in_one_line_and_its_numbers_go_to_the_tracker() -> None:
         "scores": {"digits/zero_shot/top1/ensemble": 0.912, "scenes-retrieval/retrieval/recall@1/x": 0.1},
     }
     assert evaluation_note(line) == "at step 500: digits zero_shot 91.2%"
+
+
+class Told:
+    """A journal that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, float], int]] = []
+
+    def run_started(self, *names: object, **more: object) -> None:
+        pass
+
+    def metrics(self, run: str, values: dict[str, float], step: int) -> None:
+        self.said.append((run, values, step))
+
+
+def test_the_tracker_is_told_each_step_and_each_snapshot_once(tmp_path: Path) -> None:
+    journal = Told()
+    narrator = Narrator(journal, load("demo"), str(tmp_path))  # type: ignore[arg-type]
+    for _ in range(2):  # while it goes on, and again from the finished step's files
+        narrator.train_step({"step": 1, "total_steps": 9, "loss": 2.5, "measured": {"mfu": 0.3}})
+        narrator.evaluation({"step": 1, "scores": {"digits/zero_shot/top1/ensemble": 0.9}})
+        narrator.evaluation({"step": 2, "error": "the process died"})
+    assert journal.said == [
+        ("train", {"mfu": 0.3, "loss": 2.5}, 1),
+        ("train", {"while_training/digits/zero_shot/top1/ensemble": 0.9}, 1),
+    ]

@@ -414,3 +414,18 @@ def test_a_bar_shows_the_smallest_share_and_never_more_than_all() -> None:
     assert show.bar(1, 10**9) == "▏"
     assert len(show.bar(10, 10)) == show.BAR_WIDTH
     assert show.bar(5, 0) == "▏"
+
+
+def test_a_long_fact_goes_on_below_where_it_began_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "word " * 40
+    show.facts({"answer": words, "url": "http://a.example/" + "x" * 100})
+    assert len(capsys.readouterr().out.splitlines()) == 2  # a log has one line each
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns without colours
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show.facts({"answer": words, "url": "http://a.example/" + "x" * 100})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= 80
+    assert [line[:8].strip() for line in lines if line[:8].strip()] == ["answer", "url"]

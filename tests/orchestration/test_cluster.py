@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,9 +18,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from orchestration.cluster import connected, resources
+from orchestration.cluster import _seconds_to_preemption, connected, resources
 from orchestration.launch import train_on_ray
+from orchestration.profiling import profile_recipe
 from orchestration.rank import shared_by
+from orchestration.recipe import load
 from orchestration.tail import Tail
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
@@ -67,7 +70,7 @@ LEAVES_NOTHING = """
 import os, signal, stat
 from pathlib import Path
 import psutil, ray
-from orchestration.cluster import connected, resources
+from orchestration.cluster import _seconds_to_preemption, connected, resources
 
 handler, path = signal.getsignal(signal.SIGTERM), os.environ.get("PYTHONPATH")
 with connected():
@@ -209,3 +212,32 @@ def test_a_tail_notices_a_file_cut_back_in_place_and_grown_past_its_old_end(tmp_
     assert len(tail.new_lines()) == 2
     path.write_text('{"step": 1, "loss": 5}\n{"step": 2, "loss": 4}\n{"step": 3, "loss": 3}\n')
     assert tail.new_lines() == [{"step": 3, "loss": 3}]
+
+
+def test_a_recipes_profile_runs_as_its_training_would_and_names_what_bounds_it(
+    embedded_ray: None, dataset: str, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "own.yaml"
+    values = tiny(steps=100).model_dump(mode="json", include={"model", "vocabulary_size", "global_batch_size", "steps"})
+    values |= {"warmup_steps": 2, "workers": 2, "threads_per_worker": 1, "context_length": 16}
+    recipe.write_text(f"name: own\ndata: {dataset}\ntrain: {json.dumps(values)}\n")
+    found = profile_recipe(load(str(recipe)), str(tmp_path / "runs"), steps=2)
+    assert found["seconds"]["communication"] > 0
+    assert found["verdict"].endswith("bounds it")
+    assert json.loads(Path(found["trace"]).read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize(("deadline", "left"), [(None, math.inf), (-5.0, 0.0), (60.0, 60.0)])
+def test_notice_of_a_reclaimed_node_reaches_a_rank_as_seconds_left(
+    monkeypatch: pytest.MonkeyPatch, deadline: float | None, left: float
+) -> None:
+    import ray.train
+
+    info = ray.train.PreemptionInfo(
+        deadline_ms=None if deadline is None else int(1000 * (time.time() + deadline)),
+        preempted_node_to_ranks={"a": [0]},
+    )
+    monkeypatch.setattr(ray.train, "get_preemption_info", lambda: info)
+    assert _seconds_to_preemption() == pytest.approx(left, abs=1)
+    monkeypatch.setattr(ray.train, "get_preemption_info", lambda: None)
+    assert _seconds_to_preemption() is None

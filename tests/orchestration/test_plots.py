@@ -26,6 +26,7 @@ def every_plot() -> list[Plot]:
     return [
         plots.funnel({"fetch": {"pairs": Fate(10, 7, {"not_found": 3})}, "select": {"pairs": Fate(7, 7)}}),
         plots.training_curve(STEPS, "loss", "Loss"),
+        plots.while_training([{"step": 10 * n, "digits/zero_shot/top1/ensemble": 0.1 * n} for n in range(1, 9)]),
         plots.balance_curve(Balance([900, 30, 2, 0], [20, 20, 2, 0], 20)),
         plots.size_histogram({"under 64": 10, "64 to 127": 2000}),
         plots_evaluation.intervals([SCORE]),

@@ -213,6 +213,8 @@ def example() -> ReportData:
             "learning_rate": 5e-4 * min(1, step / 60) * 0.5 * (1 + math.cos(math.pi * step / 600)),
             "logit_scale": 14.3 + 20 * step / 600,
             "samples_per_second": 610 + float(rng.normal(0, 12)),
+            "accuracy": min(1.0, step / 500),
+            "mfu": 0.31,
         }
         for step in range(1, 601)
     ]
@@ -256,6 +258,7 @@ def example() -> ReportData:
         kept=kept,
         dropped=dropped,
         training=training,
+        while_training=[{"step": step, "digits/zero_shot/top1/ensemble": step / 700} for step in (200, 400, 600)],
         evaluation=evaluation(),
         environment={
             "openwit": "0.1.0",

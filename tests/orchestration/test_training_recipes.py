@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from orchestration.cli import main
 from orchestration.flow import plan
@@ -97,6 +98,34 @@ def test_a_run_wants_the_dataset_named_before_anything_begins() -> None:
     with pytest.raises(ConfigError, match=r"clip-small: name its dataset: --set data=FOLDER, of pairs") as caught:
         build_steps(load("clip-small"))
     assert "\n" not in str(caught.value)
+
+
+def test_data_may_be_pictures_in_folders_or_tars_without_a_manifest(tmp_path: Path) -> None:
+    """Another file, or another size of one, is other data."""
+    folder = tmp_path / "pictures"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (9, 9), (name == "cat" and "red") or "blue").save(folder / name / "1.png")
+    step = build_steps(load("vit-b-16", [f"data={folder}"]))[0]
+    assert step.name == "data"
+    made = step.work(None, "")  # type: ignore[arg-type]  # it asks nothing of its surroundings
+    assert made.facts == {"folder": str(folder), "rows": 2}
+    before = step.config
+    assert build_steps(load("vit-b-16", [f"data={folder}"]))[0].config == before
+    Image.new("RGB", (90, 9), "green").save(folder / "dog" / "2.png")
+    assert build_steps(load("vit-b-16", [f"data={folder}"]))[0].config != before
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"holds no manifest.json, no .tar and no pictures"):
+        build_steps(load("vit-b-16", [f"data={tmp_path}/empty"]))
+
+
+def test_sources_of_the_training_itself_need_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("extends: vit-b-16\nname: own\nexpects: null\ntrain: {data: {sources: [{path: /a}, {path: /b}]}}\n")
+    assert next(step.name for step in build_steps(load(str(path)))) == "train"
+    path.write_text("extends: vit-b-16\nname: own\nexpects: null\n")
+    with pytest.raises(ConfigError, match="train has no dataset; add curate, or data:"):
+        load(str(path))
 
 
 def test_how_a_model_is_trained_is_no_other_training(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def train(engine: Engine, ranks: Ranks, first: int, steps: int) -> list[float]:
         tokens[:, 9] = 299
         rows = BATCH // ranks.world_size
         mine = slice(ranks.rank * rows, (ranks.rank + 1) * rows)
-        loss = contrastive_loss(*engine.forward(pixels[mine], tokens[mine])[:3])
+        loss = contrastive_loss(*engine.forward(pixels[mine], tokens[mine])[:3])[0]
         engine.backward(loss)
         losses.append(ranks.mean(loss))
         engine.update(1e-3 / (step + 1))

@@ -1,8 +1,11 @@
-"""kill -9 in the middle of a run of two processes, a damaged checkpoint, and the run that comes after."""
+"""A run of two processes that is told to leave, loses a worker, loses all, finds its newest checkpoint damaged, and ends on
+one process under another ZeRO stage: it sees the samples of a run that was left alone, and learns the same.
+"""
 
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +23,7 @@ from training.checkpoint import Checkpoint
 from training.checkpoints_config import CheckpointsConfig
 from training.config import TrainConfig
 from training.data.config import DataConfig
+from training.train import train
 
 CONFIG = TrainConfig(
     model="clip-tiny",
@@ -58,7 +62,7 @@ def start(dataset: Path, out: Path) -> list[subprocess.Popen[str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "training", "--config", str(out / "train.json")]
+    command = [sys.executable, str(Path(__file__).with_name("logged_training.py")), "--config", str(out / "train.json")]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
@@ -73,21 +77,36 @@ def start(dataset: Path, out: Path) -> list[subprocess.Popen[str]]:
     ]
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> None:
+def ends(processes: list[subprocess.Popen[str]], codes: list[int]) -> str:
     said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    assert [process.returncode for process in processes] == codes, said
+    return said[0]
 
 
-def kill_after(processes: list[subprocess.Popen[str]], out: Path, steps: int) -> None:
-    """SIGKILL to every rank as soon as the record has `steps` lines."""
+def wait_for(out: Path, processes: list[subprocess.Popen[str]], steps: int) -> None:
+    """Until the record has so many lines."""
     deadline = time.monotonic() + 300
     while not (out / "steps.jsonl").exists() or len((out / "steps.jsonl").read_text().splitlines()) < steps:
         assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def kill(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
         os.killpg(process.pid, signal.SIGKILL)
+    for process in processes:
         process.communicate()
+
+
+def samples(out: Path) -> dict[int, list[int]]:
+    """What each step saw, the last time that it was done, over all ranks in their order."""
+    last: dict[int, list[int]] = {}
+    for rank in range(2):
+        lines = (out / f"samples-{rank}.jsonl").read_text().splitlines() if rank == 0 or len(last) else []
+        seen = dict(map(json.loads, lines))
+        last = {step: [*last.get(step, []), *ids] for step, ids in seen.items()} if last else seen
+    return last
 
 
 def curve(out: Path) -> list[dict[str, Any]]:
@@ -103,13 +122,28 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     dataset: Path, tmp_path: Path
 ) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    finish(start(dataset, alone))
+    ends(start(dataset, alone), [0, 0])
     assert [step["step"] for step in curve(alone)] == list(range(1, 25))
     assert sealed(alone) == ["000000010", "000000015", "000000020"]  # the newest three
 
-    kill_after(start(dataset, killed), killed, steps=12)
+    processes = start(dataset, killed)
+    wait_for(killed, processes, 2)
+    processes[1].send_signal(signal.SIGTERM)  # to one rank: both save and leave
+    said = ends(processes, [75, 75])
+    assert "told to leave: saved step" in said
+    assert len(sealed(killed)) == 1
+
+    processes = start(dataset, killed)
+    wait_for(killed, processes, 8)
+    kill(processes[1:])  # one worker: the other cannot go on, and says so by ending
+    assert processes[0].wait(timeout=120) != 0
+    processes[0].communicate()
+
+    processes = start(dataset, killed)
+    wait_for(killed, processes, 12)
+    kill(processes)
     newest = sealed(killed)[-1]
-    assert newest >= "000000010"
+    assert newest >= "000000005"
     weights = killed / "checkpoints" / newest / "state-00001.safetensors"
     damaged = bytearray(weights.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -118,8 +152,9 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     half_written.mkdir()
     (half_written / "state-00000.safetensors").write_bytes(b"half")
 
-    finish(start(dataset, killed))
+    ends(start(dataset, killed), [0, 0])
     assert curve(killed) == curve(alone)  # every float equal, bit for bit
+    assert samples(killed) == samples(alone)
     final = Checkpoint.load(str(killed / "checkpoint"))
     assert final.id == Checkpoint.load(str(alone / "checkpoint")).id
     assert (final.step, final.samples_seen, final.ranks) == (24, 24 * 16, 2)
@@ -128,3 +163,20 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
         "model.safetensors",
         "tokenizer.json",
     ]
+
+    # The same from the middle on one process, under ZeRO 3: in this one.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(killed / "checkpoints/000000015", elsewhere / "checkpoints/000000015")
+    seen: dict[int, list[int]] = {}
+    other = CONFIG.model_copy(update={"workers": 1, "zero_stage": 3})
+    losses = [
+        result.loss
+        for result in train(
+            other,
+            str(dataset),
+            str(elsewhere),
+            look=lambda step, _, __, batch, ___: seen.update({step: [*batch.samples]}),
+        )
+    ]
+    assert losses == pytest.approx([step["loss"] for step in curve(alone)[15:]], abs=1e-5)
+    assert seen == {step: ids for step, ids in samples(alone).items() if step > 15}

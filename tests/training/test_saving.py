@@ -153,6 +153,18 @@ def test_the_best_are_kept_beside_the_newest(dataset: str, tmp_path: Path) -> No
     assert int(best_folder.name) == best[0]
 
 
+def test_the_best_by_an_evaluation_are_kept(tmp_path: Path) -> None:
+    lines = [{"step": 2, "scores": {"digits": 0.9}}, {"step": 4, "scores": {"digits": 0.8}}, {"step": 6, "error": "x"}]
+    (tmp_path / "evaluations.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 8, "sco')
+    for step in (2, 4, 6, 8):
+        folder = tmp_path / "checkpoints" / folders.name_of(step)
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.json").write_text("{}")
+    config = CheckpointsConfig(keep=1, keep_best=1, best_metric="digits", best_is="highest")
+    found = folders.surplus(folders.sealed(tmp_path / "checkpoints"), config)
+    assert [int(each.name) for each in found] == [4, 6]
+
+
 def test_what_may_change_between_runs_and_what_not(dataset: str, alone: Path, tmp_path: Path) -> None:
     steps = train(BASE, dataset, str(tmp_path))
     for _ in range(4):

@@ -27,7 +27,7 @@ def texts() -> Tensor:
 def batch(size: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (4, 3, size, size), generator=generator, dtype=torch.uint8)
-    return Batch(pixels, texts(), tuple(range(4)))
+    return Batch(pixels, texts())
 
 
 def model(name: str) -> Captioner | Words:

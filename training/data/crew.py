@@ -53,7 +53,8 @@ class Making:
             rows.copy_(self._rows)
         samples = [sample for part in parts for sample in part.samples]
         epochs = [epoch for part in parts for epoch in part.epochs]
-        return rows, Filled(samples, epochs, [each for part in parts for each in part.broken])
+        ids = [text for part in parts for text in part.ids or ()] if parts[0].ids is not None else None
+        return rows, Filled(samples, epochs, [each for part in parts for each in part.broken], ids)
 
 
 class Threads:
@@ -121,7 +122,7 @@ class Processes:
                     if "error" in answer:
                         raise DataError(answer["error"])
                     broken = [(path, reason) for path, reason in answer["broken"]]
-                    return Filled(answer["samples"], answer["epochs"], broken)
+                    return Filled(answer["samples"], answer["epochs"], broken, answer["ids"])
                 ended, child = child.end(), None
                 if self._closed:
                     break

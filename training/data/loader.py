@@ -8,6 +8,7 @@ import queue
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Loader:
                 " choose a multiple"
             )
         self._config, self._data, self._tokenizer, self._size = config, data, tokenizer, image_size
-        self._pictures = pictures(data, config.seed, config.global_batch_size, image_size)
+        self._pictures = pictures(data, config.seed, config.global_batch_size, image_size, tokenizer)
         self._rows = config.global_batch_size // world_size
         self._first = rank * self._rows
         changes = (config.data.max_rotation_degrees, config.data.max_stretch, config.data.max_brightness_change)
@@ -59,6 +60,10 @@ class Loader:
     def broken_samples(self) -> int:
         return sum(self.broken.values())
 
+    def measured(self) -> dict[str, float]:
+        """For the record of a step, where there is something to say."""
+        return {"broken_samples": float(self.broken_samples)} if self.broken else {}
+
     def batch(self, samples_seen: int) -> Batch:
         """This rank's part of the global batch that starts at place `samples_seen`, made here and now."""
         rows = empty_rows(self._rows, self._size)
@@ -67,17 +72,14 @@ class Loader:
     def _complete(self, pixels_B3SS: Tensor, filled: Filled) -> Batch:
         self._count(filled)
         samples, epochs = np.array(filled.samples), np.array(filled.epochs)
-        places = self._data.places(samples)
         if self._disturbs:
             draws = torch.from_numpy(picture_draws(self._config.seed, samples, epochs, 7)[:, 3:])
             pixels_B3SS = disturb(pixels_B3SS, draws, self._config.data)
         tokens = labels = None
-        if self._tokenizer is not None and self._data.has_captions:
-            choice = picture_draws(self._config.seed, samples, epochs, 1, "caption")[:, 0].tolist()
-            texts = [place.part.caption(place.row, draw) for place, draw in zip(places, choice, strict=True)]
-            tokens = _pinned(self._tokenizer.encode(texts))
+        if self._tokenizer is not None and filled.ids is not None:
+            tokens = _pinned(self._tokenizer.rows(filled.ids))
         if self._data.classes:
-            values = self._data.label_values(places)
+            values = self._data.label_values(self._data.places(samples))
             labels = _pinned(as_tensor(values, self._data.classes, self._data.multi_label))
         return Batch(pixels_B3SS, tokens, labels, tuple(filled.samples))
 
@@ -131,7 +133,8 @@ class Loader:
     def _made(self, start: int, steps: int) -> Iterator[Batch]:
         """Batches in order; those after it are being made while one is completed."""
         stride, ahead = self._config.global_batch_size, self._config.data.batches_ahead
-        job = {"seed": self._config.seed, "stride": stride, "size": self._size}
+        job: dict[str, Any] = {"seed": self._config.seed, "stride": stride, "size": self._size}
+        job["tokenizer"] = self._tokenizer.to_bytes().decode() if self._tokenizer is not None else ""
         with crew(self._data, self._pictures, job, self._rows, ahead) as workers, self._ahead:
             pending: deque[Making] = deque()
             for step in range(steps):

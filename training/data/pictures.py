@@ -7,7 +7,7 @@ sample comes twice in a batch, and every rank of every world size replaces alike
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from pipeline.errors import DataError
 from pipeline.streams import read_ranges
 from training.data.augment import Augmentation
 from training.data.decode import BrokenPictureError, decode, plain_jpeg_size
-from training.data.order import Integers, Stream
+from training.data.order import Integers, Stream, picture_draws
 from training.data.part import DataFile
 from training.data.resize import Pixels, cut
 from training.data.shard_cache import ShardCache
 from training.data.sources import Data
+from training.tokenizer import Tokenizer
 
 MOST_REPLACEMENTS = 100
 
@@ -32,12 +33,24 @@ class Filled:
     samples: list[int]
     epochs: list[int]
     broken: list[tuple[str, str]]
+    ids: list[list[int]] | None = None
+    """Of each row's caption, where there are captions and a tokenizer."""
 
 
 class Pictures:
     """Fills arrays with pictures of one size. Threads may share it."""
 
-    def __init__(self, data: Data, stream: Stream, seed: int, stride: int, size: int, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        data: Data,
+        stream: Stream,
+        seed: int,
+        stride: int,
+        size: int,
+        cache_bytes: int,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self._seed, self._tokenizer = seed, tokenizer if data.has_captions else None
         self._data, self._stream, self._stride, self._size = data, stream, stride, size
         self._augmentation = Augmentation(data.config, seed)
         self._fast = data.config.decode == "fast"
@@ -57,7 +70,13 @@ class Pictures:
             except BrokenPictureError as error:
                 filled.broken.append((self._path(sample), str(error)))
                 filled.samples[row], filled.epochs[row] = self._replace(start + row, out[row], filled.broken)
-        return filled
+        return filled if self._tokenizer is None else replace(filled, ids=self._ids(self._tokenizer, filled))
+
+    def _ids(self, tokenizer: Tokenizer, filled: Filled) -> list[list[int]]:
+        samples, epochs = np.array(filled.samples), np.array(filled.epochs)
+        draws = picture_draws(self._seed, samples, epochs, 1, "caption")[:, 0].tolist()
+        places = self._data.places(samples)
+        return tokenizer.ids([at.part.caption(at.row, draw) for at, draw in zip(places, draws, strict=True)])
 
     def _replace(self, place: int, out_3SS: Pixels, broken: list[tuple[str, str]]) -> tuple[int, int]:
         """Sample and epoch of what was taken in its place."""
@@ -111,8 +130,10 @@ class Pictures:
         pixels = self._decoded.get((sample, factor))
         if pixels is None:
             pixels = self._kept(sample, factor, decode(data, factor))
-        x, y = pixels.shape[1] / width, pixels.shape[0] / height
-        cut(pixels, (box[0] * x, box[1] * y, box[2] * x, box[3] * y), self._size, out_3SS)
+        if (pixels.shape[1], pixels.shape[0]) == size:  # Pillow had to do it, and knows no reduced size
+            factor = 1
+        left, top, right, bottom = (edge / factor for edge in box)
+        cut(pixels, (left, top, right, bottom), self._size, out_3SS)
         self._augmentation.change(out_3SS, draws)
 
     def _kept(self, sample: int, factor: int, pixels: Pixels) -> Pixels:
@@ -170,7 +191,14 @@ def _whole(data: bytes, length: int) -> bytes | BrokenPictureError:
     return data if len(data) == length else BrokenPictureError("the file ends before the picture does")
 
 
-def pictures(data: Data, seed: int, stride: int, size: int, share_of_cache: float = 1.0) -> Pictures:
+def pictures(
+    data: Data,
+    seed: int,
+    stride: int,
+    size: int,
+    tokenizer: Tokenizer | None = None,
+    share_of_cache: float = 1.0,
+) -> Pictures:
     """Pictures as the config of `data` says."""
     room = math.floor(data.config.decoded_cache_mib * 2**20 * share_of_cache)
-    return Pictures(data, data.stream(seed), seed, stride, size, room)
+    return Pictures(data, data.stream(seed), seed, stride, size, room, tokenizer)

@@ -84,11 +84,12 @@ class ShardCache:
     def _fetch(self, file: DataFile, path: Path) -> None:
         self._shards.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        with open(part, "a+b") as sink:
+        # Not "a+b": where a file was opened for appending, pwrite appends.
+        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as sink:
             fcntl.flock(sink, fcntl.LOCK_EX)
             if path.exists() or not _is_at(sink.fileno(), part):
                 return  # another process was quicker; `local` looks again
-            self._make_room(file.bytes)
+            self._make_room(file.bytes, sink.fileno())
             for attempt in range(ATTEMPTS):
                 try:
                     self._download(file, sink.fileno())
@@ -102,20 +103,21 @@ class ShardCache:
 
     @staticmethod
     def _download(file: DataFile, descriptor: int) -> None:
-        os.ftruncate(descriptor, 0)
         filesystem, name = storage.filesystem_of(file.path)
         digest, count = hashlib.sha256(), 0
         with filesystem.open(name, "rb", block_size=PIECE_BYTES) as source:
             while piece := source.read(PIECE_BYTES):
                 digest.update(piece)
                 count += os.pwrite(descriptor, piece, count)
+        os.ftruncate(descriptor, count)
         if count != file.bytes or (file.sha256 is not None and digest.hexdigest() != file.sha256):
             raise DataError(
                 f"{file.path}: not the file that its manifest means ({count:,} bytes); make the dataset again"
             )
 
-    def _make_room(self, wanted: int) -> None:
-        """Remove the longest unused until `wanted` bytes fit. Files that are being written count, and stay."""
+    def _make_room(self, wanted: int, descriptor: int) -> None:
+        """Remove the longest unused until `wanted` bytes fit, and give the new file its size at once, so that whoever makes
+        room next counts it. Files that are being written stay."""
         with self._alone():
             found = []
             for entry in os.scandir(self._shards):
@@ -128,11 +130,10 @@ class ShardCache:
                 found.append((state.st_mtime, state.st_size, entry))
             used = sum(size for _, size, _ in found)
             for _, size, entry in sorted(found, key=lambda item: item[:2]):
-                if used + wanted <= self._room:
-                    return
-                if not entry.name.endswith(".part"):
+                if used + wanted > self._room and not entry.name.endswith(".part"):
                     os.unlink(entry.path)
                     used -= size
+            os.ftruncate(descriptor, wanted)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

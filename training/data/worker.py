@@ -3,12 +3,13 @@
     python -m training.data.worker        first line: the job; then {"row": r, "start": p, "count": n}, each answered in one line
 
 The memory is an inherited descriptor without a name, so a kill leaves nothing behind; it ends when its parent does, because
-then its input ends. It imports no torch: text and labels are the parent's.
+then its input ends. It imports no torch: labels are the parent's.
 """
 
 import json
 import mmap
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,22 @@ from pipeline.errors import UserError
 from training.data.config import DataConfig
 from training.data.pictures import pictures
 from training.data.sources import open_data
+from training.tokenizer import Tokenizer
 
 
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     try:
         data = open_data(DataConfig.model_validate(job["data"]), job["dataset"])
-        maker = pictures(data, job["seed"], job["stride"], job["size"], job["share_of_cache"])
+        tokenizer = Tokenizer.of_bytes(job["tokenizer"].encode()) if job["tokenizer"] else None
+        maker = pictures(data, job["seed"], job["stride"], job["size"], tokenizer, job["share_of_cache"])
         memory = mmap.mmap(job["descriptor"], 0)
         rows = np.frombuffer(memory, np.uint8).reshape(-1, 3, job["size"], job["size"])
         _answer({"id": data.id})
         for line in sys.stdin:
             ask = json.loads(line)
             filled = maker.fill(ask["start"], rows[ask["row"] : ask["row"] + ask["count"]])
-            _answer({"samples": filled.samples, "epochs": filled.epochs, "broken": filled.broken})
+            _answer(asdict(filled))
     except UserError as error:
         _answer({"error": str(error)})
 

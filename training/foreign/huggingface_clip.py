@@ -142,11 +142,16 @@ def configs(spec: ClipSpec, weights: Mapping[str, "Tensor"], tokenizer: "Tokeniz
     return {
         "config.json": config,
         "preprocessor_config.json": prepared,
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": tokenizer.context,
-            "bos_token": START,
-            "eos_token": END,
-            "pad_token": END,
-        },
+        "tokenizer_config.json": tokenizer_config(tokenizer),
+    }
+
+
+def tokenizer_config(tokenizer: "Tokenizer") -> dict[str, Any]:
+    """What transformers asks for beside a tokenizer.json."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": tokenizer.context,
+        "bos_token": START,
+        "eos_token": END,
+        "pad_token": END,
     }

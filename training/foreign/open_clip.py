@@ -89,8 +89,11 @@ def _text(where: str, text: dict[str, Any]) -> TextTower:
     return tower
 
 
-def write(spec: ClipSpec) -> dict[str, Any]:
-    """The configuration of an exported model. The towers were looked at by training.foreign.write."""
+def write(spec: ClipSpec, own_words: bool = False) -> dict[str, Any]:
+    """The configuration of an exported model. The towers were looked at by training.foreign.write.
+
+    `own_words`: the folder has a tokenizer of its own; open_clip takes any name here for that folder's.
+    """
     image, text = spec.image, spec.text
     assert isinstance(text, TextTower)
     if isinstance(image, ResNetTower):
@@ -103,13 +106,15 @@ def write(spec: ClipSpec) -> dict[str, Any]:
             "head_width": image.width // image.heads,
             "patch_size": image.patch,
         } | _ratio(image.width, image.hidden)
-    words = {
+    words: dict[str, Any] = {
         "context_length": text.context,
         "vocab_size": text.vocabulary,
         "width": text.width,
         "heads": text.heads,
         "layers": text.layers,
     } | _ratio(text.width, text.hidden)
+    if own_words:
+        words["hf_tokenizer_name"] = spec.name
     model = {"embed_dim": spec.embedding, "vision_cfg": vision, "text_cfg": words}
     if spec.activation == "quick_gelu":
         model["quick_gelu"] = True

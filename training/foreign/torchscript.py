@@ -9,6 +9,7 @@ file wanted to make, and what with. A file that wants anything else is refused b
 import io
 import pickletools
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,6 @@ _DTYPES = {
 }
 _TENSOR = "torch._utils _rebuild_tensor_v2"
 _VALUES = ("BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
-_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 @dataclass
@@ -85,61 +85,78 @@ def _things(program: bytes) -> Any:
     """What the opcodes build, as inert values."""
     stack: list[Any] = []
     memory: dict[int, Any] = {}
-
-    def to_mark() -> list[Any]:
-        place = max(number for number, value in enumerate(stack) if isinstance(value, _Mark))
-        taken = stack[place + 1 :]
-        del stack[place:]
-        return taken
-
     for opcode, argument, _ in pickletools.genops(program):
         name = opcode.name
+        if name == "STOP":
+            return stack[-1]
         if name in _VALUES:
             stack.append(argument)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
+        elif name in _FRESH:
+            stack.append(_FRESH[name]())
         elif name == "GLOBAL":
             stack.append(Thing(str(argument)))
-        elif name == "MARK":
-            stack.append(_Mark())
         elif name in ("BINPUT", "LONG_BINPUT"):
             memory[int(argument or 0)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memory[int(argument or 0)])
-        elif name == "EMPTY_TUPLE":
-            stack.append(())
-        elif name == "EMPTY_DICT":
-            stack.append({})
-        elif name == "EMPTY_LIST":
-            stack.append([])
-        elif name == "TUPLE":
-            stack.append(tuple(to_mark()))
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            count = int(name[-1])
-            stack[-count:] = [tuple(stack[-count:])]
-        elif name == "APPENDS":
-            taken = to_mark()
-            stack[-1].extend(taken)
-        elif name == "APPEND":
-            last = stack.pop()
-            stack[-1].append(last)
-        elif name == "SETITEMS":
-            taken = to_mark()
-            stack[-1].update(zip(taken[::2], taken[1::2], strict=True))
-        elif name == "SETITEM":
-            key, value = stack[-2:]
-            del stack[-2:]
-            stack[-1][key] = value
-        elif name == "BINPERSID":
-            stack.append(Thing("storage", stack.pop()))
-        elif name in ("REDUCE", "NEWOBJ"):
-            arguments = stack.pop()
-            stack.append(Thing(stack.pop().name, arguments))
-        elif name == "BUILD":
-            state = stack.pop()
-            stack[-1].state = state if isinstance(state, dict) else {}
-        elif name == "STOP":
-            return stack[-1]
+        elif name in _STEPS:
+            _STEPS[name](stack)
         elif name not in ("PROTO", "FRAME"):
             raise DataError(f"opcode {name} is not one that tensors need")
     raise DataError("the archive's table ends early")
+
+
+def _to_mark(stack: list[Any]) -> list[Any]:
+    """Take off all above the last mark, and the mark."""
+    place = max(number for number, value in enumerate(stack) if isinstance(value, _Mark))
+    taken = stack[place + 1 :]
+    del stack[place:]
+    return taken
+
+
+def _join(stack: list[Any], count: int) -> None:
+    stack[-count:] = [tuple(stack[-count:])]
+
+
+def _append(stack: list[Any], items: list[Any]) -> None:
+    stack[-1].extend(items)
+
+
+def _set(stack: list[Any], items: list[Any]) -> None:
+    stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+
+def _call(stack: list[Any]) -> None:
+    """What would be called is only written down."""
+    arguments = stack.pop()
+    stack.append(Thing(stack.pop().name, arguments))
+
+
+def _build(stack: list[Any]) -> None:
+    state = stack.pop()
+    stack[-1].state = state if isinstance(state, dict) else {}
+
+
+_FRESH: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "MARK": _Mark,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+}
+_STEPS: dict[str, Callable[[list[Any]], None]] = {
+    "TUPLE": lambda stack: stack.append(tuple(_to_mark(stack))),
+    "TUPLE1": lambda stack: _join(stack, 1),
+    "TUPLE2": lambda stack: _join(stack, 2),
+    "TUPLE3": lambda stack: _join(stack, 3),
+    "APPEND": lambda stack: _append(stack, [stack.pop()]),
+    "APPENDS": lambda stack: _append(stack, _to_mark(stack)),
+    "SETITEM": lambda stack: _set(stack, [stack.pop(-2), stack.pop()]),
+    "SETITEMS": lambda stack: _set(stack, _to_mark(stack)),
+    "BINPERSID": lambda stack: stack.append(Thing("storage", stack.pop())),
+    "REDUCE": _call,
+    "NEWOBJ": _call,
+    "BUILD": _build,
+}

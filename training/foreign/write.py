@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from training.checkpoint import WEIGHTS, Checkpoint
 from training.foreign import open_clip, openai
+from training.foreign.huggingface_clip import tokenizer_config
 from training.foreign.links import to_theirs
 from training.foreign.models import HUGGINGFACE
 from training.foreign.openai_names import openai_links
@@ -87,8 +88,13 @@ def _files(spec: ModelSpec, layout: Layout, weights: dict[str, Any], tokenizer: 
     assert isinstance(spec, ClipSpec)
     tensors = to_theirs(openai_links(spec), weights)
     if layout == "open_clip":
-        config = storage.canonical_json(open_clip.write(spec))
-        return {"open_clip_model.safetensors": save(tensors), open_clip.CONFIG: config} | words
+        assert tokenizer is not None
+        configs = {
+            open_clip.CONFIG: open_clip.write(spec, own_words=not tokenizer.is_released),
+            "tokenizer_config.json": tokenizer_config(tokenizer),
+        }
+        made = {"open_clip_model.safetensors": save(tensors)}
+        return made | {name: storage.canonical_json(value) for name, value in configs.items()} | words
     import torch
 
     file = io.BytesIO()

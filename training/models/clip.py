@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import ConfigError
-from training.models.base import Model
 from training.models.linear import Linear
+from training.models.tower_model import TowerModel
 from training.models.towers import image_tower, text_tower
 from training.specs.clip import ClipSpec
 from training.specs.towers import ResNetTower
@@ -22,7 +21,7 @@ INITIAL_LOGIT_SCALE_WITH_BIAS = math.log(10.0)  # SigLIP, arXiv:2303.15343, sect
 INITIAL_LOGIT_BIAS = -10.0  # the same: nearly all pairs of a batch do not belong together
 
 
-class CLIP(Model):
+class CLIP(TowerModel):
     """Scores a picture and a text by the cosine of their embeddings, times exp(logit_scale), plus logit_bias if any."""
 
     spec: ClipSpec
@@ -41,23 +40,6 @@ class CLIP(Model):
         self.logit_bias = nn.Parameter(torch.full((1,), INITIAL_LOGIT_BIAS)) if spec.logit_bias else None
         nn.init.normal_(self.image_projection.weight, std=spec.image.features**-0.5)
         nn.init.normal_(self.text_projection.weight, std=spec.text.width**-0.5)
-
-    def reset_constants(self) -> None:
-        """What no checkpoint holds; to be called on a model that was built on the meta device."""
-        self.visual.reset_pixel_statistics()
-
-    @property
-    def patch_dropout(self) -> float:
-        """Share of patches that a training step leaves out."""
-        return self.visual.patch_dropout
-
-    @patch_dropout.setter
-    def patch_dropout(self, share: float) -> None:
-        if share and isinstance(self.spec.image, ResNetTower):
-            raise ConfigError(
-                f"patch_dropout is {share:g}, and {self.spec.name} has no patches to leave out; set it to 0"
-            )
-        self.visual.patch_dropout = share
 
     def image_features(self, pixels_B3SS: Tensor) -> Tensor:
         """(B, W) before the projection, from uint8 pixels: what a linear probe reads (section 3.2)."""

@@ -129,8 +129,7 @@ class IGPT(Model):
         x_BTW = self.embedded(self.colours(pixels_B3SS))
         for block in self.blocks[:layer]:
             x_BTW = block(x_BTW, causal=True)
-        last = layer == self.spec.layers
-        norm = self.ln_final if last else self.blocks[layer].ln_1
-        assert isinstance(norm, nn.Module)
+        norm = self.ln_final if layer == self.spec.layers else self.blocks[layer].ln_1
+        assert isinstance(norm, Norm)
         out: Tensor = norm(x_BTW).float().mean(dim=1)
         return out

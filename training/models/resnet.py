@@ -8,7 +8,7 @@ B = pictures, S = side, C = channels, h = side of the grid, P = h^2 places, H = 
 
 Batch norm uses the statistics of what one rank sees in one forward pass, as OpenAI's training did: so the result of a step
 depends on how a batch is shared over ranks and chunks, which no other tower's does. Running means are buffers: they do not
-steer training, they are averaged on each rank, and a checkpoint keeps the first rank's.
+steer training; the engine averages them over the ranks after each step, and they are in every checkpoint.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
         """torch adds the count to state dicts that do not tell their version, and then finds that nobody wants it."""
-        super()._load_from_state_dict(state_dict, prefix, {"version": 2}, *rest)
+        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float32:

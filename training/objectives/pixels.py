@@ -26,7 +26,6 @@ from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from training.data.batch import Batch
-    from training.objectives.config import ObjectiveConfig
 
 Outputs = tuple[Tensor, Tensor, Tensor]
 
@@ -39,21 +38,22 @@ class Pixels(Objective):
 
     needs: ClassVar[frozenset[Literal["text", "label"]]] = frozenset()
 
-    def __init__(self, chosen: "ObjectiveConfig", spec: ModelSpec, masked: bool, seed: int) -> None:
-        self._chosen = chosen
-        self._spec = spec
+    def __init__(self, config: TrainConfig, masked: bool) -> None:
+        self._config = config
+        self._chosen = config.objective
         self._masked = masked
-        self._seed = seed
 
     def prepare(self, model: Model, pictures: Callable[[int], Tensor]) -> None:
-        """The palette: from a file, or from the first pictures of the stream, as training sees them."""
+        """The palette: from a file, or from the first pictures of the stream, as training sees them; one comes with weights."""
         assert isinstance(model, IGPT)
+        if self._config.start_from is not None:
+            return
         colours, size = model.spec.colours, model.spec.size
         if self._chosen.palette is not None:
             palette = read_palette(self._chosen.palette, colours)
         else:
             pixels_N3SS = pictures(math.ceil(PALETTE_PIXELS / size**2))
-            palette = fit_palette(pixels_N3SS.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), colours, self._seed)
+            palette = fit_palette(pixels_N3SS.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), colours, self._config.seed)
         model.set_palette(torch.from_numpy(palette))
 
     def inputs(self, batch: "Batch") -> tuple[Tensor, ...]:
@@ -101,13 +101,18 @@ def masked_mean(each_BT: Tensor, masked_BT: Tensor) -> Tensor:
 
 
 def make(kind: str, config: TrainConfig, spec: ModelSpec) -> Objective:
-    """What `config.objective` asks for. Raises ConfigError for joint learning by a model without classes."""
+    """What `config.objective` asks for. Raises ConfigError for joint learning without classes, and for two palettes."""
     chosen = config.objective
+    if chosen.palette is not None and config.start_from is not None:
+        raise ConfigError(
+            f"train.objective.palette: {chosen.palette} would put other colours under weights that know those of"
+            " train.start_from; take one of the two out"
+        )
     if kind != "joint":
-        return Pixels(chosen, spec, masked=kind == "masked_pixels", seed=config.seed)
+        return Pixels(config, masked=kind == "masked_pixels")
     if not getattr(spec, "classes", 0):
         raise ConfigError(
             "train.objective.kind is joint and the data has no labels, so the model has no classes; name their column in"
             " train.data.sources label_column, or sort the pictures into a folder per class"
         )
-    return Joint(chosen, spec, masked=chosen.generative == "masked_pixels", seed=config.seed)
+    return Joint(config, masked=chosen.generative == "masked_pixels")

@@ -6,6 +6,8 @@
 A folder gets its name when it is sealed, last of all, so a kill at any time leaves the checkpoints before it as they were.
 """
 
+import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,8 @@ from training.checkpoints_config import CheckpointsConfig
 
 PROGRESS = "progress.json"
 PARTIAL = ".partial"
+EVALUATIONS = "evaluations.jsonl"
+"""In the run's folder: a line per evaluated step, {"step": 500, "scores": {"name": 0.5}} (orchestration/beside.py)."""
 
 
 def name_of(step: int) -> str:
@@ -92,8 +96,23 @@ def best_of(folder: Path, config: CheckpointsConfig) -> Path | None:
 
 
 def _score(folder: Path, config: CheckpointsConfig) -> float | None:
+    """Of a checkpoint's own metrics, or of the evaluation of its step."""
     value = metrics_of(folder).get(config.best_metric)
-    return None if value is None or value != value else value
+    if value is None:
+        value = _evaluations(folder.parent.parent / EVALUATIONS, config.best_metric).get(int(folder.name))
+    return None if value is None or math.isnan(value) else value
+
+
+def _evaluations(path: Path, metric: str) -> Mapping[int, float]:
+    """Values by step, as whoever evaluates beside the training wrote them; a half-written last line is passed over."""
+    found: dict[int, float] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            value = json.loads(line)
+            found[int(value["step"])] = float(value["scores"][metric])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
 
 
 def require_intact(folder: Path, names: Sequence[str], checksums: Mapping[str, str]) -> None:

@@ -141,11 +141,43 @@ def write_tokens(job):
     return {"texts": len(texts)}
 
 
+def write_exported_tokens(job):
+    """Ids by the tokenizer in an exported folder, as each library's users ask for it."""
+    texts = json.loads(Path(job["folder"], "texts.json").read_text("utf-8"))
+    if job["layout"] == "open_clip":
+        import open_clip
+
+        ids = open_clip.get_tokenizer(f"local-dir:{job['there']}")(texts).tolist()
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(job["there"])
+        ids = tokenizer(texts, truncation=True, max_length=77, padding="max_length")["input_ids"]
+    Path(job["folder"], "tokens.json").write_text(json.dumps(ids))
+    return {"texts": len(texts)}
+
+
+def count(job):
+    """Parameters of a model that is too large to run here: shapes without numbers."""
+    with torch.device("meta"):
+        if job["layout"] == "huggingface":
+            from transformers.models.vit.modeling_vit import ViTConfig, ViTForImageClassification
+
+            model = ViTForImageClassification(ViTConfig(**job["config"]["config.json"]))
+        else:
+            from open_clip.model import CLIP
+
+            model = CLIP(**job["config"]["model_cfg"])
+    return {"parameters": sum(each.numel() for each in model.parameters())}
+
+
+ANSWERS = {"run": run_model, "count": count, "tokens": write_tokens, "exported": write_exported_tokens}
+
+
 def main():
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     for line in sys.stdin:
-        answer = run_model(job) if line.strip() == "run" else write_tokens(job)
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(ANSWERS[line.strip()](job)), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from pipeline.datasets.shards import read_image, read_index
 from pipeline.errors import DataError
 from pipeline.manifest import Manifest
 from pipeline.sample import TEXTS, pair_uid
+from pipeline.work.batch import Batch
 from pipeline.work.executor import InProcess
+from pipeline.work.ledger import Output, PhaseResult, WorkItem, run_items
 from tests.phases import phase_of, split
 
 
@@ -93,6 +96,32 @@ def test_each_picture_lies_where_the_index_says(tmp_path: Path, output: str) -> 
         image = read_image(f"{out}/{row['file']}", row["image_offset"], row["image_bytes"])
         assert image == wanted[row["uid"]]["image"]
         assert row["key"] == sample_key(number // 10, number % 10, 10)
+
+
+def test_pictures_that_failed_are_in_the_stats_of_the_shard_they_would_have_come_into(tmp_path: Path) -> None:
+    table = rows(40)
+    reasons = [[None, None, "timeout", "decode_failed", "not_found"][i % 5] for i in range(40)]
+
+    def work(_: int) -> Output:
+        batch = Batch.of(table).drop(reasons)
+        return Output.of_batch(40, batch)
+
+    records = run_items(str(tmp_path / "in"), work, [WorkItem("one", 0, 0)], InProcess())
+    phase = PhaseResult.of_records("fetch", str(tmp_path / "in"), records)
+    out = str(tmp_path / "out")
+    manifest = pack(PackConfig(samples_per_shard=6), [phase], {}, "code", out, InProcess())
+    order = sorted(zip(table.column("uid").to_pylist(), reasons, strict=True))
+    kept, wanted = 0, [Counter[str]() for _ in manifest.shards]
+    for _, reason in order:
+        wanted[min(max(0, (kept if reason is None else kept - 1) // 6), len(wanted) - 1)][reason or "success"] += 1
+        kept += reason is None
+    for number, each in enumerate(wanted):
+        stats = json.loads(Path(f"{out}/{number:05d}_stats.json").read_text())
+        assert stats["status_dict"] == {"success": 0} | dict(each)
+        assert stats["failed_to_download"] == each["timeout"] + each["not_found"]
+        assert stats["failed_to_resize"] == each["decode_failed"]
+        assert stats["count"] == sum(each.values())
+        assert stats["successes"] == manifest.shards[number].rows
 
 
 def test_parquet_holds_the_pictures_in_a_column_named_by_their_format(tmp_path: Path) -> None:

@@ -282,6 +282,19 @@ def test_pictures_beyond_the_limit_are_counted() -> None:
     assert (len(said["images"]), said["beyond"]) == (10_000, 7)
 
 
+def test_pictures_without_a_usable_address_are_told_with_the_reason_and_their_words() -> None:
+    said = parse(
+        "<img src=data:image/gif;base64,x alt=spacer><img src='http://[::1' title=odd><img alt=nothing><img src=' '>"
+        "<img src=data:x data-src=real.jpg alt=lazy><img src=ftp://a.example/x><noscript><img src=data:y></noscript>"
+    )
+    assert [image["url"] for image in said["images"]] == ["http://a.example/dir/real.jpg"]
+    assert [list(each) for each in said["unusable"]] == [
+        ["scheme data", "spacer"],
+        ["malformed host", "odd"],
+        ["scheme ftp", ""],
+    ]
+
+
 def test_many_pages_in_one_call_equal_each_alone() -> None:
     bodies = [b"<img src=a.jpg alt=x>", b"", b"<meta name=robots content=noai>", b"\xff" * 100]
     headers = [

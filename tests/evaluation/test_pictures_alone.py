@@ -1,0 +1,75 @@
+"""Models of pictures alone: probed, at every layer where they give them, and never asked in words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation import linear_probe
+from evaluation.config import EvaluateConfig
+from evaluation.encoder import Encoder
+from evaluation.pictures import load
+from evaluation.report import Report
+from evaluation.run import evaluate_checkpoint
+from pipeline.errors import ConfigError
+from training.spec import build, get_spec
+
+
+@dataclass(frozen=True)
+class Random:
+    """A checkpoint of a model with random weights."""
+
+    name: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}, random"
+
+    @property
+    def spec(self) -> Any:
+        return get_spec(self.name)
+
+    def model(self) -> Any:
+        torch.manual_seed(0)
+        return build(self.spec).eval().requires_grad_(False)
+
+    def tokenizer(self) -> Any:
+        raise AssertionError("there is none")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    config = EvaluateConfig(tasks=("digits", "scenes-retrieval"), threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_probe, "MAX_ITERATIONS", 8)
+        return evaluate_checkpoint(config, Random("igpt-tiny"), str(tmp_path_factory.mktemp("features")))
+
+
+def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unseen(report: Report) -> None:
+    assert {score.protocol for score in report.scores} == {"linear_probe"}
+    found = report.probes["digits"]
+    assert list(found["layers"]) == [f"layer-{n}" for n in range(get_spec("igpt-tiny").layers + 1)]  # type: ignore[attr-defined]
+    validation = {layer: each["validation"] for layer, each in found["layers"].items()}
+    assert validation[found["layer"]] == max(validation.values())
+    assert report.score("digits/linear_probe/top1/test").value == found["layers"][found["layer"]]["test"]
+
+
+def test_a_layers_features_are_those_of_the_model_itself() -> None:
+    encoder, model = Encoder(Random("igpt-tiny"), 4), Random("igpt-tiny").model()
+    pictures = load("digits", "test", 360)
+    made = encoder.images([pictures.read(n).convert("RGB") for n in range(3)], ["layer-0", "layer-5"])
+    pixels = torch.stack([torch.from_numpy(np.zeros((3, 8, 8), np.uint8))])
+    alone = encoder.features(pixels, ["layer-5"])["layer-5"]
+    assert made["layer-0"].shape == made["layer-5"].shape == (3, 64)
+    np.testing.assert_allclose(alone, model.image_features(pixels, 5).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["vit-tiny-8", "igpt-tiny"])
+def test_to_ask_it_in_words_is_one_line(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"zero_shot asks in words, and {model} reads none; use \[linear_probe\]"):
+        evaluate_checkpoint(EvaluateConfig(tasks=("digits",), protocols=("zero_shot",)), Random(model), str(tmp_path))
+    with pytest.raises(ConfigError, match="scenes-place has no training pictures; add one such as digits"):
+        evaluate_checkpoint(EvaluateConfig(tasks=("scenes-place",)), Random(model), str(tmp_path))

@@ -1,0 +1,210 @@
+"""Out to each library's format and back: bit for bit, and to the same spec. What the libraries compute from it is measured by
+infra/benchmarks/parity.py; here stands what needs none of them.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import ConfigError, DataError
+from training.checkpoint import Checkpoint, checksums, write_model
+from training.foreign.read import Layout, read_foreign
+from training.foreign.torchscript import is_torchscript, read_torchscript
+from training.foreign.write import write_foreign
+from training.spec import REGISTRY
+from training.specs.base import ModelSpec
+from training.specs.clip import ClipSpec
+from training.specs.igpt import IgptSpec
+from training.specs.towers import ImageTower, ResNetTower, TextTower, WordsTower
+from training.specs.vit import VitSpec, tower
+from training.tokenizer import Tokenizer
+
+TEXTS = ["a red circle", "two dogs", "a photo of a cat"] * 3
+WORDS = Tokenizer.train(TEXTS, 270, 12)
+TEXT = TextTower(128, 2, 2, context=12, vocabulary=270)
+VIT = ClipSpec("m", 24, ImageTower(32, 8, 64, 2, 1), TEXT)
+ODD = replace(VIT, activation="gelu", image=replace(VIT.image, heads=4, mlp=200), text=replace(TEXT, heads=4, mlp=96))
+RESNET = ClipSpec("m", 24, ResNetTower(64, (1, 2, 1, 1), 8), TEXT)
+CASES: list[tuple[ModelSpec, Layout]] = [
+    (VIT, "openai"),
+    (VIT, "open_clip"),
+    (VIT, "huggingface"),
+    (RESNET, "openai"),
+    (RESNET, "open_clip"),
+    (replace(ODD, logit_bias=True), "open_clip"),
+    (replace(ODD, image=replace(ODD.image, epsilon=1e-6, pixel_mean=(0.5, 0.4, 0.3))), "huggingface"),
+    (VitSpec("m", tower(32, 8, 48, 2, 3, mlp=100), classes=7), "huggingface"),
+    (IgptSpec("m", 4, 24, 2, 2, colours=9), "huggingface"),
+]
+
+
+def checkpoint(spec: ModelSpec, folder: Path) -> Checkpoint:
+    """Random weights in every tensor."""
+    torch.manual_seed(3)
+    weights = {name: torch.rand_like(each) + 0.1 for name, each in spec.build().state_dict().items()}
+    write_model(str(folder), weights, WORDS)
+    return Checkpoint(str(folder), spec, 0, 0, "none", {}, 1, checksums(str(folder)))
+
+
+@pytest.mark.parametrize(("spec", "layout"), CASES, ids=lambda value: value if isinstance(value, str) else value.family)
+def test_a_model_comes_back_from_another_format_bit_for_bit(spec: ModelSpec, layout: Layout, tmp_path: Path) -> None:
+    made = checkpoint(spec, tmp_path / "ours")
+    files = write_foreign(made, layout, str(tmp_path / "m"))
+    assert sorted(files) == sorted(path.name for path in (tmp_path / "m").iterdir())
+    back = read_foreign(str(tmp_path / "m" / "model.pt") if layout == "openai" else str(tmp_path / "m"))
+    assert replace(back.spec, name="m") == spec
+    assert back.layout == layout
+    before, after = load_file(tmp_path / "ours" / "model.safetensors"), back.weights()
+    assert set(before) == set(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert back.form.side == spec.image_size
+    if isinstance(spec, ClipSpec):
+        assert torch.equal(back.tokenizer().encode([*TEXTS, "Ünïcode  Text"]), WORDS.encode([*TEXTS, "Ünïcode  Text"]))
+    else:
+        with pytest.raises(DataError, match="reads no text"):
+            back.tokenizer()
+
+
+def test_what_another_library_cannot_express_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    plain = REGISTRY["vit-tiny-8-map"]
+    refused: list[tuple[ModelSpec, Layout, str]] = [
+        (RESNET, "huggingface", "residual network"),
+        (replace(VIT, logit_bias=True), "huggingface", "logit_bias"),
+        (replace(VIT, activation="gelu"), "openai", "what a state dict does not say"),
+        (replace(VIT, image=replace(VIT.image, stem="convolutions")), "open_clip", "stem of convolutions"),
+        (replace(VIT, image=replace(VIT.image, epsilon=1e-6)), "open_clip", "epsilon"),
+        (replace(VIT, text=WordsTower(64, 12, 270)), "open_clip", "bag of words"),
+        (plain, "huggingface", "otherwise than by a class token"),
+        (plain, "open_clip", "is of family vit"),
+        (IgptSpec("m", 4, 24, 2, 2, colours=9, classes=3), "huggingface", "head of classes"),
+    ]
+    for number, (spec, layout, said) in enumerate(refused):
+        ours = Checkpoint(str(tmp_path), spec, 0, 0, "none", {}, 1, {})
+        with pytest.raises(ConfigError, match=said):
+            write_foreign(ours, layout, str(tmp_path / str(number)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_openai_s_torchscript_archives_are_read_without_running_them(tmp_path: Path) -> None:
+    class Inner(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList([torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)])
+            self.turned = torch.nn.Parameter(torch.randn(4, 3).half().T)
+            self.register_buffer("input_resolution", torch.tensor(224))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    torch.manual_seed(0)
+    module = Inner().eval()
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(module, torch.randn(1, 3)), file)
+    assert is_torchscript(file.getvalue())
+    found = read_torchscript(file.getvalue())
+    expected = {name: each for name, each in module.state_dict().items() if not name.endswith("tracked")}
+    assert {*expected} <= {*found}
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor)
+        assert found[name].dtype == tensor.dtype
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_openai_s_archive_becomes_the_model_that_its_state_dict_is(tmp_path: Path) -> None:
+    made = checkpoint(RESNET, tmp_path / "ours")
+    write_foreign(made, "openai", str(tmp_path / "m"))
+    tensors = torch.load(tmp_path / "m" / "model.pt", weights_only=True)
+
+    class Empty(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    root = Empty()
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        here: torch.nn.Module = root
+        for part in path:
+            if not hasattr(here, part):
+                here.add_module(part, Empty())
+            here = getattr(here, part)
+        here.register_buffer(last, tensor)
+    root.register_buffer("input_resolution", torch.tensor(64))
+    torch.jit.save(torch.jit.trace(root, torch.ones(1)), tmp_path / "m" / "RN.pt")
+    back = read_foreign(str(tmp_path / "m" / "RN.pt"))
+    assert replace(back.spec, name="m") == RESNET
+    before, after = load_file(tmp_path / "ours" / "model.safetensors"), back.weights()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_archive_s_wish_to_run_something_stays_a_wish(tmp_path: Path) -> None:
+    flag = tmp_path / "ran"
+    wishes = [
+        b"cbuiltins\neval\n(X" + len(b"1").to_bytes(4, "little") + b"1tR.",  # REDUCE: written down, not called
+        b"(S'" + f"touch {flag}".encode() + b"'\nios\nsystem\n.",  # INST: no opcode of tensors
+    ]
+    for number, program in enumerate(wishes):
+        path = tmp_path / f"{number}.pt"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", program)
+            archive.writestr("a/code/x.py", "")
+        with pytest.raises(DataError, match=r"cannot be read as weights|no state dict of OpenAI's CLIP"):
+            read_foreign(str(path))
+    assert not flag.exists()
+
+
+def test_a_file_that_is_no_clip_and_weights_that_are_cut_short_are_told_in_a_line(tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.zeros(2, 2)}, tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match=r"x.safetensors: no state dict of OpenAI's CLIP \('positional_embedding'\)"):
+        read_foreign(str(tmp_path / "x.safetensors"))
+    write_foreign(
+        checkpoint(VitSpec("m", tower(32, 8, 48, 2, 3), classes=7), tmp_path / "a"), "huggingface", str(tmp_path / "b")
+    )
+    config = json.loads((tmp_path / "b" / "config.json").read_text("utf-8"))
+    for change, said in (
+        ({"model_type": "swin"}, "model_type 'swin' is not known here; clip, vit, imagegpt are"),
+        ({"architectures": ["ViTModel"]}, "has no classes"),
+        ({"patch_size": 5}, "patches of 5 pixels do not divide pictures of 32; use 30 or 35"),
+        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({"num_hidden_layers": 3}, "vit.encoder.layer.2.* is missing"),
+        ({"intermediate_size": 100}, r"has shape \(192,\), its configuration says \(100,\)"),
+    ):
+        (tmp_path / "b" / "config.json").write_text(json.dumps(config | change), "utf-8")
+        with pytest.raises(DataError, match=said):
+            read_foreign(str(tmp_path / "b")).weights()
+
+
+def test_an_image_gpt_with_biases_or_without_its_palette_is_refused(tmp_path: Path) -> None:
+    write_foreign(checkpoint(IgptSpec("m", 4, 24, 2, 2, colours=9), tmp_path / "a"), "huggingface", str(tmp_path / "b"))
+    path = tmp_path / "b" / "model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"transformer.h.1.mlp.c_fc.bias": torch.ones(96)}, path)
+    with pytest.raises(DataError, match="a bias is not zero"):
+        read_foreign(str(tmp_path / "b")).weights()
+    (tmp_path / "b" / "preprocessor_config.json").unlink()
+    with pytest.raises(DataError, match="not a palette of 9 colours"):
+        read_foreign(str(tmp_path / "b"))
+
+
+def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:
+    write_foreign(checkpoint(VIT, tmp_path / "a"), "huggingface", str(tmp_path / "b"))
+    whole = read_foreign(str(tmp_path / "b")).weights()
+    tensors = load_file(tmp_path / "b" / "model.safetensors")
+    (tmp_path / "b" / "model.safetensors").unlink()
+    index = {}
+    for part in (0, 1):
+        some = {name: each for number, (name, each) in enumerate(sorted(tensors.items())) if number % 2 == part}
+        save_file(some, tmp_path / "b" / f"model-{part}.safetensors")
+        index |= dict.fromkeys(some, f"model-{part}.safetensors")
+    (tmp_path / "b" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}), "utf-8")
+    parts = read_foreign(str(tmp_path / "b"))
+    assert parts.weight_files == ("model-0.safetensors", "model-1.safetensors")
+    assert all(torch.equal(whole[name], each) for name, each in parts.weights().items())

@@ -1,0 +1,77 @@
+"""Classifiers and iGPT through `train`: labels from folders, a palette from the data, weights of an earlier run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.errors import ConfigError, DataError
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig
+from training.models.igpt import IGPT
+from training.train import StepResult, train
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight dark pictures and eight light ones of 8x8 pixels, a folder each."""
+    draw = np.random.default_rng(0)
+    for name, low in (("dark", 10), ("light", 200)):
+        for number in range(8):
+            path = tmp_path / "data" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(low, low + 40, (8, 8, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "data"
+
+
+def run(data: Path, out: Path, **values: Any) -> list[StepResult]:
+    settings = {
+        "global_batch_size": 8,
+        "warmup_steps": 0,
+        "learning_rate": 1e-3,
+        "threads_per_worker": 1,
+        "data": {"augmentation": "none"},
+        **values,
+    }
+    return list(train(TrainConfig.model_validate(settings), str(data), str(out)))
+
+
+def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, tmp_path: Path) -> None:
+    joint = {"kind": "joint", "generative": "masked_pixels"}
+    results = run(folder, tmp_path / "a", model="igpt-tiny", steps=8, zero_stage=2, objective=joint)
+    assert results[0].metrics["bits_per_pixel"] == pytest.approx(4, abs=0.01)
+    assert results[-1].loss < results[0].loss - 0.1
+    assert {"nats_per_pixel", "class_loss", "accuracy"} <= set(results[0].metrics)
+    first = Checkpoint.load(str(tmp_path / "a" / "checkpoint"))
+    assert first.spec.to_json()["classes"] == 2
+    model = first.model()
+    assert isinstance(model, IGPT)
+    assert model.palette.min() >= 10
+    assert model.palette.max() < 240  # the data's own colours and no others
+    assert not ((model.palette > 60) & (model.palette < 190)).any()
+
+    start = {"model": "igpt-tiny", "steps": 1, "start_from": str(tmp_path / "a" / "checkpoint")}
+    run(folder, tmp_path / "b", **start)
+    second = Checkpoint.load(str(tmp_path / "b" / "checkpoint")).model()
+    assert isinstance(second, IGPT)
+    assert second.class_head is None
+    assert torch.equal(second.palette, model.palette)
+    with pytest.raises(ConfigError, match="other colours under weights"):
+        run(folder, tmp_path / "c", objective={"palette": "mine.npy"}, **start)
+
+
+def test_vit_learns_the_classes_of_folders_and_needs_some(folder: Path, tmp_path: Path) -> None:
+    chosen = {"mixup_alpha": 0.2, "label_smoothing": 0.1}
+    results = run(folder, tmp_path / "a", model="vit-tiny-8", steps=12, objective=chosen)
+    assert results[-1].metrics["accuracy"] == 1.0
+    done = Checkpoint.load(str(tmp_path / "a" / "checkpoint"))
+    assert done.spec.to_json()["classes"] == 2
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(bare / f"{number}.png")
+    with pytest.raises(DataError, match=r"have no labels, which vit-tiny-8 learns from"):
+        run(bare, tmp_path / "c", model="vit-tiny-8", steps=2)
