@@ -1,8 +1,9 @@
 """Pixels to the nearest colours of a palette, on whatever device they are.
 
 N = pixels, C = colours. Distances are taken around middle grey: with a palette in eighths of a grey level
-(training/models/palette.py) every product and sum below is a multiple of 1/64 under 2^24 / 64 and thus exact
-in float32, so the answer is the same on every device and in batches of any size. Other palettes are rounded where a pixel lies between two colours.
+(training/models/palette.py) every product and sum below is a multiple of 1/64 under 2^24 / 64 and thus exact in float32, so
+the answer is the same on every device and in batches of any size. Other palettes are rounded where a pixel lies between two
+colours.
 """
 
 import torch
