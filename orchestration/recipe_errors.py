@@ -75,7 +75,7 @@ def nearest_key(key: str, known: Mapping[str, Any]) -> str | None:
         if set(wanted.split("_")) < set(last.split("_")):  # batch_size for global_batch_size
             by_name = max(by_name, 0.9)
         same_section = 0.1 if key.split(".")[0] == candidate.split(".")[0] else 0.0
-        return 0.6 * by_name + 0.3 * _ratio(key, candidate) + same_section
+        return 0.7 * by_name + 0.2 * _ratio(key, candidate) + same_section
 
     best = max(known, key=likeness, default=None)
     return best if best is not None and likeness(best) >= 0.6 else None

@@ -19,6 +19,7 @@ def shared() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the suite (`make test`), a file at a time, the long ones first; all tests that look at the finished
     smoke run go to the same process, which makes that run once."""

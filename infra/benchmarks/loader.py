@@ -36,7 +36,7 @@ from training.data.sources import open_data
 from training.tokens.tokenizer import Tokenizer
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "clothing-dataset-small"
-PEER = "open_clip 3.3.0"
+PEER = "open_clip"
 SAMPLES = int(os.environ.get("SAMPLES", "2048"))
 LONG = int(os.environ.get("LONG", "32768"))
 REPEATS = int(os.environ.get("REPEATS", "3"))
@@ -238,7 +238,7 @@ def main() -> None:
         curve = list(memory_curve(folder, small))
     weight = sum(map(len, small)) // len(small) // 1000
     what = f"{len(found)} photographs, shorter side 256 ({weight} KB) or 640, JPEG quality 95; {SAMPLES:,} samples an epoch"
-    versions = {"open_clip_torch": "3.3.0", "webdataset": "0.2.86"}
+    versions = {"open_clip": "3.3.0", "webdataset": "0.2.86"}
     write("loader", what, rows, versions)
     write_facts(
         "loader_memory", f"one epoch of {LONG:,} samples", ["samples", "ours, GiB", f"{PEER}, GiB"], curve, versions

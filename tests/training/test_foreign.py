@@ -96,7 +96,7 @@ def test_openai_s_torchscript_archives_are_read_without_running_them(tmp_path: P
     class Inner(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layers = torch.nn.ModuleList([torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)])
+            self.layers = torch.nn.ModuleList([torch.nn.Conv1d(3, 2, 1), torch.nn.BatchNorm1d(2)])
             self.turned = torch.nn.Parameter(torch.randn(4, 3).half().T)
             self.register_buffer("input_resolution", torch.tensor(224))
 
@@ -108,7 +108,7 @@ def test_openai_s_torchscript_archives_are_read_without_running_them(tmp_path: P
     torch.manual_seed(0)
     module = Inner().eval()
     file = io.BytesIO()
-    torch.jit.save(torch.jit.trace(module, torch.randn(1, 3)), file)
+    torch.jit.save(torch.jit.trace(module, torch.randn(1, 3, 4)), file)
     assert is_torchscript(file.getvalue())
     found = read_torchscript(file.getvalue())
     expected = {name: each for name, each in module.state_dict().items() if not name.endswith("tracked")}

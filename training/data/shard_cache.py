@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline import storage
@@ -119,20 +119,20 @@ class ShardCache:
         """Remove the longest unused until `wanted` bytes fit, and give the new file its size at once, so that whoever makes
         room next counts it. Files that are being written stay."""
         with self._alone():
-            found = []
+            found: dict[str, os.stat_result] = {}
             for entry in os.scandir(self._shards):
                 if entry.name == ".lock" or _abandoned(entry):
                     continue
-                try:
-                    state = os.stat(entry.path)
-                except FileNotFoundError:  # it got its name meanwhile
-                    continue
-                found.append((state.st_mtime, state.st_size, entry))
-            used = sum(size for _, size, _ in found)
-            for _, size, entry in sorted(found, key=lambda item: item[:2]):
-                if used + wanted > self._room and not entry.name.endswith(".part"):
-                    os.unlink(entry.path)
-                    used -= size
+                # A file that gets its name in between must count, and only once.
+                for path in (entry.path, entry.path.removesuffix(".part")):
+                    with suppress(FileNotFoundError):
+                        found[path] = os.stat(path)
+                        break
+            used = sum(state.st_size for state in found.values())
+            for path, state in sorted(found.items(), key=lambda item: (item[1].st_mtime, item[1].st_size)):
+                if used + wanted > self._room and not path.endswith(".part"):
+                    os.unlink(path)
+                    used -= state.st_size
             os.ftruncate(descriptor, wanted)
 
     @contextmanager
