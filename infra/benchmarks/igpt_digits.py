@@ -3,8 +3,8 @@
 Bits per pixel beside what tables say that need no network, made from the same 1,437 pictures: how often each colour stands at a
 place, and how often beside the colour to its left. Linear probes of all layers (logistic regression on standardised features;
 its strength is chosen on a fifth of the training pictures, never on the test set). In the paper (section 4.1) the best layer lies
-in the middle; on pictures of 64 pixels, which a classifier of raw pixels reads well, all layers are alike. A picture of completions: the upper half is
-given.
+in the middle; on pictures of 64 pixels, which a classifier of raw pixels reads well, all layers are alike. A
+picture of completions: the upper half is given.
 """
 
 import math
