@@ -48,13 +48,13 @@ def our_step(folder: Path, weights: Path) -> tuple[Callable[[str], float], Calla
     """(loss of a step on these texts, seconds of one); writes the weights by open_clip's names first."""
     import torch
     from safetensors.torch import load_file, save_file
-    from training.foreign.clip_names import openai_links
 
     from training.config import TrainConfig
     from training.data.batch import Batch
     from training.engine.engine import Engine
     from training.engine.ranks import join
     from training.foreign.links import to_theirs
+    from training.foreign.openai_names import openai_links
     from training.objectives.objective import make_objective
     from training.spec import build, get_spec
     from training.step import compute
