@@ -10,7 +10,7 @@ from evaluation.report import headline
 from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import ConfigError, UserError
-from pipeline.work.leave import leave
+from pipeline.execution.leave import leave
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from evaluation.pictures import Pictures
 from evaluation.robustness import Variant
 from pipeline import storage
 from pipeline.code_version import code_version
-from pipeline.work.ledger import Progress, silent
+from pipeline.execution.ledger import Progress, silent
 
 PART_PICTURES = 4096
 

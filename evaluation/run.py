@@ -26,7 +26,7 @@ from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics import Interval, wilson
 from evaluation.zero_shot import Classifier, Rows, classifier, cosines, margins
 from pipeline.errors import ConfigError, DataError
-from pipeline.work.ledger import Progress, silent
+from pipeline.execution.ledger import Progress, silent
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from orchestration.contact_sheet import thumbnail
 from orchestration.pages import templates
 from orchestration.plot import Plot
 from orchestration.visible import visible
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 
 def page(facts: CardFacts) -> str:

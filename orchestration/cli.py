@@ -291,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The `openwit` command: main, and out."""
     code = main()
-    from pipeline.work.leave import leave
+    from pipeline.execution.leave import leave
 
     leave(code)
 

@@ -16,8 +16,8 @@ from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.config import CurateConfig
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import PhaseResult
 
 PHASES = ("select", "fetch", "deduplicate", "decontaminate")
 """What follows the sources."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import Executor, InProcess
+from pipeline.execution.ledger import Progress
 from pipeline.manifest import Manifest
-from pipeline.work.executor import Executor, InProcess
-from pipeline.work.ledger import Progress
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def executor() -> Iterator[Executor]:
         yield InProcess()
         return
     from orchestration.cluster import connected
-    from pipeline.work.on_ray import OnRay
+    from pipeline.execution.on_ray import OnRay
 
     with connected():
         yield OnRay(1.0)

@@ -28,9 +28,9 @@ from orchestration.steps import build_steps
 from orchestration.training_rows import evaluation_note, train_note
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
-from pipeline.work.executor import Executor, InProcess
-from pipeline.work.ledger import Progress, silent
-from pipeline.work.on_processes import Processes
+from pipeline.execution.executor import Executor, InProcess
+from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.on_processes import Processes
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ class Work:
                 self._processes = Processes(self._recipe.curate.workers if self._recipe.curate else None)
                 self._stack.callback(self._processes.close)
             return self._processes
-        from pipeline.work.on_ray import OnRay
+        from pipeline.execution.on_ray import OnRay
 
         self.connect()
         assert self._recipe.curate is not None

@@ -14,7 +14,7 @@ from typing import Any
 from scipy.stats import chi2
 
 from evaluation.statistics import Interval, wilson
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 COPIES = frozenset({"duplicate_pair", "duplicate_bytes", "near_duplicate", "near_caption", "near_embedding"})
 """Reasons that come from two rows of the run meeting."""

@@ -23,9 +23,9 @@ from orchestration.step import StepRecord
 from orchestration.training_rows import flattened_row
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
+from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import Fate, File, PhaseResult
 
 PACKAGES = ("ray", "torch", "deepspeed", "mlflow", "img2dataset", "pyarrow", "pandas")
 SIDES = (32, 64, 128, 256, 512, 1024)

@@ -22,8 +22,8 @@ from orchestration.step import read_record
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
 from pipeline.errors import DataError
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import PhaseResult
 
 ORDER = ("web", "references", "crawl", "select", "fetch", "score", "deduplicate", "decontaminate", "pack", "data", "train",
          "checkpoint", "evaluate", "report")  # fmt: skip

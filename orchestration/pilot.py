@@ -27,9 +27,9 @@ from orchestration.step import Step, StepRecord
 from orchestration.steps import build_steps
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.ledger import PhaseResult, Progress, silent
 from pipeline.manifest import Manifest
 from pipeline.web.urls import host_of
-from pipeline.work.ledger import PhaseResult, Progress, silent
 
 FOLDER = "pilot"
 MOSTLY = 0.5

@@ -12,7 +12,7 @@ import pyarrow as pa
 import xxhash
 
 from pipeline import storage
-from pipeline.work.ledger import Fate, File, PhaseResult
+from pipeline.execution.ledger import Fate, File, PhaseResult
 
 WHOLE = 1 << 64
 MOST_HASHES = 2_000_000

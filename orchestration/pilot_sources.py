@@ -6,9 +6,9 @@ from typing import Any
 
 from orchestration.recipe import Recipe
 from pipeline.config import CurateConfig
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import FilesSource, SiteSource, Source
 from pipeline.sources.inputs import expanded
-from pipeline.work.ledger import PhaseResult
 
 FILES = 3
 """Input files of one source that a pilot reads."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestration.plot import WIDTH_INCHES, Colour, Plot
 from orchestration.report_data import Balance
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 RANKS_SHOWN = 2000
 

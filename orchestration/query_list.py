@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Progress
 from pipeline.matching.query_list import QueryListConfig, build_query_list
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Progress
 
 FIELDS = {
     "words": "word_lists",

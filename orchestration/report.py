@@ -16,7 +16,7 @@ from orchestration.report_scores import is_fraction, spoken
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON, plots_by_section, thinned, view
 from orchestration.report_words import count_text, duration_text, percent_text, score_text, size_text
 from orchestration.visible import visible
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 
 def build_html(data: ReportData) -> str:

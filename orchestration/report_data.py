@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.report import Report
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 """phase -> unit -> drop reason -> number."""

@@ -20,8 +20,8 @@ from orchestration.report_scores import (
     templates,
 )
 from orchestration.visible import visible
-from pipeline.work.batch import add_counts
-from pipeline.work.ledger import Fate
+from pipeline.execution.batch import add_counts
+from pipeline.execution.ledger import Fate
 
 MOST_KEPT = 36
 MOST_PER_REASON = 6

@@ -10,9 +10,9 @@ from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.config import CurateConfig
 from pipeline.errors import ConfigError
+from pipeline.execution.ledger import PhaseResult
 from pipeline.scoring.score import identities, score
 from pipeline.scoring.scorers import Scorer, distinct, make_scorer
-from pipeline.work.ledger import PhaseResult
 
 
 def score_step(curate: CurateConfig, source: str) -> Step:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.errors import DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import PhaseResult, Progress
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import PhaseResult, Progress
 
 NAME = "step.json"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 
 def phase_of(folder: str, tables: Sequence[pa.Table], name: str = "given") -> PhaseResult:

@@ -11,9 +11,9 @@ from phases import phase_of, split
 
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.deduplicate import deduplicate
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sample import TEXTS, pair_uid
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 ROWS = pa.schema(
     [

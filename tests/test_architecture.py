@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("pipeline", "training", "evaluation", "orchestration")
 
 DOORS = {
-    "ray": ("pipeline/work/on_ray.py", "orchestration/cluster.py"),
+    "ray": ("pipeline/execution/on_ray.py", "orchestration/cluster.py"),
     "img2dataset": ("pipeline/fetching/img2dataset_child.py",),
     "deepspeed": ("training/engine/engine.py",),
     "mlflow": ("orchestration/tracking.py",),

@@ -18,7 +18,7 @@ import time
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, UserError
-from pipeline.work.leave import leave
+from pipeline.execution.leave import leave
 from training.config import TrainConfig
 from training.saving.leaving import EXIT_CODE, PreemptedError
 

@@ -29,14 +29,14 @@ from harness import RESULTS, write_facts
 from query_matching import SHARED, generated_data, real_data
 
 from pipeline import storage
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 from pipeline.matching.queries import QueriesConfig, fold, spaced
 from pipeline.sample import CANDIDATE, TEXTS, pair_uid
 from pipeline.selection.balance import hash01, keep_probability
 from pipeline.selection.repair import normalise
 from pipeline.selection.select import select
 from pipeline.selection.select_config import SelectConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 SIZES = [int(size) for size in os.environ.get("BENCH_ROWS", "10000,100000,1000000,10000000").split(",")]
 FOLDER = os.environ.get("BENCH_FOLDER")

@@ -22,6 +22,8 @@ import pyarrow as pa
 from harness import cpu_seconds, peer, write_facts
 from PIL import Image
 
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 from pipeline.overlap.changes import CHANGES, VARIANTS, plant
 from pipeline.overlap.decontaminate import decontaminate
 from pipeline.overlap.decontaminate_config import DecontaminateConfig
@@ -31,8 +33,6 @@ from pipeline.overlap.references import Indexing, build_index
 from pipeline.pictures.picture_config import PictureConfig
 from pipeline.pictures.picture_row import picture_row
 from pipeline.sample import pair_uid
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 PICTURES = int(os.environ.get("OVERLAP_PICTURES", "100000"))

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from harness import write_facts
 
-from pipeline.work.ledger import PhaseResult
+from pipeline.execution.ledger import PhaseResult
 
 KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("SEED", "0"))

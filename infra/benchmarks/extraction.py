@@ -17,6 +17,7 @@ from harness import Peer, Row, cpu_seconds, paired, peer, write
 from selectolax.lexbor import LexborHTMLParser
 from synthetic_wat import member, record, write_wat
 
+from pipeline.execution.ledger import Output
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import TEXT_FROM
 from pipeline.sources.http_message import plain_body, read_message
@@ -24,7 +25,6 @@ from pipeline.sources.warc import extract as extract_pages
 from pipeline.sources.wat import extract, without_collector
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.ledger import Output
 
 PEER = "cc2dataset"
 VERSION = "1.5.0"

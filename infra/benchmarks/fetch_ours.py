@@ -19,12 +19,12 @@ def main() -> None:
 
     from orchestration.cluster import connected
     from pipeline.datasets.pack import PackConfig, pack
+    from pipeline.execution.ledger import Fate, File, PhaseResult
+    from pipeline.execution.on_processes import Processes
+    from pipeline.execution.on_ray import OnRay
     from pipeline.fetching.fetch import FetchConfig, fetch
     from pipeline.sample import candidates
     from pipeline.web.web_config import NetworkConfig
-    from pipeline.work.ledger import Fate, File, PhaseResult
-    from pipeline.work.on_processes import Processes
-    from pipeline.work.on_ray import OnRay
 
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     for line in sys.stdin:

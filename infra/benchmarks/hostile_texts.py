@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.datasets.pack import PackConfig, pack
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 from pipeline.sample import pair_uid
 from pipeline.sources.config import WarcSource
 from pipeline.sources.warc import harvest_warc
 from pipeline.web.network import Network, NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

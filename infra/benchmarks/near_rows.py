@@ -13,8 +13,8 @@ import pyarrow as pa
 from pipeline.duplicates.clusters import components
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.deduplicate import deduplicate
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 ROWS_PER_FILE = 10_000
 

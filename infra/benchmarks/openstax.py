@@ -17,8 +17,8 @@ from urllib.parse import quote
 from harness import write_facts
 
 from pipeline.datasets.shards import read_index
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import PhaseResult
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 HOST = "openstax.openwit.example"

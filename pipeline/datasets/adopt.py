@@ -23,10 +23,10 @@ from pipeline.code_version import code_version
 from pipeline.datasets.shard_form import HEAD, KNOWN, PLACE
 from pipeline.datasets.tar_members import Member, readable_members, sample_of
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
 from pipeline.manifest import NAME, Manifest, Shard
 from pipeline.sample import pair_uid
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items, silent
 
 PICTURES = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
 MAX_META_BYTES = 1 << 20

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.execution.batch import Batch
 from pipeline.web.urls import UnusableURLError, canonical, host_of
-from pipeline.work.batch import Batch
 
 KINDS = ("url", "domain", "sha256", "uid")
 COLUMNS = ("uid", "url", "page_url", "sha256")

@@ -17,8 +17,8 @@ from pipeline.datasets.lineage_select import balance_facts
 from pipeline.datasets.shard_form import plain
 from pipeline.datasets.shards import read_index
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import NAME, Manifest
-from pipeline.work.ledger import PhaseResult
 
 HIDDEN = ("image", "thumbnail", "thumbnail8", "image_offset", "image_bytes", "status", "error_message")
 

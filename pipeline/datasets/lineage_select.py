@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import storage
+from pipeline.execution.ledger import PhaseResult
 from pipeline.selection.balance import hash01
-from pipeline.work.ledger import PhaseResult
 
 
 def balance_facts(phase: PhaseResult, config: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from pipeline.datasets.packing import Form, grouped, uid_numbers, write_shards
 from pipeline.datasets.picture_places import locate
 from pipeline.datasets.shard_form import PACKED, carried
 from pipeline.errors import DataError
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.manifest import Manifest
 from pipeline.settings import Settings
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 __all__ = ["PackConfig", "pack"]
 

@@ -19,11 +19,11 @@ from pipeline import storage
 from pipeline.datasets.picture_places import read_pictures
 from pipeline.datasets.shard_writer import shard_names, write_shard
 from pipeline.errors import DataError
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, Record, WorkItem, run_items
 from pipeline.manifest import Shard
 from pipeline.streams import remove_unfinished
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, Record, WorkItem, run_items
 
 ROWS_PER_ITEM = 32_768
 """Rows without pictures that an item of the first pass holds: some 2 KB each."""

@@ -18,15 +18,15 @@ from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions
 from pipeline.datasets.shards import read_index
 from pipeline.errors import DataError
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.manifest import Manifest
 from pipeline.web.network import Fetched, fetch_all
 from pipeline.web.robots import first_opt_out
 from pipeline.web.urls import UnusableURLError, canonical, host_of
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items, silent
-from pipeline.work.sandbox import SandboxDied, shared
 
 NO_BODY = ("application/x-nothing-of-this-type",)
 """A body of any other type is not read, so this asks for headers alone."""

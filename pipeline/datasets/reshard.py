@@ -26,10 +26,10 @@ from pipeline.datasets.shards import read_index
 from pipeline.datasets.subset import UID, hex_of
 from pipeline.datasets.takedown import derived
 from pipeline.errors import DataError
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
 from pipeline.manifest import Manifest, Shard
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items, silent
 
 ASSIGNED = pa.schema([("row", pa.int64()), ("place", pa.int64())])
 

@@ -24,10 +24,10 @@ from pipeline.datasets.shard_form import stats
 from pipeline.datasets.shard_subset import keep_rows
 from pipeline.datasets.shards import read_index
 from pipeline.errors import DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, Record, WorkItem, run_items, silent
 from pipeline.manifest import Manifest, Shard
 from pipeline.streams import remove_unfinished, stream
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, Record, WorkItem, run_items, silent
 
 REMOVED = pa.schema(
     [

@@ -21,10 +21,10 @@ from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.hamming import BANDS, nearest
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, settle
 from pipeline.errors import ConfigError
+from pipeline.execution.exchange import Files, regroup
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.manifest import Manifest
-from pipeline.work.exchange import Files, regroup
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
 
 REASON = "duplicate_of_dataset"
 HEXADECIMAL = re.compile("[0-9a-f]+")

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.duplicates.clusters import chain, edge_output, files_of
 from pipeline.duplicates.pool import Pool
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Output, Progress, run_items
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Output, Progress, run_items
 
 SAID = ("sha256",)
 PARTS = ("key", "part1", "part2", "part3")

@@ -15,9 +15,9 @@ from pipeline.duplicates.config import CaptionConfig
 from pipeline.duplicates.minhash import band_keys, link
 from pipeline.duplicates.pool import Pool
 from pipeline.duplicates.shingles import Shingled, plain
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Output, Progress, WorkItem, run_items
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Output, Progress, WorkItem, run_items
 
 SAID = ("text",)
 

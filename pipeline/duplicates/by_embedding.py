@@ -19,9 +19,9 @@ from pipeline.duplicates.clusters import best_first
 from pipeline.duplicates.config import DeduplicateConfig, EmbeddingConfig
 from pipeline.duplicates.kmeans import kmeans, nearest, products, unit
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, rank_columns, settle
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 
 ROWS_PER_CLUSTER = 2000
 ROWS_PER_BUCKET = 100_000

@@ -19,10 +19,10 @@ from pipeline.duplicates.clusters import chain, edge_output, files_of
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.hamming import BANDS, BITS, MARK, UNITE, Looks, partitions, search
 from pipeline.duplicates.pool import Pool
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Output, Progress, WorkItem, run_items
 from pipeline.pictures.descriptors import THUMBNAIL_BYTES, thumbnail_distance, thumbnails
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Output, Progress, WorkItem, run_items
 
 LOOKS = ("phash", "thumbnail8", "phash256")
 BARE_RADIUS = 3

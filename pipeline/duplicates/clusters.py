@@ -19,9 +19,9 @@ from scipy.sparse.csgraph import connected_components
 from pipeline import storage
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, rank_columns
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 
 MEMBERS_PER_BUCKET = 500_000
 EDGE = pa.schema([("left", pa.int64()), ("right", pa.int64())])

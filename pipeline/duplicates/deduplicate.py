@@ -24,11 +24,11 @@ from pipeline.duplicates.clusters import MEMBERS_PER_BUCKET, Say, clusters, judg
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.pool import ByBlock, Pool, gather
 from pipeline.duplicates.texts import as_texts, merge_texts, unique_texts
+from pipeline.execution.batch import Batch
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import TEXTS
-from pipeline.work.batch import Batch
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 ROWS_PER_BUCKET = 1_000_000
 

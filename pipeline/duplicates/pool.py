@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.errors import ConfigError
-from pipeline.work.exchange import Files, regroup
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items
+from pipeline.execution.exchange import Files, regroup
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items
 
 VERDICT = pa.schema(
     [

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.duplicates.pool import ByBlock, Pool
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.sample import TEXTS
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
 
 ROWS_PER_PART = 1_000_000
 MERGED = pa.schema([("position", pa.int64()), ("texts", TEXTS)])

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline import storage
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.fetching.img2dataset_engine import img2dataset_pictures
 from pipeline.pictures.picture_row import facts_to_row
 from pipeline.web.answer import Fetched
-from pipeline.work.sandbox import SandboxDied, shared
 
 TARGET = "pipeline.pictures.picture_batch:process_batch"
 BATCH_PICTURES = 16

@@ -1,6 +1,6 @@
 """Fetch: download the selected pictures and make them training pictures.
 
-    arrange    rows go to lanes by their picture's host, and are cut into parts (pipeline.work.exchange)
+    arrange    rows go to lanes by their picture's host, and are cut into parts (pipeline.execution.exchange)
     download   every URL of every lane is settled in a journal outside the step (lane.py, journal.py): what a store holds
                is never downloaded twice, whichever recipe asks for it
     gather     a pure join of the parts with the journal: rows with their picture, rows with the reason why they have none
@@ -20,6 +20,10 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.batch import Batch
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
 from pipeline.fetching import fetch_worker
 from pipeline.fetching.decoding import decode
 from pipeline.fetching.fetch_config import FetchConfig
@@ -29,10 +33,6 @@ from pipeline.fetching.located import locations, read_located
 from pipeline.pictures.picture_config import IMAGE_COLUMNS
 from pipeline.web.answer import UNREACHED
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.batch import Batch
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
 
 PASSING = (*UNREACHED, "http_error")
 """Reasons that trying again later can mend."""

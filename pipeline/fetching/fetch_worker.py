@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from pipeline.execution.arenas import share_arenas
 from pipeline.fetching.decoding import Decoder
 from pipeline.fetching.dispatch import OPEN_PER_PLACE, Dispatcher
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.lane import Lane, LaneWork
 from pipeline.web.network import Network
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.arenas import share_arenas
 
 Value = TypeVar("Value")
 

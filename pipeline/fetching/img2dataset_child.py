@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.work.sandbox_child import limit_memory
+from pipeline.execution.sandbox_child import limit_memory
 
 MEMORY_BYTES = 3 << 30
 PIXEL_LIMIT = "pixel_limit"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.work.sandbox import child_environment
+from pipeline.execution.sandbox import child_environment
 
 START_SECONDS = 180.0
 

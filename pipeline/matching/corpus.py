@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.ledger import Fate, Output
 from pipeline.matching.mediawiki import pages
-from pipeline.work.ledger import Fate, Output
 
 CHUNK_BYTES = 32 << 20
 LINE_BYTES = 64 << 20

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
-from pipeline.work.ledger import Fate, Output
+from pipeline.execution.ledger import Fate, Output
 
 _MARKS = r"[,.;:?!`\"()\[\]{}“”„«»—–…]|--+"
 _WORD = r"^[\pL\pN]"

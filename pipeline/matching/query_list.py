@@ -23,6 +23,9 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.matching.corpus import check_readable, read_corpus
 from pipeline.matching.queries import clean_query, fold
 from pipeline.matching.query_counts import (
@@ -35,9 +38,6 @@ from pipeline.matching.query_counts import (
     word_counts,
 )
 from pipeline.settings import Settings
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 
 MOST_BUCKETS = 64
 

@@ -12,10 +12,10 @@ from collections import Counter
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, run_items, silent
 from pipeline.matching.queries import words_of
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, run_items, silent
 
 
 def frequent_words(

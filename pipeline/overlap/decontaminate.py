@@ -18,16 +18,16 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.execution.batch import Batch
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.overlap.decontaminate_config import DecontaminateConfig
 from pipeline.overlap.lookup import Limits
 from pipeline.overlap.near_references import DESCRIPTORS, read_columns, search
 from pipeline.overlap.overlap_lists import write_lists
 from pipeline.overlap.references import References
 from pipeline.overlap.thresholds import calibrate
-from pipeline.work.batch import Batch
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 
 GROUP_ROWS = 100_000
 """Rows compared at once, at least: about 250 bytes each; every group reads the index once."""

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.overlap.near_references import FOUND, best, read_columns
 from pipeline.overlap.references import References
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
 
 FOLDER = "overlap"
 SUMMARY = f"{FOLDER}/summary.json"

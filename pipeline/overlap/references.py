@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.batch import DROPPED, count_reasons
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.overlap.changes import CHANGES
 from pipeline.overlap.reference_picture import TARGET
 from pipeline.overlap.reference_sets import ReferenceSet
 from pipeline.pictures.descriptors import THUMBNAIL_BYTES
-from pipeline.work.batch import DROPPED, count_reasons
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
-from pipeline.work.sandbox import SandboxDied, shared
 
 INDEX = pa.schema(
     [

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.overlap.calibrate import THRESHOLDS, choose, half, prepare, table
 from pipeline.overlap.lookup import Limits
 from pipeline.overlap.near_references import DESCRIPTORS, read_columns
 from pipeline.overlap.references import References
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
 
 NAME = "thresholds.parquet"
 

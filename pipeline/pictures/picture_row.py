@@ -6,7 +6,7 @@ Light to import: what decodes pictures is loaded by the sandboxed child alone.
 from typing import Any, Literal
 
 from pipeline import storage
-from pipeline.work.sandbox import SandboxDied, shared
+from pipeline.execution.sandbox import SandboxDied, shared
 
 _TARGETS = {"process": "pipeline.pictures.picture:process", "look": "pipeline.pictures.picture:look"}
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.batch import Batch
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.scoring.score_pixels import Fall, squares
 from pipeline.scoring.scorers import Scorer, ScorerConfig, distinct
 from pipeline.scoring.top_fraction import Cut, sort_keys, top_fraction
-from pipeline.work.batch import Batch
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 
 Cuts = Mapping[str, Cut]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.scoring.scorers import PixelForm
-from pipeline.work.sandbox import SandboxDied, shared
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,

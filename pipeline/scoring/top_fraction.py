@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
 
 FEW = 100_000
 """Rows that the driver sorts itself: about 100 bytes each."""

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.compiled import frozen
-from pipeline.work.exchange import Files, exchange
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, run_items, silent
+from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, run_items, silent
 from pipeline.xxh64 import hash_texts
 
 _SECOND_LEVEL = frozenset(

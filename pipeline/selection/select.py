@@ -19,6 +19,10 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions
 from pipeline.errors import DataError
+from pipeline.execution.batch import add_counts
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.matching.matcher import Matcher
 from pipeline.matching.queries import read_queries
 from pipeline.matching.word_list import frequent_words
@@ -26,10 +30,6 @@ from pipeline.selection import language, select_passes
 from pipeline.selection.balance import earlier_counts, probabilities, tail_t
 from pipeline.selection.domain_frequency import frequent_keys
 from pipeline.selection.select_config import SelectConfig
-from pipeline.work.batch import add_counts
-from pipeline.work.exchange import Files
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
 
 
 def select(

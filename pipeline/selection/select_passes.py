@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions, exclude
+from pipeline.execution.batch import Batch
+from pipeline.execution.ledger import Fate, Output
 from pipeline.matching.matcher import Matcher
 from pipeline.selection.balance import keep_probabilities
 from pipeline.selection.domain_frequency import occurrences
 from pipeline.selection.text import filter_text
 from pipeline.selection.text_config import TextConfig
-from pipeline.work.batch import Batch
-from pipeline.work.ledger import Fate, Output
 from pipeline.xxh64 import hash01, hash_texts
 
 Frequent: TypeAlias = tuple[np.ndarray, np.ndarray] | None

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.compiled import text_buffers
+from pipeline.execution.batch import Batch
 from pipeline.sample import TEXTS, pair_uid
 from pipeline.selection import language, text_kernels
 from pipeline.selection.repair import mask_all, normalise_all
 from pipeline.selection.text_config import TextConfig
-from pipeline.work.batch import Batch
 
 CHARACTER_WINDOW = 10
 WORD_WINDOW = 3

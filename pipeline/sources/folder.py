@@ -14,13 +14,13 @@ import orjson
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import FolderSource
 from pipeline.sources.inputs import checked_scheme, identify, marks
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import TEXT_NAMES, cut_file, read_part
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TABLES = ("metadata", "captions", "labels", "annotations")

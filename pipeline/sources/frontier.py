@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.execution.ledger import Record, WorkItem
 from pipeline.web.urls import host_of, origin_of
-from pipeline.work.ledger import Record, WorkItem
 
 LINKS = pa.schema([("url", pa.string()), ("kind", pa.string())])
 """What an item found to go on with; kind: page (a link), moved (a redirect away from the crawl's hosts), sitemap."""

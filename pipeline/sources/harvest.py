@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import PhaseResult, Progress, silent
 from pipeline.sources.config import (
     FilesSource,
     FolderSource,
@@ -14,8 +16,6 @@ from pipeline.sources.config import (
 )
 from pipeline.sources.inputs import expanded, fingerprint, matching
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import PhaseResult, Progress, silent
 
 MODULES = {kind: f"pipeline.sources.{kind}" for kind in ("site", "wat", "warc", "table", "folder", "shards")}
 """Where the code of each kind begins."""

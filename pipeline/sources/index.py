@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
 from pipeline.sources.inputs import Input, open_blocks
 from pipeline.sources.lines import lines_of
 from pipeline.sources.pages import Dropped
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, Progress, WorkItem, run_items
 
 POINTERS = pa.schema([("file", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64())])
 _PARQUET = ("warc_filename", "warc_record_offset", "warc_record_length")

@@ -15,9 +15,9 @@ import fsspec
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Progress, silent
 from pipeline.sources.config import FilesSource
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Progress, silent
 
 _CHECKSUMS = ("ETag", "etag", "md5Hash", "checksum", "sha256", "content_md5", "crc32c")
 _BLOCK = 1 << 20

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.execution.batch import DROPPED
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.web.robots import first_opt_out
-from pipeline.work.batch import DROPPED
-from pipeline.work.sandbox import SandboxDied, shared
 
 _PAGES_PER_CALL = 64
 _BYTES_PER_CALL = 8_000_000

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.sample import candidates, pair_uid
@@ -25,8 +27,6 @@ from pipeline.sources.inputs import Input, identified, open_blocks
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
 from pipeline.web.urls import UnusableURLError, canonical
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 
 _IMAGE_NAMES = ("jpg", "jpeg", "png", "webp", "image", "image_bytes", "img", "bytes")
 _MAX_TEXT = 1 << 20

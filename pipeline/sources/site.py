@@ -14,6 +14,9 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.batch import DROPPED, Batch
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 from pipeline.sample import candidates
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
@@ -24,9 +27,6 @@ from pipeline.web.network import Fetched, fetch_all
 from pipeline.web.robots import forbids_following
 from pipeline.web.urls import canonical, host_of
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.batch import DROPPED, Batch
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, Record, run_items, silent
 
 _DOWN = ("connection_failed", "name_not_resolved", "timeout", "http_error")
 

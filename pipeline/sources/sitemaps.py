@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Output, Progress, run_items
+from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, found_links, work_items
 from pipeline.web.network import fetch_all, read_robots
 from pipeline.web.urls import UnusableURLError, canonical, origin_of
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Output, Progress, run_items
-from pipeline.work.sandbox import SandboxDied, shared
 
 IMAGES = pa.schema([("page", pa.string()), ("url", pa.string()), ("text", pa.string()), ("origin", pa.string())])
 SitemapImages = dict[str, list[list[str]]]

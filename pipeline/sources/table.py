@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES, Part, cut_file, read_part
 from pipeline.web.urls import UnusableURLError, canonical
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 
 def harvest_table(

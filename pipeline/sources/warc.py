@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import DataError
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource
@@ -24,8 +26,6 @@ from pipeline.sources.wat import crawl_of
 from pipeline.web.body import BrokenError, TooLargeError
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 _MAX_GAP = 1 << 16  # records that lie this close are read in one go
 

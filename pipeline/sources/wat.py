@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WatSource
@@ -26,8 +28,6 @@ from pipeline.sources.pages import BEYOND, Dropped
 from pipeline.web.robots import first_opt_out, meta_directives
 from pipeline.web.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
 
 _MAX_PICTURES = 10_000
 _ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 from runs import answer, environment
 
 from pipeline import storage
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import PhaseResult
 
 WORDS = (
     "red house",

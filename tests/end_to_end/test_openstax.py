@@ -12,8 +12,8 @@ import pytest
 from runs import answer
 
 from pipeline.datasets.shards import read_index
+from pipeline.execution.ledger import PhaseResult
 from pipeline.manifest import Manifest
-from pipeline.work.ledger import PhaseResult
 
 HOST = "openstax.openwit.example"
 

@@ -19,10 +19,10 @@ from orchestration.scorer_table import SCORERS
 from orchestration.scorers import make_scorers, score_identity
 from pipeline.config import CurateConfig
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import InProcess
 from pipeline.sample import pair_uid
 from pipeline.scoring.score import score
 from pipeline.scoring.scorers import ScorerConfig, make_scorer
-from pipeline.work.executor import InProcess
 
 GOLDEN = Path(__file__).parents[1] / "golden_clip"
 

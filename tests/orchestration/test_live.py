@@ -17,9 +17,9 @@ from orchestration.progress import Bars, Lines, say
 from orchestration.reasons import MEANING
 from orchestration.step import StepRecord
 from pipeline.errors import DataError
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
 
 
 def work(number: int) -> Output:

@@ -21,10 +21,10 @@ from orchestration.pilot_sources import part_of
 from orchestration.recipe import Recipe, load
 from orchestration.steps import build_steps
 from pipeline.errors import ConfigError
+from pipeline.execution.ledger import Fate, PhaseResult, silent
 from pipeline.manifest import Manifest
 from pipeline.sample import pair_uid
 from pipeline.sources.config import TableSource
-from pipeline.work.ledger import Fate, PhaseResult, silent
 
 CURATED = ("fetch", "deduplicate", "decontaminate")
 

@@ -15,7 +15,7 @@ from orchestration.plot import VARIABLES, Plot
 from orchestration.plots import _moving_mean
 from orchestration.report_data import Balance
 from orchestration.report_scores import Confusion, Robustness
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 
 STEPS = [{"step": i, "loss": 3 / (i + 1), "learning_rate": 1e-3, "logit_scale": 14.0 + i} for i in range(60)]
 SCORE = Score("digits", "zero_shot", "top1", "ensemble", 0.94, 0.91, 0.96, 360)

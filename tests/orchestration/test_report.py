@@ -33,7 +33,7 @@ from orchestration.report_data import (
 )
 from orchestration.report_view import thinned
 from orchestration.report_words import duration_text, size_text
-from pipeline.work.ledger import Fate
+from pipeline.execution.ledger import Fate
 from tests.browser import open_page
 
 HOSTILE = (

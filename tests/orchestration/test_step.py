@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from orchestration.step import Context, Made, Step, StepRecord, differences, read_record, why
 from pipeline import storage
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 ITEMS = [WorkItem("rows", 1, None)]
 

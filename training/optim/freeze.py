@@ -3,7 +3,6 @@ read it out.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
@@ -42,8 +41,3 @@ def _hold(module: nn.Module) -> None:
         return
     for child in module.children():
         _hold(child)
-
-
-def learning_parameters(model: nn.Module) -> dict[str, Any]:
-    """By name, those that learn."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

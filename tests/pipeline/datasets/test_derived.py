@@ -21,9 +21,9 @@ from pipeline.datasets.shards import iterate, read_image, read_index
 from pipeline.datasets.subset import UID, as_uids, hex_of, load_uids, save_uids, select_uids
 from pipeline.datasets.takedown import takedown
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
 from pipeline.manifest import Manifest
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
 from tests.pipeline.datasets.test_pack import index_of, packed, rows
 
 IN = InProcess()

@@ -13,10 +13,10 @@ from pipeline.datasets.reshard import reshard
 from pipeline.datasets.subset import select_uids
 from pipeline.datasets.takedown import takedown
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Output, PhaseResult, WorkItem, run_items
 from pipeline.manifest import Manifest
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Output, PhaseResult, WorkItem, run_items
 from tests.pipeline.datasets.test_derived import rules
 from tests.pipeline.datasets.test_pack import rows
 

@@ -21,11 +21,11 @@ from pipeline.datasets.pack import PackConfig, pack
 from pipeline.datasets.shard_form import sample_key
 from pipeline.datasets.shards import read_image, read_index
 from pipeline.errors import DataError
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Output, PhaseResult, WorkItem, run_items
 from pipeline.manifest import Manifest
 from pipeline.sample import TEXTS, pair_uid
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Output, PhaseResult, WorkItem, run_items
 from tests.phases import phase_of, split
 
 
@@ -212,8 +212,8 @@ def test_a_full_disk_fails_in_one_line_and_the_next_run_goes_on(tmp_path: Path) 
     code = f"""
 import resource, sys
 from pipeline.errors import DataError
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.datasets.pack import PackConfig, pack
 limit = int(sys.argv[1])
 if limit:

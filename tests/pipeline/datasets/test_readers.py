@@ -23,8 +23,8 @@ from pipeline.datasets.subset import select_uids
 from pipeline.datasets.takedown import takedown
 from pipeline.datasets.tar_members import readable_members
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
 from pipeline.sample import pair_uid
-from pipeline.work.executor import InProcess
 from tests.pipeline.datasets.test_derived import rules
 from tests.pipeline.datasets.test_pack import packed, picture, rows
 from training.data.config import DataConfig

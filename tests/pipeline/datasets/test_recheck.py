@@ -11,7 +11,7 @@ from pipeline.datasets.recheck import recheck
 from pipeline.datasets.shards import iterate, write_dataset
 from pipeline.datasets.takedown import takedown
 from pipeline.errors import DataError
-from pipeline.work.executor import InProcess
+from pipeline.execution.executor import InProcess
 from tests.pipeline.datasets.test_pack import picture
 from tests.pipeline.sources.test_site import Site, html
 

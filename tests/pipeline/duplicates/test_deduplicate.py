@@ -14,6 +14,7 @@ from pipeline.datasets.pack import PackConfig, pack
 from pipeline.datasets.shards import PACKED, iterate
 from pipeline.duplicates.deduplicate import DeduplicateConfig, deduplicate
 from pipeline.errors import DataError
+from pipeline.execution.executor import InProcess
 from pipeline.manifest import Manifest
 from pipeline.overlap.decontaminate import DecontaminateConfig, decontaminate
 from pipeline.overlap.reference_sets import given_set
@@ -21,7 +22,6 @@ from pipeline.overlap.references import Indexing, build_index
 from pipeline.pictures.picture import process
 from pipeline.pictures.picture_config import PictureConfig
 from pipeline.sample import pair_uid
-from pipeline.work.executor import InProcess
 
 
 def drawing(seed: int) -> Image.Image:

@@ -14,9 +14,9 @@ from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.deduplicate import deduplicate
 from pipeline.duplicates.texts import last_keepers
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.pictures.descriptors import thumbnail_distance, thumbnails
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 
 def crowd(seed: int, count: int = 150) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ from PIL import Image
 from pipeline import storage
 from pipeline.code_version import imported_modules
 from pipeline.errors import DataError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.fetching import img2dataset_engine
 from pipeline.fetching.decoding import decode
 from pipeline.fetching.fetch import fetch
@@ -32,8 +34,6 @@ from pipeline.pictures.picture_config import IMAGE_COLUMNS, PictureConfig
 from pipeline.sample import candidates
 from pipeline.web.answer import Fetched
 from pipeline.web.network import NetworkConfig, fetch_all
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, File, PhaseResult
 
 HEADER = PictureConfig().picture_header()
 Engine = Literal["openwit", "img2dataset"]

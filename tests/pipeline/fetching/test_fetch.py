@@ -19,12 +19,12 @@ from rude_web import Web, plain
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.fetching.fetch import FetchConfig, fetch, store_name
 from pipeline.fetching.journal import lane_of
 from pipeline.sample import candidates
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, File, PhaseResult
 
 
 @pytest.fixture
@@ -185,8 +185,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from pipeline.fetching.fetch import FetchConfig, fetch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.web.web_config import NetworkConfig
 import json, pipeline.fetching.lane
 pipeline.fetching.lane.SEGMENT_ROWS = 4

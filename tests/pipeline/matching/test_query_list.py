@@ -14,12 +14,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
 from pipeline.matching.corpus import documents
 from pipeline.matching.mediawiki import pages, plain_text
 from pipeline.matching.queries import read_queries
 from pipeline.matching.query_list import QueryListConfig, build_query_list
 from pipeline.storage import read_table, write_table
-from pipeline.work.executor import InProcess
 
 VOCABULARY = [f"w{i}" for i in range(40)] + ["New", "York", "Paris", "été", "ice", "cream"]
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageOps
 from pipeline import storage
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
 from pipeline.overlap.calibrate import upside_down
 from pipeline.overlap.changes import CHANGES, VARIANTS, chosen_variants, plant
 from pipeline.overlap.decontaminate import DecontaminateConfig, decontaminate
@@ -25,7 +26,6 @@ from pipeline.overlap.reference_sets import given_set, given_sets
 from pipeline.overlap.references import Indexing, References, build_index
 from pipeline.pictures.descriptors import Description, describe
 from pipeline.sample import pair_uid
-from pipeline.work.executor import InProcess
 
 
 def scene(seed: int, side: int = 160) -> Image.Image:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFilter, features
 
+from pipeline.execution.sandbox import shared as shared_sandbox
 from pipeline.pictures.picture import process
 from pipeline.pictures.picture_config import IMAGE_COLUMNS, PictureConfig
 from pipeline.pictures.picture_row import picture_row
-from pipeline.work.sandbox import shared as shared_sandbox
 
 RED, BLUE = (230, 30, 20), (20, 40, 220)
 

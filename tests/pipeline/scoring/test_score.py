@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from scored_rows import Brightness, brightness, fetched_rows
 
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.scoring.score import score
 from pipeline.scoring.scorers import ScorerConfig, make_scorer
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 ROWS = 40
 

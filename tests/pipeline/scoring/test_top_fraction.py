@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 from phases import phase_of, split
 
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import InProcess
 from pipeline.sample import pair_uid
 from pipeline.scoring.top_fraction import sort_keys, top_fraction
-from pipeline.work.exchange import Files
-from pipeline.work.executor import InProcess
 
 CASES = {
     "cosines": lambda draw, n: draw.normal(0.2, 0.07, n),

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from phases import phase_of, split
 
+from pipeline.execution.exchange import Files
+from pipeline.execution.executor import InProcess
 from pipeline.selection.domain_frequency import domains, frequent_keys, occurrences, registered_domain
-from pipeline.work.exchange import Files
-from pipeline.work.executor import InProcess
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from phases import phase_of, split
 
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
 from pipeline.matching.queries import QueriesConfig
 from pipeline.sample import CANDIDATE, pair_uid
 from pipeline.selection.balance import hash01
@@ -15,7 +16,6 @@ from pipeline.selection.select import bucket_count, select
 from pipeline.selection.select_config import BalanceConfig, SelectConfig
 from pipeline.selection.text_config import TextConfig
 from pipeline.storage import read_table
-from pipeline.work.executor import InProcess
 
 QUERIES = ["dog", "cat", "red dog", "zebra"]
 

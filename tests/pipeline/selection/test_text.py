@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from pipeline.execution.batch import Batch
 from pipeline.sample import candidates, pair_uid
 from pipeline.selection.repair import mask_personal, normalise, normalise_all
 from pipeline.selection.text import filter_text, is_boilerplate, judge
 from pipeline.selection.text_config import TextConfig
-from pipeline.work.batch import Batch
 
 DEFAULT = TextConfig()
 

@@ -13,11 +13,11 @@ import pytest
 from pipeline import storage
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import FolderSource, ShardsSource
 from pipeline.sources.harvest import harvest, roots, seen_now
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 JPEG = b"\xff\xd8\xff\xe0 picture "
 

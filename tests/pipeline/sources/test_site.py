@@ -13,13 +13,13 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.executor import InProcess, Item, Result
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sample import CANDIDATE, pair_uid
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS
 from pipeline.sources.site import crawl
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess, Item, Result
-from pipeline.work.ledger import PhaseResult
 
 Answer = tuple[int, dict[str, str], bytes]
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import TableSource
 from pipeline.sources.harvest import harvest
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 PAIRS = [(f"http://a.example/{n}.jpg", f"text {n}") for n in range(50)]

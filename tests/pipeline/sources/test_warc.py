@@ -11,12 +11,12 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import WarcSource
 from pipeline.sources.harvest import harvest
 from pipeline.sources.http_message import plain_body, read_message
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 Page = tuple[str, list[tuple[str, str]], bytes]

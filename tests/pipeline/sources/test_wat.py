@@ -10,13 +10,13 @@ from urllib.parse import urljoin
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import PhaseResult
 from pipeline.sample import CANDIDATE
 from pipeline.sources.config import WatSource
 from pipeline.sources.harvest import harvest
 from pipeline.sources.wat import parse
 from pipeline.web.web_config import NetworkConfig
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import PhaseResult
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 

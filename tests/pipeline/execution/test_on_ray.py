@@ -12,10 +12,10 @@ import pytest
 
 from orchestration.cluster import connected
 from pipeline.errors import ConfigError, DataError
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Output, PhaseResult, WorkItem, run_items
-from pipeline.work.on_ray import OnRay
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.on_ray import OnRay
 
 
 @pytest.fixture(scope="module", autouse=True)

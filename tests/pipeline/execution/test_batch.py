@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.work.batch import DROPPED, Batch, add_counts
+from pipeline.execution.batch import DROPPED, Batch, add_counts
 
 
 def batch() -> Batch:

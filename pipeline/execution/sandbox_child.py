@@ -1,6 +1,8 @@
 """The sandbox's child: answers requests from stdin until it closes, inside limits that the kernel enforces.
 
-    python -m pipeline.work.sandbox_child pipeline.sources.html:parse_page 20 2147483648    target, seconds a call, bytes of memory
+    python -m pipeline.execution.sandbox_child pipeline.sources.html:parse_page 20 2147483648
+
+with the target, the seconds of a call and the bytes of memory.
 
 A frame is MAGIC, two lengths, JSON and bytes: of a request the header and the payload, of a reply {"header": ..., "sizes":
 [...]} and the blobs, one after the other. A call costs about 45 microseconds of CPU in both processes together besides the

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.work.executor import IDLE_SECONDS, Idle, Item, Result
+from pipeline.execution.executor import IDLE_SECONDS, Idle, Item, Result
 
 
 class OnRay:

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.work.batch import Batch, add_counts
-from pipeline.work.executor import Executor
+from pipeline.execution.batch import Batch, add_counts
+from pipeline.execution.executor import Executor
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) as work goes on."""

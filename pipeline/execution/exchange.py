@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipeline import storage
+from pipeline.execution.executor import Executor
+from pipeline.execution.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
 from pipeline.streams import read_ranges
-from pipeline.work.executor import Executor
-from pipeline.work.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
 
 PIECES = "pieces"
 

@@ -3,7 +3,7 @@
 The parent writes a framed request (JSON header + raw payload) to the child's stdin and reads a framed reply; nothing is
 ever pickled. A child that crashes, hangs or answers garbage is killed and replaced, so one poisonous record costs one
 record. A record is blamed for a crash only if it also brings down a fresh child: an earlier one may have done the harm.
-The child's side is pipeline/work/sandbox_child.py.
+The child's side is pipeline/execution/sandbox_child.py.
 """
 
 import atexit
@@ -20,8 +20,8 @@ import threading
 import time
 from typing import Any
 
-from pipeline.work import sandbox_child
-from pipeline.work.sandbox_child import MAGIC, PREFIX
+from pipeline.execution import sandbox_child
+from pipeline.execution.sandbox_child import MAGIC, PREFIX
 
 _HUNG = (-signal.SIGALRM, -signal.SIGXCPU)
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "VIRTUAL_ENV")

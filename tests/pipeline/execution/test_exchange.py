@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
-from pipeline.work.exchange import Files, buckets_of, exchange, in_order
-from pipeline.work.executor import InProcess
+from pipeline.execution.exchange import Files, buckets_of, exchange, in_order
+from pipeline.execution.executor import InProcess
 from tests.phases import phase_of, split
 
 SCHEMA = pa.schema(

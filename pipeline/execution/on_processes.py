@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.work.arenas import share_arenas, without_pandas
-from pipeline.work.executor import IDLE_SECONDS, Idle, Item, Result
+from pipeline.execution.arenas import share_arenas, without_pandas
+from pipeline.execution.executor import IDLE_SECONDS, Idle, Item, Result
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.work.sandbox import Sandbox, SandboxDied, shared
+from pipeline.execution.sandbox import Sandbox, SandboxDied, shared
 
 TARGETS = """
 import ctypes, os, signal, sys, time, threading
@@ -202,7 +202,7 @@ def gone(process_id: int) -> bool:
 def test_the_child_dies_with_its_parent(sandbox: Sandbox, busy: bool) -> None:
     code = (
         "import sys, threading, time\n"
-        "from pipeline.work.sandbox import Sandbox\n"
+        "from pipeline.execution.sandbox import Sandbox\n"
         "sandbox = Sandbox('openwit_sandbox_targets:do', timeout_seconds=100)\n"
         "print(sandbox.call({'do': 'echo'}, b'')[0]['pid'], flush=True)\n"
         + ("sandbox.call({'do': 'spin'}, b'')\n" if busy else "time.sleep(60)\n")

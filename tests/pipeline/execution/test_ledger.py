@@ -9,9 +9,9 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.work.batch import Batch
-from pipeline.work.executor import InProcess
-from pipeline.work.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.batch import Batch
+from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
 CALLS: list[int] = []
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.work import executor
-from pipeline.work.executor import InProcess
-from pipeline.work.on_processes import Processes
+from pipeline.execution import executor
+from pipeline.execution.executor import InProcess
+from pipeline.execution.on_processes import Processes
 
 
 def test_items_come_in_order_or_several_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

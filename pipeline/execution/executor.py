@@ -1,7 +1,7 @@
 """The narrow executor: it maps a function over work items and knows nothing else.
 
-What is finished is remembered on storage (pipeline.work.ledger, pipeline.fetching.journal), never by an executor, so any of
-them can be killed at any time. `InProcess` is for tests and debugging; `pipeline.work.on_ray.OnRay` is for work.
+What is finished is remembered on storage (pipeline.execution.ledger, pipeline.fetching.journal), never by an executor, so any of
+them can be killed at any time. `InProcess` is for tests and debugging; `pipeline.execution.on_ray.OnRay` is for work.
 """
 
 from collections.abc import Callable, Iterator, Sequence
