@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from evaluation import catalog
+from evaluation.catalog import benchmarks as catalog
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
-from evaluation import catalog
-from evaluation.statistics import clopper_pearson
+from evaluation.catalog import benchmarks as catalog
+from evaluation.statistics.intervals import clopper_pearson
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.overlap.overlap_lists import FOLDER, SUMMARY

@@ -60,10 +60,8 @@ class Report:
     """All scores of one checkpoint.
 
     versions    what a number depends on besides the weights: protocol -> words (solver, prompts by task, seed)
-    confusions  task -> {"classes": [...], "zero_shot": counts, "linear_probe": counts}, counts[right][answered]
-    templates   rows {task, template, value}: zero-shot accuracy of each template alone
-    probes      task -> {"search": [{penalty, validation, iterations}], "penalty", "iterations", "gradient_norm"}
-    curves      task -> {"clean": accuracy, corruption: [accuracy at severity 1..5]}
+    details     task -> protocol -> what is behind its scores, plain JSON; each protocol's file says which keys
+    absent      rows {task, reason}: what was asked for and could not be measured
     overlaps    rows of evaluation/overlap.py: what overlap with the training data does to each classification task
     telemetry   seconds and pictures decoded; part of no id
     """
@@ -73,10 +71,8 @@ class Report:
     versions: Mapping[str, Any]
     scores: tuple[Score, ...]
     outcomes: pa.Table
-    confusions: Mapping[str, Any] = field(default_factory=dict)
-    templates: tuple[Mapping[str, Any], ...] = ()
-    probes: Mapping[str, Any] = field(default_factory=dict)
-    curves: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    absent: tuple[Mapping[str, str], ...] = ()
     overlaps: tuple[Mapping[str, Any], ...] = ()
     telemetry: Mapping[str, float] = field(default_factory=dict)
 
@@ -91,10 +87,14 @@ class Report:
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("scores", "outcomes")}
         return fields | {
             "scores": [asdict(score) for score in self.scores],
-            "templates": list(self.templates),
+            "absent": list(self.absent),
             "overlaps": list(self.overlaps),
             "outcomes": storage.sha256(storage.canonical_json(self.outcomes.to_pydict())),
         }
+
+    def found(self, protocol: str, key: str) -> dict[str, Any]:
+        """task -> details[key] of this protocol, for the tasks that have it."""
+        return {task: by[protocol][key] for task, by in self.details.items() if key in by.get(protocol, {})}
 
     def score(self, name: str) -> Score:
         """The score called `name`, as in "digits/zero_shot/top1/ensemble". Raises DataError when it was not measured."""
@@ -125,10 +125,8 @@ class Report:
             versions=value["versions"],
             scores=tuple(Score(**score) for score in value["scores"]),
             outcomes=storage.read_table(storage.join(folder, OUTCOMES_NAME)),
-            confusions=value["confusions"],
-            templates=tuple(value["templates"]),
-            probes=value["probes"],
-            curves=value["curves"],
+            details=value["details"],
+            absent=tuple(value["absent"]),
             overlaps=tuple(value["overlaps"]),
             telemetry=value["telemetry"],
         )

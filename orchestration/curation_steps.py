@@ -133,7 +133,7 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
-        from evaluation.catalog import reference_sets
+        from evaluation.catalog.benchmarks import reference_sets
         from pipeline.overlap.changes import chosen_variants
         from pipeline.overlap.references import Indexing, build_index
 
@@ -143,7 +143,11 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
         return Made(made.id, {"tasks": len(sets), "pictures": sum(made.index.extra["pictures"].values())})
 
     what = {"tasks": tasks, "against": [[one.name, one.identity] for one in given], "seed": config.seed}
-    what |= {"variants": list(config.variants), "planted": planted, "pictures": code_version("evaluation.catalog")}
+    what |= {
+        "variants": list(config.variants),
+        "planted": planted,
+        "pictures": code_version("evaluation.catalog.benchmarks"),
+    }
     return Step("references", what, "pipeline.overlap.references", (), work, "describes the evaluation pictures")
 
 

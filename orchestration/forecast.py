@@ -13,7 +13,7 @@ from typing import Any
 
 from scipy.stats import chi2
 
-from evaluation.statistics import Interval, wilson
+from evaluation.statistics.intervals import Interval, wilson
 from pipeline.execution.ledger import Fate
 
 COPIES = frozenset({"duplicate_pair", "duplicate_bytes", "near_duplicate", "near_caption", "near_embedding"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.catalog import task_table
+from evaluation.catalog.benchmarks import task_table
 from orchestration import show
 from pipeline.errors import ConfigError
 from training.config import TrainConfig

@@ -101,8 +101,7 @@ def _plain_evaluation(report: Report) -> dict[str, Any]:
         "checkpoint_id": report.checkpoint_id,
         "versions": dict(report.versions),
         "scores": [asdict(score) for score in report.scores],
-        "confusions": dict(report.confusions),
-        "templates": [dict(row) for row in report.templates],
-        "curves": dict(report.curves),
+        "details": {task: dict(found) for task, found in report.details.items()},
+        "absent": [dict(row) for row in report.absent],
         "overlaps": [dict(row) for row in report.overlaps],
     }

@@ -67,10 +67,10 @@ def card_scores(report: Report, most_per_protocol: int = 2) -> list[Score]:
 def confusions(report: Report) -> list[Confusion]:
     """One matrix per task and protocol that has one, zero-shot of all tasks first."""
     found = [
-        (protocol, Confusion(f"{task}, {spoken(protocol)}", tables["classes"], tables[protocol]))
-        for task, tables in report.confusions.items()
-        for protocol in tables
-        if protocol != "classes"
+        (protocol, Confusion(f"{task}, {spoken(protocol)}", found["classes"], found["confusion"]))
+        for task, by_protocol in report.details.items()
+        for protocol, found in by_protocol.items()
+        if "confusion" in found
     ]
     order = [*PROTOCOLS, *sorted({protocol for protocol, _ in found} - set(PROTOCOLS))]
     return [matrix for protocol, matrix in sorted(found, key=lambda pair: order.index(pair[0]))]
@@ -78,7 +78,7 @@ def confusions(report: Report) -> list[Confusion]:
 
 def robustness(report: Report) -> list[Robustness]:
     found = []
-    for task, values in report.curves.items():
+    for task, values in report.found("robustness", "curves").items():
         curves: dict[str, Sequence[float]] = {
             name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)
         }
@@ -88,10 +88,8 @@ def robustness(report: Report) -> list[Robustness]:
 
 def templates(report: Report) -> dict[str, dict[str, float]]:
     """task -> template -> accuracy with this one prompt."""
-    found: dict[str, dict[str, float]] = {}
-    for row in report.templates:
-        found.setdefault(row["task"], {})[row["template"]] = row["value"]
-    return found
+    rows = report.found("zero_shot", "templates")
+    return {task: {row["template"]: row["value"] for row in found} for task, found in rows.items()}
 
 
 def overlap_rows(report: Report) -> list[tuple[str, ...]]:

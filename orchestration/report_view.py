@@ -64,7 +64,7 @@ def plots_by_section(data: ReportData) -> dict[str, list[Plot]]:
             for task in robustness(evaluation)
             for plot in (plots_evaluation.robustness_map(task), plots_evaluation.robustness_curves(task))
         ]
-        groups["templates"] = [plots_evaluation.template_spread(templates(evaluation))] if evaluation.templates else []
+        groups["templates"] = [plots_evaluation.template_spread(spread)] if (spread := templates(evaluation)) else []
     taken: set[str] = set()
     for group in groups.values():
         for position, plot in enumerate(group):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 PHASE = "pipeline.scoring.score:score"
 
 SCORERS: Mapping[str, str] = {
-    "aesthetics": "evaluation.scorers:aesthetics",
-    "clip_similarity": "evaluation.scorers:clip_similarity",
-    "nsfw": "evaluation.scorers:nsfw",
-    "watermark": "evaluation.scorers:watermark",
+    "aesthetics": "evaluation.models.scorers:aesthetics",
+    "clip_similarity": "evaluation.models.scorers:clip_similarity",
+    "nsfw": "evaluation.models.scorers:nsfw",
+    "watermark": "evaluation.models.scorers:watermark",
 }

@@ -29,9 +29,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from evaluation.catalog import Prompts, prompts_of
-from evaluation.likelihood import class_scores
-from evaluation.zero_shot import classifier, cosines
+from evaluation.catalog.benchmarks import Prompts, prompts_of
+from evaluation.protocols.likelihood import class_scores
+from evaluation.protocols.zero_shot_classifier import classifier, cosines
 from orchestration.plot import SERIES, Plot
 from pipeline.demo.digits import digit_caption, digit_pictures
 from pipeline.demo.scenes import caption, render, scene_list

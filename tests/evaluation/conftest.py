@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evaluation import catalog
+from evaluation.catalog import benchmarks as catalog
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.spec import build, get_spec
 from training.tokens.tokenizer import Tokenizer

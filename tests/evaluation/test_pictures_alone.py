@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import linear_probe
 from evaluation.config import EvaluateConfig
-from evaluation.encoder import Encoder
-from evaluation.pictures import load
+from evaluation.models.encoder import Encoder
+from evaluation.pictures.pictures import load
+from evaluation.probe import linear_probe
 from evaluation.report import Report
 from evaluation.run import evaluate_checkpoint
 from pipeline.errors import ConfigError
@@ -50,7 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unseen(report: Report) -> None:
     assert {score.protocol for score in report.scores} == {"linear_probe"}
-    found = report.probes["digits"]
+    found = report.details["digits"]["linear_probe"]
     assert list(found["layers"]) == [f"layer-{n}" for n in range(get_spec("igpt-tiny").layers + 1)]  # type: ignore[attr-defined]
     validation = {layer: each["validation"] for layer, each in found["layers"].items()}
     assert validation[found["layer"]] == max(validation.values())

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import linear_probe
 from evaluation.__main__ import main
 from evaluation.config import EvaluateConfig
-from evaluation.encoder import EMBEDDING, PENULTIMATE, Encoder
-from evaluation.features import FeatureStore, Wanted
-from evaluation.pictures import load
+from evaluation.corruptions.variants import Variant
+from evaluation.features.store import FeatureStore, Wanted
+from evaluation.models.encoder import EMBEDDING, PENULTIMATE, Encoder
+from evaluation.pictures.pictures import load
+from evaluation.probe import linear_probe
 from evaluation.report import Report, headline
-from evaluation.robustness import Variant
 from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import DataError
@@ -61,8 +61,8 @@ def test_every_protocol_gives_scores_with_count_and_interval(report: Report) -> 
 def test_the_headline_is_what_a_result_table_shows(report: Report) -> None:
     assert [score.name for score in headline(report)] == [
         "digits/zero_shot/top1/ensemble",
-        "digits/robustness/top1/mean",
         "digits/linear_probe/top1/test",
+        "digits/robustness/top1/mean",
         "scenes-place/zero_shot/top1/ensemble",
         "scenes-place/robustness/top1/mean",
         "scenes-retrieval/retrieval/recall@1/image_to_text",
@@ -79,11 +79,14 @@ def test_outcomes_confusions_and_curves_tell_the_same_as_the_scores(report: Repo
         own = rows[(rows.task == task) & (rows.protocol == protocol)]
         assert own.correct.mean() == pytest.approx(value, abs=1e-6)
         assert ((own.label == own.prediction) == own.correct).all()
-        counts = np.array(report.confusions[task][protocol])
+        counts = np.array(report.details[task][protocol]["confusion"])
         assert counts.trace() / counts.sum() == pytest.approx(value, abs=1e-6)
-    assert report.curves["digits"]["contrast"][2] == report.score("digits/robustness/top1/contrast/3").value
-    assert {row["task"] for row in report.templates} == {"digits", "scenes-place"}
-    assert 7 < len(report.probes["digits"]["search"]) <= 15
+    assert (
+        report.details["digits"]["robustness"]["curves"]["contrast"][2]
+        == report.score("digits/robustness/top1/contrast/3").value
+    )
+    assert set(report.found("zero_shot", "templates")) == {"digits", "scenes-place"}
+    assert 7 < len(report.details["digits"]["linear_probe"]["search"]) <= 15
 
 
 def test_the_same_checkpoint_gives_the_same_report_without_decoding_a_picture_again(
@@ -143,7 +146,7 @@ def test_stored_features_equal_those_of_one_picture_at_a_time(checkpoint_folder:
 def test_parts_interrupted_half_way_are_the_only_ones_made_again(
     checkpoint_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluation.features.PART_PICTURES", 8)
+    monkeypatch.setattr("evaluation.features.store.PART_PICTURES", 8)
     encoder = Encoder(Checkpoint.load(checkpoint_folder), 8)
     pictures = load("digits", "test").subset(range(20))
     whole = np.array(FeatureStore(str(tmp_path), encoder, 0).get(pictures, [Wanted()])[Wanted()])

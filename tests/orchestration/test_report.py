@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from evaluation.report import OUTCOMES, Report, Score
-from evaluation.statistics import wilson
+from evaluation.statistics.intervals import wilson
 from orchestration.report import build_html, build_json, build_pictures
 from orchestration.report_data import (
     Balance,
@@ -104,27 +104,26 @@ def evaluation() -> Report:
         "contrast",
         "pixelate",
     )
-    scores, confusions, curves, templates = [], {}, {}, []
+    scores, details = [], {}
     for task, names in classes.items():
         n = 360 if task == "digits" else 400
-        confusions[task] = {"classes": names}
+        details[task] = {}
         for protocol, variant, value in (("zero_shot", "ensemble", 0.94), ("linear_probe", "test", 0.975)):
             scores += [score(task, protocol, metric, variant, value, n) for metric in ("top1", "mean_per_class")]
             counts = np.diag([round(value * n / len(names))] * len(names)) + rng.integers(
                 0, 2, (len(names), len(names))
             )
-            confusions[task][protocol] = counts.tolist()
-        curves[task] = {"clean": 0.94} | {
+            details[task][protocol] = {"classes": names, "confusion": counts.tolist()}
+        curves = {"clean": 0.94} | {
             name: [max(0.1, 0.94 - severity * rng.uniform(0.02, 0.13)) for severity in range(1, 6)]
             for name in corruptions
         }
         for name in corruptions:
-            scores += [
-                score(task, "robustness", "top1", f"{name}/{s + 1}", v, 100) for s, v in enumerate(curves[task][name])
-            ]
+            scores += [score(task, "robustness", "top1", f"{name}/{s + 1}", v, 100) for s, v in enumerate(curves[name])]
         scores.append(score(task, "robustness", "top1", "mean", 0.71, 100))
-        templates += [
-            {"task": task, "template": f"prompt {i} {{}}", "value": float(rng.uniform(0.8, 0.95))} for i in range(9)
+        details[task]["robustness"] = {"curves": curves}
+        details[task]["zero_shot"]["templates"] = [
+            {"template": f"prompt {i} {{}}", "value": float(rng.uniform(0.8, 0.95))} for i in range(9)
         ]
     for variant in ("image_to_text", "text_to_image"):
         for depth, value in ((1, 0.61), (5, 0.88), (10, 0.95)):
@@ -136,9 +135,7 @@ def evaluation() -> Report:
         versions={"code": "8d1f", "prompts": {"digits": "1a2b"}},
         scores=tuple(scores),
         outcomes=OUTCOMES.empty_table(),
-        confusions=confusions,
-        templates=tuple(templates),
-        curves=curves,
+        details=details,
         overlaps=(
             {
                 "task": "digits", "protocol": "zero_shot", "pictures": 360, "overlapping": 12, "all": 0.9, "clean": 0.8966,
@@ -329,9 +326,7 @@ def attacked() -> str:
             training=(),
             evaluation=replace(
                 data.evaluation or evaluation(),
-                curves={},
-                templates=(),
-                confusions={HOSTILE[8]: {"classes": HOSTILE[:2], "zero_shot": [[3, 1], [0, 4]]}},
+                details={HOSTILE[8]: {"zero_shot": {"classes": HOSTILE[:2], "confusion": [[3, 1], [0, 4]]}}},
             ),
         )
     )

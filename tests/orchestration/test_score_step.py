@@ -49,7 +49,7 @@ def test_the_place_of_a_checkpoint_changes_nothing_and_its_content_does(tmp_path
 
 
 def test_the_code_of_a_scorer_counts_in_the_step() -> None:
-    assert "evaluation.scorers" in imported_modules("orchestration.scorer_table")
+    assert "evaluation.models.scorers" in imported_modules("orchestration.scorer_table")
     assert "pipeline.scoring.score" in imported_modules("orchestration.scorer_table")
 
 

@@ -45,7 +45,7 @@ class ClipSimilarity:
         return {"checkpoint": self.checkpoint_id}
 
     def __call__(self, pixels_BSS3: NDArray[np.uint8], texts: Sequence[str]) -> Scores:
-        from evaluation.tower import tower
+        from evaluation.models.tower import tower
 
         model = tower(self.checkpoint, self.checkpoint_id, self.resources.batch_size)
         threads = max(1, int(self.resources.cpus))
@@ -73,7 +73,7 @@ class HeadScore:
         return {"checkpoint": self.checkpoint_id, "head": self.head_sha256}
 
     def __call__(self, pixels_BSS3: NDArray[np.uint8], texts: Sequence[str]) -> Scores:
-        from evaluation.tower import tower
+        from evaluation.models.tower import tower
 
         model = tower(self.checkpoint, self.checkpoint_id, self.resources.batch_size)
         pictures_BD = model.pictures(pixels_BSS3, max(1, int(self.resources.cpus)))
@@ -101,7 +101,7 @@ def watermark(config: ScorerConfig) -> HeadScore:
 
 
 def _common(config: ScorerConfig) -> dict[str, Any]:
-    from evaluation.foreign import open_checkpoint, pixel_form, weight_bytes
+    from evaluation.models.foreign import open_checkpoint, pixel_form, weight_bytes
 
     if config.checkpoint is None:
         raise ConfigError(

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.encoder import EMBEDDING, Encoder, torch_threads
-from evaluation.foreign import open_checkpoint
+from evaluation.models.encoder import EMBEDDING, Encoder, torch_threads
+from evaluation.models.foreign import open_checkpoint
 
 
 class Tower:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.corruptions import SEVERITIES
-from evaluation.pictures import Pictures
-from evaluation.statistics import Interval, bootstrap_mean, wilson
+from evaluation.corruptions.corruptions import SEVERITIES
+from evaluation.pictures.pictures import Pictures
+from evaluation.statistics.intervals import Interval, bootstrap_mean, wilson
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 from scored_rows import jpeg
 
-from evaluation import scorers, tower
-from evaluation.encoder import EMBEDDING, Encoder
-from evaluation.foreign import open_checkpoint
+from evaluation.models import scorers, tower
+from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.models.foreign import open_checkpoint
 from orchestration.scorer_table import SCORERS
 from orchestration.scorers import make_scorers, score_identity
 from pipeline.config import CurateConfig
@@ -24,7 +24,7 @@ from pipeline.sample import pair_uid
 from pipeline.scoring.score import score
 from pipeline.scoring.scorers import ScorerConfig, make_scorer
 
-GOLDEN = Path(__file__).parents[1] / "golden_clip"
+GOLDEN = Path(__file__).parents[2] / "golden_clip"
 
 
 def drawing(seed: int) -> Image.Image:

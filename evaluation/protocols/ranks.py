@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.zero_shot import Rows, unit
+from evaluation.protocols.zero_shot_classifier import Rows, unit
 
 DEPTHS = (1, 5, 10)
 CHUNK_QUERIES = 1024

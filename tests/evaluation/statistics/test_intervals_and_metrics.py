@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from evaluation.metrics import Answers, confusion, mean_per_class, top1
-from evaluation.statistics import bootstrap_mean, clopper_pearson, resample_weights, wilson
+from evaluation.statistics.intervals import bootstrap_mean, clopper_pearson, resample_weights, wilson
+from evaluation.statistics.metrics import Answers, confusion, mean_per_class, top1
 
 CASES = [(0, 1), (1, 1), (0, 7), (7, 7), (3, 10), (345, 360), (1, 5000)]
 

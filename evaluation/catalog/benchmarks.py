@@ -112,7 +112,7 @@ def find(name: str) -> Task:
 
 @functools.cache
 def prompts_of(name: str) -> Prompts:
-    """The prompts stored as evaluation/prompts/<name>.json; `version` is a hash of their content."""
+    """The prompts stored as evaluation/catalog/prompts/<name>.json; `version` is a hash of their content."""
     value = storage.read_json(str(Path(__file__).parent / "prompts" / f"{name}.json"))
     return Prompts(
         {label: tuple(names) for label, names in value["classes"].items()},
@@ -155,7 +155,7 @@ def reference_sets(task_names: Sequence[str]) -> list[ReferenceSet]:
 
     Tasks that look at the same pictures contribute them once, under the first task's name.
     """
-    from evaluation.pictures import load
+    from evaluation.pictures.pictures import load
 
     sets: dict[tuple[str, str], ReferenceSet] = {}
     for task in map(find, task_names):
@@ -168,7 +168,7 @@ def reference_sets(task_names: Sequence[str]) -> list[ReferenceSet]:
 
 def reference_pictures(task_name: str, start: int, stop: int) -> pa.Table:
     """Test pictures `start` to `stop` of the task as PNG, schema PICTURES of pipeline/overlap/reference_sets.py."""
-    from evaluation.pictures import load
+    from evaluation.pictures.pictures import load
 
     task = find(task_name)
     pictures = load(task.loader, task.split, task.pictures)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.corruptions import corrupt
-from evaluation.encoder import EMBEDDING, Encoder
-from evaluation.pictures import Pictures
-from evaluation.robustness import Variant
+from evaluation.corruptions.corruptions import corrupt
+from evaluation.corruptions.variants import Variant
+from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.execution.ledger import Progress, silent
@@ -46,7 +46,7 @@ class FeatureStore:
             "checkpoint": encoder.checkpoint_id,
             # Weights alone do not decide a feature: the code that runs them and prepares the pixels does too.
             "code": [code_version("training.saving.checkpoint"), code_version("training.data.transforms")],
-            "corruptions": code_version("evaluation.corruptions"),
+            "corruptions": code_version("evaluation.corruptions.corruptions"),
         }
 
     def get(

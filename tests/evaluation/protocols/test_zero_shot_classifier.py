@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation.catalog import Prompts
-from evaluation.zero_shot import classifier, cosines, margins
+from evaluation.catalog.benchmarks import Prompts
+from evaluation.protocols.zero_shot_classifier import classifier, cosines, margins
 
 PROMPTS = Prompts({"b": ("bee", "wasp"), "a": ("ant",), "c": ("cat",)}, ("a photo of {}", "{}", "the {} there"), "v")
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from evaluation.config import Corruption
-from evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from evaluation.pictures import load
-from evaluation.robustness import Variant, drawn_pictures, summarise
+from evaluation.corruptions.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from evaluation.corruptions.variants import Variant, drawn_pictures, summarise
+from evaluation.pictures.pictures import load
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import catalog, pictures
+from evaluation.catalog import benchmarks as catalog
 from evaluation.config import EvaluateConfig
-from evaluation.run import label_positions
+from evaluation.pictures import pictures
+from evaluation.protocols.classified import label_positions
 from pipeline.demo.casting import EVALUATION_SCENES
 from pipeline.errors import ConfigError, DataError
 from pipeline.overlap.reference_sets import PICTURES
@@ -70,7 +71,8 @@ def test_reference_sets_hold_each_picture_once_and_unchanged() -> None:
 
 def test_listing_tasks_and_reference_pictures_need_no_torch() -> None:
     code = (
-        "import sys; from evaluation import catalog, config; assert len(catalog.task_table()) == len(catalog.TASKS);"
+        "import sys; from evaluation import config; from evaluation.catalog import benchmarks as catalog;"
+        "assert len(catalog.task_table()) == len(catalog.TASKS);"
         "catalog.reference_sets(['digits'])[0].read(0, 2); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

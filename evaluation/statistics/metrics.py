@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.statistics import Interval, percentiles, resample_weights, wilson
+from evaluation.statistics.intervals import Interval, percentiles, resample_weights, wilson
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation import retrieval
-from evaluation.retrieval import first_match_ranks, group_captions
+from evaluation.protocols import ranks as retrieval
+from evaluation.protocols.ranks import first_match_ranks, group_captions
 
 
 def test_recall_equals_sorting_all_items() -> None:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from evaluation import linear_probe
-from evaluation.linear_probe import GRID, gradient_norm, probe, search_grid, validation_part
+from evaluation.probe import linear_probe
+from evaluation.probe.linear_probe import GRID, gradient_norm, probe, search_grid, validation_part
 
 
 def accuracy(right: np.ndarray, answered: np.ndarray) -> float:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.catalog import Prompts
-from evaluation.likelihood import class_scores
+from evaluation.catalog.benchmarks import Prompts
+from evaluation.protocols.likelihood import class_scores
 
 
 def test_a_class_s_score_is_the_mean_over_its_names_and_templates_each_text_asked_for_once() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from evaluation.catalog import Prompts
-from evaluation.zero_shot import Rows
+from evaluation.catalog.benchmarks import Prompts
+from evaluation.protocols.zero_shot_classifier import Rows
 
 
 def class_scores(text_scores: Callable[[Sequence[str]], Rows], prompts: Prompts) -> Rows:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from golden_clip.make import TEXTS, pictures
 
-from evaluation.encoder import EMBEDDING, Encoder
-from evaluation.foreign import open_checkpoint, pixel_form
+from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.models.foreign import open_checkpoint, pixel_form
 from pipeline.errors import DataError
 from pipeline.scoring.score_pixels import cut_square
 from training.foreign.read import ForeignModel
 from training.saving.checkpoint import Checkpoint
 
-GOLDEN = Path(__file__).parents[1] / "golden_clip"
+GOLDEN = Path(__file__).parents[2] / "golden_clip"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text("utf-8"))
 LAYOUTS = ("huggingface", "open_clip")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.catalog import Prompts
+from evaluation.catalog.benchmarks import Prompts
 
 Rows = NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""Corruptions of pictures at five severities, and robustness computed from them."""

@@ -1,0 +1,1 @@
+"""Features made once and kept: every protocol is a function of them."""

@@ -1,0 +1,1 @@
+"""Classifiers on frozen features: exact logistic regression and its search, few-shot, nearest neighbours."""

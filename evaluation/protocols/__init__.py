@@ -1,0 +1,1 @@
+"""Ways of measuring a model on a task, one file each behind one small interface."""

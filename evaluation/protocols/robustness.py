@@ -1,0 +1,58 @@
+"""Robustness to corruptions as a protocol: zero-shot accuracy on pictures corrupted in memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.catalog.benchmarks import Task
+from evaluation.corruptions.variants import SEVERITIES, Variant, drawn_pictures, summarise, variants
+from evaluation.features.store import Wanted
+from evaluation.models.encoder import Encoder
+from evaluation.pictures.pictures import Pictures
+from evaluation.protocols.classified import label_positions
+from evaluation.protocols.protocol import Findings, Question
+from evaluation.protocols.zero_shot_classifier import classifier, cosines
+from evaluation.statistics.intervals import wilson
+
+
+class Robustness:
+    name = "robustness"
+
+    def unfit(self, task: Task, encoder: Encoder) -> str | None:
+        if not encoder.reads_text:
+            return f"asks in words, and {encoder.spec.name} reads none"
+        return None if task.kind == "classification" else f"{task.name} has no classes"
+
+    def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
+        drawn = _drawn(question)
+        corrupted = [Wanted(variant=variant) for variant in variants(question.config.corruptions)]
+        return [(drawn, want) for want in (Wanted(), *corrupted)]
+
+    def measure(self, question: Question) -> Findings:
+        assert question.prompts is not None
+        config, task = question.config, question.task
+        findings = Findings(task.name, self.name)
+        words = classifier(question.encoder.texts, question.prompts)
+        drawn = _drawn(question)
+        labels_N = label_positions(drawn, task.label, question.prompts)
+        features = question.features(drawn, [want for _, want in self.reads(question)])
+
+        def right(want: Wanted) -> NDArray[np.bool_]:
+            return np.asarray(cosines(features[want], words.weights).argmax(axis=1) == labels_N)
+
+        correct = {variant: right(Wanted(variant=variant)) for variant in variants(config.corruptions)}
+        clean = right(Wanted())
+        summary = {"clean": wilson(int(clean.sum()), len(clean))}
+        summary |= summarise(correct, config.bootstrap_resamples, config.seed)
+        for variant, interval in summary.items():
+            findings.add(task.metric, variant, interval, len(labels_N))
+        findings.details["curves"] = {"clean": summary["clean"].value} | {
+            name: [summary[str(Variant(name, severity))].value for severity in SEVERITIES]
+            for name in config.corruptions
+        }
+        return findings
+
+
+def _drawn(question: Question) -> Pictures:
+    return drawn_pictures(question.pictures, question.config.robustness_pictures, question.config.seed)
