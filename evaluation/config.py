@@ -5,6 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from evaluation.catalog import benchmarks as catalog
+from evaluation.features.config import FeaturesConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -39,6 +40,8 @@ class EvaluateConfig(Settings):
     """Resamples behind intervals that have no closed form."""
     seed: int = Field(0, ge=0)
     """Decides the corrupted pictures, their noise, the probe's validation part and the bootstrap."""
+    features: FeaturesConfig = FeaturesConfig()
+    """How features are made and kept."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for the model; null leaves torch's own choice."""
 

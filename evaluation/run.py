@@ -4,6 +4,7 @@ The pictures of a task go forward once for all protocols together (and once per 
 stored features. A dataset that is absent or broken is a row of the report with its reason; the others go on.
 """
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,19 +13,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from evaluation import results
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import Task
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore, Wanted
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
+from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.pictures.pictures import Pictures, load
+from evaluation.pictures.pictures import AbsentError, Pictures, load
 from evaluation.probe.linear_probe import SOLVER
-from evaluation.protocols.protocol import Findings, Question
+from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import OUTCOMES, Report
+from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Progress, silent
 
 
@@ -34,17 +39,22 @@ def evaluate(
     folder: str,
     progress: Progress = silent,
     dataset: str | None = None,
+    executor: Executor | None = None,
 ) -> Report:
-    """Measure the checkpoint in `checkpoint_folder`; features are kept below `folder`, which runs may share.
+    """Measure the model in `checkpoint_folder`: ours, a foreign one, or a function of the user's (models/open.py).
 
-    `dataset` is the folder of the data it was trained on: the overlap lists there become the report's `overlaps`.
+    Features and findings are kept below `folder`, which runs may share. `dataset` is the folder of the data it was trained
+    on: the overlap lists there become the report's `overlaps`. `executor` makes features in workers, a part each.
 
     The same checkpoint and config give the same report id. Raises ConfigError for an unknown task and DataError for a
-    checkpoint that cannot be read.
+    checkpoint that cannot be read; a dataset that is absent or broken is a row of `Report.absent`.
     """
-    from training.saving.checkpoint import Checkpoint as SavedCheckpoint
-
-    return evaluate_checkpoint(config, SavedCheckpoint.load(checkpoint_folder), folder, progress, dataset)
+    encoder = open_encoder(checkpoint_folder, config.batch_size)
+    opener = functools.partial(
+        worker_encoder, checkpoint_folder, encoder.checkpoint_id, config.batch_size, config.threads
+    )
+    store = FeatureStore(folder, encoder, config.seed, config.features, executor, opener)
+    return _evaluate(config, encoder, store, progress, dataset)
 
 
 def evaluate_checkpoint(
@@ -55,9 +65,17 @@ def evaluate_checkpoint(
     dataset: str | None = None,
 ) -> Report:
     """As `evaluate`, for a checkpoint that is loaded already."""
+    encoder = Encoder(checkpoint, config.batch_size)
+    store = FeatureStore(folder, encoder, config.seed, config.features)
+    return _evaluate(config, encoder, store, progress, dataset)
+
+
+def _evaluate(
+    config: EvaluateConfig, encoder: Encoder, store: FeatureStore, progress: Progress, dataset: str | None
+) -> Report:
     started = time.monotonic()
     with torch_threads(config.threads):
-        work = _Evaluation(config, Encoder(checkpoint, config.batch_size), folder, progress)
+        work = _Evaluation(config, encoder, store, progress)
         for task in work.tasks:
             work.measure(task)
         progress(len(work.tasks), len(work.tasks), "done")
@@ -67,12 +85,13 @@ def evaluate_checkpoint(
 class _Evaluation:
     """What is collected while tasks are measured one after the other."""
 
-    def __init__(self, config: EvaluateConfig, encoder: Encoder, folder: str, progress: Progress) -> None:
+    def __init__(self, config: EvaluateConfig, encoder: Encoder, store: FeatureStore, progress: Progress) -> None:
         self.config = config
         self.tasks = [catalog.find(name) for name in config.tasks]
         self._encoder = encoder
         _check_possible(config, encoder, self.tasks)
-        self._store = FeatureStore(folder, encoder, config.seed)
+        self._store = store
+        self._folder = storage.join(store.folder, "findings")
         self._progress = progress
         self._found: list[Findings] = []
         self._absent: list[dict[str, str]] = []
@@ -87,15 +106,38 @@ class _Evaluation:
         if not fitting:
             return
         try:
-            question = self._question(task, learns=any(each.name == "linear_probe" for each in fitting))
-            self._make([pair for each in fitting for pair in each.reads(question)])
-            self._found += [each.measure(question) for each in fitting]
+            question = self._question(task)
         except DataError as error:
-            self._absent.append({"task": task.name, "reason": str(error)})
+            self._fail(task, "absent" if isinstance(error, AbsentError) else "broken", error)
+            return
+        keys = {each.name: results.key_of(question, each.name) for each in fitting}
+        known = {name: results.load(self._folder, key) for name, key in keys.items()}
+        unknown = [each for each in fitting if known[each.name] is None]
+        try:
+            self._make([pair for each in unknown for pair in each.reads(question)])
+        except DataError as error:
+            self._fail(task, "broken", error)
+            return
+        for each in fitting:
+            found = known[each.name] or self._measured(each, question, keys[each.name])
+            if found is not None:
+                self._found.append(found)
 
-    def _question(self, task: Task, learns: bool) -> Question:
+    def _measured(self, protocol: Measure, question: Question, key: str) -> Findings | None:
+        try:
+            found = protocol.measure(question)
+        except DataError as error:
+            self._fail(question.task, "broken", error, protocol.name)
+            return None
+        results.save(self._folder, key, found)
+        return found
+
+    def _fail(self, task: Task, status: str, error: Exception, protocol: str = "") -> None:
+        self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": str(error)})
+
+    def _question(self, task: Task) -> Question:
         pictures = load(task.loader, task.split, task.pictures)
-        train = load(task.loader, task.train) if learns and task.train else None
+        train = load(task.loader, task.train) if task.train else None
         prompts = catalog.prompts_of(task.prompts or task.name) if task.kind == "classification" else None
         if prompts:
             self._prompts[task.name] = prompts.version
@@ -116,7 +158,8 @@ class _Evaluation:
 
     def report(self, seconds: float, dataset: str | None) -> Report:
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
-        config = self.config.model_dump(mode="json", exclude={"batch_size", "threads"})
+        config = self.config.model_dump(mode="json", exclude={"batch_size", "threads", "datasets"})
+        config["features"] = {"precision": self.config.features.precision}
         config["metrics"] = {task.name: task.metric for task in self.tasks}
         details: dict[str, dict[str, Any]] = {}
         for found in self._found:

@@ -1,6 +1,6 @@
-"""A checkpoint as two functions: pictures to features, sentences to embeddings. The one place here that runs the model.
+"""A checkpoint as functions: pictures to features, sentences to embeddings. The one place here that runs the model.
 
-B = batch, H = pixels, D = width of the shared embedding space, W = width of the image tower's penultimate layer.
+B = batch, S = side in pixels, D = width of the shared embedding space, W = width of the image tower's penultimate layer.
 """
 
 import functools
@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from training.data.transforms import evaluation_pixels
+from pipeline.scoring.scorers import PixelForm
 
 EMBEDDING = "embedding"
 PENULTIMATE = "penultimate"
+TOKENS = "token-average"
+"""The mean of the patches' last features, of towers that show them."""
 LAYER = "layer-"
 """Before the number of a layer, of models that give the features of all."""
 
@@ -24,13 +25,13 @@ LAYER = "layer-"
 class Model(Protocol):
     """What an image-text model must offer to be evaluated; training.models.clip.CLIP does."""
 
-    def image_features(self, pixels_B3HH: torch.Tensor) -> torch.Tensor: ...
+    def image_features(self, pixels_B3SS: torch.Tensor) -> torch.Tensor: ...
     def image_projection(self, features_BW: torch.Tensor) -> torch.Tensor: ...
     def encode_text(self, tokens_BL: torch.Tensor) -> torch.Tensor: ...
 
 
 class Checkpoint(Protocol):
-    """training.saving.checkpoint.Checkpoint, as far as evaluation needs it."""
+    """training.saving.checkpoint.Checkpoint, as far as evaluation needs it; training.foreign.read.ForeignModel is one too."""
 
     @property
     def id(self) -> str: ...
@@ -47,36 +48,68 @@ class Encoder:
         self.checkpoint_id = checkpoint.id
         self.batch_size = batch_size
         self.spec = checkpoint.spec
+        self.form = getattr(checkpoint, "form", None) or PixelForm(checkpoint.spec.image_size)
+        """How its pictures are cut: ours take the middle square, others' as their configuration says."""
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = checkpoint.model().eval().to(self._device)
         self._read_tokenizer = checkpoint.tokenizer
         self.reads_text = hasattr(self._model, "encode_text")
         """Whether it can be asked in words; a model of pictures alone has features for probes only."""
+        scale = getattr(self._model, "logit_scale", None)
+        self.logit_scale = float(scale.detach().float().exp()) if scale is not None else 100.0
+        """What cosines are multiplied with before the softmax."""
         every = hasattr(self._model, "features_of_all_layers")
         self.probe_layers = [f"{LAYER}{n}" for n in range(self.spec.layers + 1)] if every else [PENULTIMATE]
         """Where a linear probe may read: where the best features lie is not known before for models of pixels."""
+        self.has_tokens = hasattr(getattr(self._model, "visual", None), "places")
+
+    @property
+    def name(self) -> str:
+        return str(self.spec.name)
+
+    @property
+    def model(self) -> Any:
+        """The network itself, for those who look inside."""
+        return self._model
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
         return self._read_tokenizer()
 
     @torch.inference_mode()
-    def images(self, pictures: Sequence[Image.Image], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Features of one batch of pictures by layer: EMBEDDING (B, D) and PENULTIMATE (B, W), not normalised."""
-        return self.features(torch.stack([evaluation_pixels(picture, self.spec) for picture in pictures]), layers)
-
-    @torch.inference_mode()
-    def features(self, pixels_B3HH: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """`images` of pictures that were cut to the model's size already, uint8."""
-        pixels_B3HH = pixels_B3HH.to(self._device)
+    def features(self, pixels_B3SS: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Features of a batch of squares by layer: EMBEDDING (B, D), PENULTIMATE (B, W), ...; none is normalised."""
+        pixels = torch.from_numpy(pixels_B3SS).to(self._device)
         if any(layer.startswith(LAYER) for layer in layers):
-            every_LBW = self._model.features_of_all_layers(pixels_B3HH)
+            every_LBW = self._model.features_of_all_layers(pixels)
             return {layer: _rows(every_LBW[int(layer.removeprefix(LAYER))]) for layer in layers}
-        features_BW = self._model.image_features(pixels_B3HH)
+        with self._tokens(TOKENS in layers) as tokens:
+            features_BW = self._model.image_features(pixels)
         made = {PENULTIMATE: features_BW}
+        if TOKENS in layers:
+            made[TOKENS] = tokens[0]
         if EMBEDDING in layers:  # encode_image by its two halves, so that the tower runs once for both layers
             made[EMBEDDING] = self._model.image_projection(features_BW)
         return {layer: _rows(made[layer]) for layer in layers}
+
+    @contextmanager
+    def _tokens(self, wanted: bool) -> Iterator[list[torch.Tensor]]:
+        """Gathers the mean over the patches of the image transformer's normed output, (B, W), while a picture goes through."""
+        seen: list[torch.Tensor] = []
+        if not wanted:
+            yield seen
+            return
+        tower = self._model.visual
+        first = int(tower.class_embedding is not None)
+
+        def look(_: Any, __: Any, x_BTW: torch.Tensor) -> None:
+            seen.append(tower.ln_post(x_BTW[:, first:]).mean(dim=1))
+
+        hook = tower.transformer.register_forward_hook(look)
+        try:
+            yield seen
+        finally:
+            hook.remove()
 
     @torch.inference_mode()
     def texts(self, sentences: Sequence[str]) -> NDArray[np.float32]:

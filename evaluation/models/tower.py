@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evaluation.models.encoder import EMBEDDING, Encoder, torch_threads
@@ -24,7 +23,7 @@ class Tower:
         if self._seen is None or self._seen[0] is not pixels_BSS3:
             missing = max(0, self._batch_size - len(pixels_BSS3))
             padded = np.concatenate([pixels_BSS3, np.zeros((missing, *pixels_BSS3.shape[1:]), np.uint8)])
-            pixels_B3SS = torch.from_numpy(padded).permute(0, 3, 1, 2).contiguous()
+            pixels_B3SS = np.ascontiguousarray(padded.transpose(0, 3, 1, 2))
             with torch_threads(threads):
                 made = self._encoder.features(pixels_B3SS, (EMBEDDING,))[EMBEDDING]
             self._seen = (pixels_BSS3, unit(made[: len(pixels_BSS3)]))

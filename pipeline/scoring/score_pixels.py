@@ -46,14 +46,18 @@ def cut_square(picture: Image.Image, form: PixelForm) -> Image.Image:
         short = min(width, height)
         left, top = (width - short) / 2, (height - short) / 2
         return picture.resize((side, side), resample, box=(left, top, left + short, top + short))
-    if width <= height:
-        size = (side, int(side * height / width))
-    else:
-        size = (int(side * width / height), side)
-    picture = picture.resize(size, resample)
-    spare = (size[0] - side, size[1] - side)
-    left, top = (spare[0] // 2, spare[1] // 2) if form.cut == "floor" else (round(spare[0] / 2), round(spare[1] / 2))
-    return picture.crop((left, top, left + side, top + side))
+    size, (left, top) = shorter_side(width, height, form)
+    return picture.resize(size, resample).crop((left, top, left + side, top + side))
+
+
+def shorter_side(width: int, height: int, form: PixelForm) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of the cuts "floor" and "round": the whole picture's new (width, height), and (left, top) of the middle in it."""
+    side = form.side
+    whole = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+    spare = (whole[0] - side, whole[1] - side)
+    if form.cut == "floor":
+        return whole, (spare[0] // 2, spare[1] // 2)
+    return whole, (round(spare[0] / 2), round(spare[1] / 2))
 
 
 def squares(form: PixelForm, images: Sequence[bytes]) -> tuple[NDArray[np.uint8], list[Fall | None]]:

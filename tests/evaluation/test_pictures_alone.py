@@ -15,6 +15,7 @@ from evaluation.probe import linear_probe
 from evaluation.report import Report
 from evaluation.run import evaluate_checkpoint
 from pipeline.errors import ConfigError
+from training.data.transforms import evaluation_pixels
 from training.spec import build, get_spec
 
 
@@ -60,9 +61,10 @@ def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unsee
 def test_a_layers_features_are_those_of_the_model_itself() -> None:
     encoder, model = Encoder(Random("igpt-tiny"), 4), Random("igpt-tiny").model()
     pictures = load("digits", "test", 360)
-    made = encoder.images([pictures.read(n).convert("RGB") for n in range(3)], ["layer-0", "layer-5"])
-    pixels = torch.stack([torch.from_numpy(np.zeros((3, 8, 8), np.uint8))])
-    alone = encoder.features(pixels, ["layer-5"])["layer-5"]
+    squares = np.stack([evaluation_pixels(pictures.read(n), encoder.spec).numpy() for n in range(3)])
+    made = encoder.features(squares, ["layer-0", "layer-5"])
+    pixels = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
+    alone = encoder.features(pixels.numpy(), ["layer-5"])["layer-5"]
     assert made["layer-0"].shape == made["layer-5"].shape == (3, 64)
     np.testing.assert_allclose(alone, model.image_features(pixels, 5).numpy(), atol=1e-6)
 

@@ -188,5 +188,5 @@ def test_the_command_prints_scores_and_says_what_is_wrong_in_one_line(
         said = capsys.readouterr().err
         assert word in said
         assert said.count("\n") == 1
-    assert main(["--checkpoint", str(tmp_path), "--out", out]) == 2
-    assert "no finished checkpoint" in capsys.readouterr().err
+    assert main(["--checkpoint", str(tmp_path / "none"), "--out", out]) == 2
+    assert "give the folder of an openwit, open_clip or Hugging Face checkpoint" in capsys.readouterr().err

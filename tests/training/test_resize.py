@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from training.data.decode import BrokenPictureError, decode, plain_jpeg_size
-from training.data.resize import Pixels, cut
+from training.data.resize import Pixels, cut, resize_and_crop
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:
@@ -42,6 +42,21 @@ def test_cut_gives_pillows_pixels_bit_for_bit() -> None:
         cut(pixels, box, size, out)
         wanted = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box=box)
         assert np.array_equal(out, np.asarray(wanted).transpose(2, 0, 1)), (height, width, size, box)
+
+
+def test_resize_and_crop_gives_pillows_pixels_bit_for_bit() -> None:
+    draw = np.random.default_rng(2)
+    for turn in range(200):
+        height, width = (int(each) for each in draw.integers(8, 250, 2))
+        side = int(draw.integers(4, 120))
+        whole = (side, side * height // width) if width <= height else (side * width // height, side)
+        corner = (int(draw.integers(0, whole[0] - side + 1)), int(draw.integers(0, whole[1] - side + 1)))
+        pixels = noise(height, width, turn)
+        out = np.empty((3, side, side), np.uint8)
+        resize_and_crop(pixels, whole, corner, side, out)
+        resized = Image.fromarray(pixels).resize(whole, Image.Resampling.BICUBIC)
+        wanted = resized.crop((*corner, corner[0] + side, corner[1] + side))
+        assert np.array_equal(out, np.asarray(wanted).transpose(2, 0, 1)), (height, width, whole, corner)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

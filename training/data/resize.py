@@ -18,6 +18,8 @@ from pipeline.compiled import compiled
 BITS = 22
 Box = tuple[float, float, float, float]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Filter = tuple[np.ndarray, np.ndarray]
+"""Weights and first input pixel of each output pixel."""
 
 cv2.setNumThreads(1)  # one picture, one core: pictures are many
 
@@ -29,13 +31,34 @@ def cut(pixels: Pixels, box: Box, size: int, out: Pixels) -> None:
     """
     height, width = pixels.shape[:2]
     left, top, right, bottom = (np.float32(edge) for edge in box)  # Pillow's boxes are single precision
-    across, first_columns = _filter(width, left, right, size)
-    down, first_rows = _filter(height, top, bottom, size)
+    columns_first = height - size > 2 * max(0, width - size)
+    _both(pixels, _filter(width, left, right, size), _filter(height, top, bottom, size), columns_first, out)
+
+
+def resize_and_crop(pixels: Pixels, whole: tuple[int, int], corner: tuple[int, int], size: int, out: Pixels) -> None:
+    """The square of `size` pixels at `corner` (left, top) of `pixels` resized to `whole` (width, height), into `out` as `cut`.
+
+    Equal to Image.resize(whole, BICUBIC).crop(...) bit for bit; what the crop leaves out is never made.
+    """
+    height, width = pixels.shape[:2]
+    zero = np.float32(0)
+    across, first_columns = _filter(width, zero, np.float32(width), whole[0])
+    down, first_rows = _filter(height, zero, np.float32(height), whole[1])
+    columns, rows = slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size)
+    columns_first = height - whole[1] > 2 * max(0, width - whole[0])
+    _both(pixels, (across[columns], first_columns[columns]), (down[rows], first_rows[rows]), columns_first, out)
+
+
+def _both(pixels: Pixels, horizontal: Filter, vertical: Filter, columns_first: bool, out: Pixels) -> None:
+    """Both passes, over as much of the picture as they need."""
+    (across, first_columns), (down, first_rows) = horizontal, vertical
+    height, width = pixels.shape[:2]
+    size = len(across)
     x, y = int(first_columns[0]), int(first_rows[0])
     columns = min(width, int(first_columns[-1]) + across.shape[1]) - x
     rows = min(height, int(first_rows[-1]) + down.shape[1]) - y
     part = pixels[y : y + rows, x : x + columns]
-    if height - size > 2 * max(0, width - size):
+    if columns_first:
         low = np.empty((size, columns * 3), np.uint8)
         _along(np.ascontiguousarray(part).reshape(rows, columns * 3), down, first_rows - y, 1, 0, low)
         turned = cv2.transpose(low.reshape(size, columns, 3))

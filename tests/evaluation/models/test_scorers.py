@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from phases import phase_of, split
 from PIL import Image
 from safetensors.numpy import save_file
@@ -23,6 +22,7 @@ from pipeline.execution.executor import InProcess
 from pipeline.sample import pair_uid
 from pipeline.scoring.score import score
 from pipeline.scoring.scorers import ScorerConfig, make_scorer
+from training.data.transforms import evaluation_pixels
 
 GOLDEN = Path(__file__).parents[2] / "golden_clip"
 
@@ -75,11 +75,11 @@ def test_clip_similarity_is_the_cosine_of_the_encoders_embeddings(
     for row in kept.to_pylist():
         with Image.open(io.BytesIO(row["image"])) as picture:
             if kind == "openwit":
-                image = encoder.images([picture], [EMBEDDING])[EMBEDDING][0]
+                pixels = evaluation_pixels(picture, encoder.spec)[None].numpy()
             else:  # the shorter side, 40, to 24; then the middle 24 of 36
                 small = np.asarray(picture.convert("RGB").resize((24, 36), Image.Resampling.BICUBIC))[6:30]
-                pixels = torch.from_numpy(small.copy()).permute(2, 0, 1)[None]
-                image = encoder.features(pixels, [EMBEDDING])[EMBEDDING][0]
+                pixels = small.transpose(2, 0, 1)[None].copy()
+            image = encoder.features(pixels, [EMBEDDING])[EMBEDDING][0]
         text = encoder.texts([row["text"]])[0]
         cosine = image @ text / np.linalg.norm(image) / np.linalg.norm(text)
         assert row["score_clip_similarity"] == pytest.approx(cosine, abs=2e-5)
@@ -123,7 +123,7 @@ def _tensors(path: str) -> dict[str, np.ndarray]:
 def _embedding(folder: str, image: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(image)) as picture:
         small = np.asarray(picture.convert("RGB").resize((24, 36), Image.Resampling.BICUBIC))[6:30]
-    pixels = torch.from_numpy(small.copy()).permute(2, 0, 1)[None]
+    pixels = small.transpose(2, 0, 1)[None].copy()
     e = Encoder(open_checkpoint(folder), 1).features(pixels, [EMBEDDING])[EMBEDDING][0]
     return e / np.linalg.norm(e)
 

@@ -1,0 +1,98 @@
+"""Any model of the user's, in ten lines: a file with a function that gives an object with these members.
+
+    class Mine:
+        name = "mine-v1"                 # names its features too: change it when the model changes
+        side = 224                       # pictures come as squares of so many pixels
+
+        def images(self, pixels):        # uint8 (B, 3, side, side) -> (B, D) float
+            ...
+
+        def texts(self, sentences):      # optional: list of B strings -> (B, D) float
+            ...
+
+    def load():
+        return Mine()
+
+The recipe says `checkpoint: mine.py:load`. The file is the user's own program and is run as such; weights that came from
+elsewhere should be read from safetensors in it.
+"""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.models.encoder import EMBEDDING, PENULTIMATE, Encoder
+from pipeline import storage
+from pipeline.errors import DataError
+from pipeline.scoring.scorers import PixelForm
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Stands where a checkpoint has its spec."""
+
+    name: str
+
+
+def is_own(place: str) -> bool:
+    """Whether `place` is file.py:function."""
+    file, _, function = place.rpartition(":")
+    return file.endswith(".py") and function.isidentifier()
+
+
+class _Own(Encoder):
+    """The user's object behind the interface of Encoder; its one layer serves zero-shot and probes alike."""
+
+    def __init__(self, model: Any, identity: str, batch_size: int) -> None:
+        self.checkpoint_id = identity
+        self.batch_size = batch_size
+        self.spec = _Name(str(model.name))
+        self.form = getattr(model, "form", None) or PixelForm(int(model.side), "round")
+        self._model = model
+        self.reads_text = hasattr(model, "texts")
+        self.logit_scale = float(getattr(model, "logit_scale", 100.0))
+        self.probe_layers = [PENULTIMATE]
+        self.has_tokens = False
+
+    def features(self, pixels_B3SS: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        rows = _checked(self._model.images(pixels_B3SS), len(pixels_B3SS), "images")
+        return {layer: rows for layer in layers if layer in (EMBEDDING, PENULTIMATE)}
+
+    def texts(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        starts = range(0, len(sentences), self.batch_size)
+        batches = [list(sentences[start : start + self.batch_size]) for start in starts]
+        return np.concatenate([_checked(self._model.texts(batch), len(batch), "texts") for batch in batches])
+
+
+def own_encoder(place: str, batch_size: int) -> Encoder:
+    """Run the file and call the function. Raises DataError where that fails or gives no model."""
+    file, _, function = place.rpartition(":")
+    if not os.path.isfile(file):
+        raise DataError(f"checkpoint: {file} is no file; give FILE.py:FUNCTION")
+    code = importlib.util.spec_from_file_location("own_model", file)
+    assert code is not None
+    assert code.loader is not None
+    module = importlib.util.module_from_spec(code)
+    try:
+        code.loader.exec_module(module)
+        model = getattr(module, function)()
+    except Exception as error:  # the user's own code may raise anything
+        raise DataError(f"checkpoint: {place} gives no model ({type(error).__name__}: {error}); mend it") from error
+    missing = [name for name in ("name", "side", "images") if not hasattr(model, name)]
+    if missing:
+        raise DataError(f"checkpoint: what {place} gives has no {missing[0]}; evaluation/models/own.py shows ten lines")
+    return _Own(model, storage.sha256(storage.read_bytes(file) + str(model.name).encode()), batch_size)
+
+
+def _checked(rows: Any, count: int, what: str) -> NDArray[np.float32]:
+    if hasattr(rows, "detach"):
+        rows = rows.detach().float().cpu().numpy()
+    found = np.asarray(rows, np.float32)
+    if found.ndim != 2 or len(found) != count:
+        raise DataError(f"checkpoint: {what} gave shape {found.shape} for {count} inputs; give ({count}, width)")
+    return found

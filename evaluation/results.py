@@ -1,0 +1,66 @@
+"""What one protocol found on one task, kept beside the features: an interrupted evaluation does only what is not there.
+
+    folder/<key>.json      scores and details, with the checksum of the table; written last
+    folder/<key>.parquet   outcomes of the pictures
+
+The key is a hash of all that decides the content: checkpoint, picture lists, task, prompts, settings and code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from evaluation.protocols.protocol import Findings, Question
+from evaluation.report import Score
+from pipeline import storage
+from pipeline.code_version import code_version
+
+HOW = frozenset({"tasks", "protocols", "batch_size", "threads", "datasets", "features"})
+"""Keys of the config that decide which findings are made, or how fast; never what one of them says."""
+
+
+def key_of(question: Question, protocol: str) -> str:
+    """The name of the findings of `protocol` on this question."""
+    settings = question.config.model_dump(mode="json", exclude=set(HOW))
+    parts = {
+        "checkpoint": question.encoder.checkpoint_id,
+        "task": asdict(question.task),
+        "protocol": protocol,
+        "pictures": question.pictures.identity,
+        "train": question.train.identity if question.train else None,
+        "prompts": question.prompts.version if question.prompts else None,
+        "precision": question.config.features.precision,
+        "settings": settings,
+        "code": code_version("evaluation.protocols.table"),
+    }
+    return storage.sha256(storage.canonical_json(parts))[:32]
+
+
+def save(folder: str, key: str, findings: Findings) -> None:
+    """Write the outcomes, then the rest; where the second file exists, both are whole."""
+    table = findings.outcome_table()
+    data = storage.table_bytes(table)
+    storage.write_bytes(storage.join(folder, f"{key}.parquet"), data)
+    value = {
+        "task": findings.task,
+        "protocol": findings.protocol,
+        "scores": [asdict(score) for score in findings.scores],
+        "details": findings.details,
+        "outcomes": storage.sha256(data),
+    }
+    storage.write_json(storage.join(folder, f"{key}.json"), value)
+
+
+def load(folder: str, key: str) -> Findings | None:
+    """What was saved under this key, None where nothing is or where it was damaged since: it is then found again."""
+    path, table = storage.join(folder, f"{key}.json"), storage.join(folder, f"{key}.parquet")
+    if not storage.exists(path) or not storage.exists(table):
+        return None
+    try:
+        value: Mapping[str, Any] = storage.read_json(path)
+        if storage.sha256_file(table) != value["outcomes"]:
+            return None
+        scores = [Score(**score) for score in value["scores"]]
+        return Findings(value["task"], value["protocol"], scores, [storage.read_table(table)], dict(value["details"]))
+    except (ValueError, KeyError, TypeError):
+        return None
