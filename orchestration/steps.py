@@ -12,13 +12,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from evaluation.config import EvaluateConfig
+from evaluation.models.foreign import is_own
 from orchestration.curation_steps import curation_steps
 from orchestration.recipe import ExpectConfig, Recipe
 from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.execution.executor import Executor
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
+from training.foreign.read import CONFIGS, FILES
 
 
 def build_steps(recipe: Recipe, planning: bool = False) -> list[Step]:
@@ -104,17 +108,30 @@ def _data_to_be_named(recipe: Recipe, expects: ExpectConfig, planning: bool) -> 
     return Step("data", {"folder": ""}, "pipeline.manifest", (), work, about)
 
 
-def _given_checkpoint(folder: str) -> Step:
-    if not storage.exists(storage.join(folder, "checkpoint.json")):
-        raise ConfigError(f"checkpoint: {folder!r} holds no checkpoint.json; give the folder of a finished checkpoint")
+def _given_checkpoint(place: str) -> Step:
+    """A finished model: ours, somebody else's, or a function of the user's own; another content of its files is another step."""
+    folder = is_own(place) or place.endswith(FILES)
+    if folder and not storage.exists(place.rpartition(":")[0] if is_own(place) else place):
+        raise ConfigError(
+            f"checkpoint: {place!r} is not there; give a checkpoint's folder or file, or FILE.py:FUNCTION"
+        )
+    if not folder and not any(storage.exists(storage.join(place, name)) for name in ("checkpoint.json", *CONFIGS)):
+        raise ConfigError(
+            f"checkpoint: {place!r} holds no checkpoint.json, {' or '.join(CONFIGS)}; give the folder of a finished"
+            " checkpoint, of an open_clip or Hugging Face model, or a file of OpenAI's"
+        )
 
     def work(context: Context, _: str) -> Made:
-        from training.saving.checkpoint import Checkpoint
+        from evaluation.models.open import identity_of
 
-        checkpoint = Checkpoint.load(folder)
-        return Made(checkpoint.id, {"folder": folder, "step": checkpoint.step})
+        return Made(identity_of(place), {"folder": place})
 
-    return Step("checkpoint", {"folder": folder}, "training.saving.checkpoint", (), work, "a given checkpoint")
+    if is_own(place):
+        files: Any = storage.sha256_file(place.rpartition(":")[0])
+    else:
+        files = [[place, storage.size(place)]] if folder else _listed(place)
+    what = {"folder": place, "files": storage.sha256(storage.canonical_json(files))}
+    return Step("checkpoint", what, "evaluation.models.foreign", (), work, "a given checkpoint")
 
 
 HOW = ("launch", "watch", "checkpoints", "workers")
@@ -157,11 +174,25 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         data = (context.records.get("pack") or context.records.get("data")) if source == "train" else None
         has_lists = data is not None and storage.exists(storage.join(data.folder, MANIFEST))
         trained_on = data.folder if data and has_lists else None
-        report = evaluate(recipe.evaluate, checkpoint, storage.join(folder, "features"), context.progress, trained_on)
+        # Beside the step's folder: what another evaluation of this model will find there.
+        features = storage.join(os.path.dirname(folder), "features")
+        executor = _workers(recipe.evaluate, context)
+        report = evaluate(recipe.evaluate, checkpoint, features, context.progress, trained_on, executor)
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 
     return Step("evaluate", config, "evaluation.run", (source,), work, "measures the checkpoint")
+
+
+def _workers(config: EvaluateConfig, context: Context) -> Executor | None:
+    """Ray workers that make features, where the recipe wants some."""
+    wanted = config.features
+    if not wanted.workers:
+        return None
+    from pipeline.execution.on_ray import OnRay
+
+    context.connect()
+    return OnRay(float(config.threads or 1), wanted.workers, gpus_per_item=wanted.gpus_per_worker)
 
 
 def _report(recipe: Recipe, inputs: tuple[str, ...]) -> Step:

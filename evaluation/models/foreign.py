@@ -10,6 +10,12 @@ from training.saving.checkpoint import WEIGHTS, Checkpoint
 AnyCheckpoint = Checkpoint | ForeignModel
 
 
+def is_own(place: str) -> bool:
+    """Whether `place` is file.py:function, a model of the user's own (own.py)."""
+    file, _, function = place.rpartition(":")
+    return file.endswith(".py") and function.isidentifier()
+
+
 def open_checkpoint(folder: str) -> AnyCheckpoint:
     """Ours where there is one, else theirs. Raises DataError where there is none, or one that cannot be used."""
     if folder.endswith(FILES):

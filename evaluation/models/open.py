@@ -10,8 +10,8 @@ Worker processes keep what they have opened.
 import functools
 
 from evaluation.models.encoder import Encoder
-from evaluation.models.foreign import open_checkpoint
-from evaluation.models.own import is_own, own_encoder
+from evaluation.models.foreign import is_own, open_checkpoint
+from evaluation.models.own import own_encoder
 
 
 def open_encoder(place: str, batch_size: int) -> Encoder:
@@ -27,3 +27,8 @@ def worker_encoder(place: str, identity: str, batch_size: int, threads: int | No
     if threads:
         torch.set_num_threads(threads)
     return open_encoder(place, batch_size)
+
+
+def identity_of(place: str) -> str:
+    """The id of the model in `place`, whoever made it. Raises DataError where there is no usable model."""
+    return own_encoder(place, 1).checkpoint_id if is_own(place) else open_checkpoint(place).id

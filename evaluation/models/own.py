@@ -39,12 +39,6 @@ class _Name:
     name: str
 
 
-def is_own(place: str) -> bool:
-    """Whether `place` is file.py:function."""
-    file, _, function = place.rpartition(":")
-    return file.endswith(".py") and function.isidentifier()
-
-
 class _Own(Encoder):
     """The user's object behind the interface of Encoder; its one layer serves zero-shot and probes alike."""
 

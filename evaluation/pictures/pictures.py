@@ -6,7 +6,7 @@ A loader is a function `split -> Pictures` of this file; a task's row names it. 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -33,7 +33,8 @@ class BrokenError(DataError):
 class Pictures:
     """`name` says which list ("digits/test"); `columns` hold one word per picture: labels, captions.
 
-    `identity` is a hash of whatever decides the pictures' bytes and order; features are cached by it.
+    `identity` is a hash of whatever decides the pictures' bytes and order; features are cached by it. `read` and `stored` are
+    functions of a module, or functools.partial of one, so that a list can be sent to a worker.
     """
 
     name: str
@@ -50,15 +51,18 @@ class Pictures:
     def subset(self, indices: Sequence[int]) -> "Pictures":
         """The pictures at `indices`, in that order."""
         chosen = [int(index) for index in indices]
-        stored = self.stored
         return replace(
             self,
             identity=_identity(self.identity, chosen),
             columns={name: tuple(values[index] for index in chosen) for name, values in self.columns.items()},
-            read=lambda position: self.read(chosen[position]),
+            read=functools.partial(_chosen, self.read, chosen),
             count=len(chosen),
-            stored=None if stored is None else lambda position: stored(chosen[position]),
+            stored=None if self.stored is None else functools.partial(_chosen, self.stored, chosen),
         )
+
+
+def _chosen(function: Callable[[int], Any], chosen: Sequence[int], position: int) -> Any:
+    return function(chosen[position])
 
 
 def _identity(*parts: object) -> str:
@@ -68,22 +72,28 @@ def _identity(*parts: object) -> str:
 @functools.cache
 def digits(split: Split) -> Pictures:
     """scikit-learn's handwritten digits (UCI, Alpaydin and Kaynak 1998), photographed as on the demo web."""
-    from pipeline.demo.digits import digit_labels, render_digit
+    from pipeline.demo.digits import digit_labels
 
     labels = tuple(str(label) for label in digit_labels(split))
     return Pictures(
         f"digits/{split}",
         _identity("digits", split, SIDE_PIXELS, code_version("pipeline.demo.digits")),
         {"label": labels},
-        lambda index: render_digit(split, index, side=SIDE_PIXELS).image,
+        functools.partial(_digit, split),
         len(labels),
     )
+
+
+def _digit(split: Split, index: int) -> Image.Image:
+    from pipeline.demo.digits import render_digit
+
+    return render_digit(split, index, side=SIDE_PIXELS).image
 
 
 @functools.cache
 def scenes(split: Split) -> Pictures:
     """Rendered scenes: one shape in one colour and texture at one place, with a caption each."""
-    from pipeline.demo.scenes import caption, render, scene_list
+    from pipeline.demo.scenes import caption, scene_list
 
     drawn = scene_list(split, SCENE_COUNTS[split], SCENE_SEED)
     return Pictures(
@@ -96,9 +106,15 @@ def scenes(split: Split) -> Pictures:
             "place": tuple(scene.place for scene in drawn),
             "caption": tuple(caption(scene, 0) for scene in drawn),
         },
-        lambda index: render(drawn[index], SIDE_PIXELS),
+        functools.partial(_scene, drawn),
         len(drawn),
     )
+
+
+def _scene(drawn: Sequence[Any], index: int) -> Image.Image:
+    from pipeline.demo.scenes import render
+
+    return render(drawn[index], SIDE_PIXELS)
 
 
 LOADERS: dict[str, Callable[[Split], Pictures]] = {"digits": digits, "scenes": scenes}
