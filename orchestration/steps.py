@@ -164,6 +164,10 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     return Step("train", what, "training.train", inputs, work, "trains the model with DeepSpeed on Ray")
 
 
+HOW_MEASURED = ("batch_size", "threads", "features")
+"""Keys of `evaluate` that say how fast or where features are made; of them the precision alone tells in a score."""
+
+
 def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from evaluation.run import evaluate
@@ -181,7 +185,9 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         report.save(folder)
         return Made(report.id, {"scores": len(report.scores)})
 
-    return Step("evaluate", config, "evaluation.run", (source,), work, "measures the checkpoint")
+    what = {key: value for key, value in config.items() if key not in HOW_MEASURED}
+    what["precision"] = config["features"]["precision"]
+    return Step("evaluate", what, "evaluation.run", (source,), work, "measures the checkpoint")
 
 
 def _workers(config: EvaluateConfig, context: Context) -> Executor | None:
