@@ -7,14 +7,13 @@ Pets and CLEVR otherwise than the datasets do (openai/CLIP#153, #346), and two o
 """
 
 import functools
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 
 HERE = Path(__file__).parent / "prompts"
 
@@ -92,41 +91,3 @@ def _whole(name: str) -> dict[str, Any]:
         if isinstance(names, str) or not names:
             raise ConfigError(f"{path_of(name)}: class '{label}' must have a list of names, as in [\"{label}\"]")
     return value
-
-
-def keys_of(prompts: Prompts, words: Iterable[str], where: str) -> tuple[str, ...]:
-    """Each word as a label of the table: itself; else the one class that is called so in any writing (`American Bulldog`
-    and american_bulldog); else, for a number, the class of that id. Raises DataError naming a word that is none of them.
-
-    For sources that renamed the classes: classnames.txt of a webdataset, the features of a Parquet file.
-    """
-    table = _other_words(prompts)
-    labels = list(prompts.classes)
-
-    @functools.cache
-    def key_of(word: str) -> str:
-        if word in prompts.classes:
-            return word
-        if key := table.get(_plain(word)):
-            return key
-        if word.isdecimal() and int(word) < len(labels):
-            return labels[int(word)]
-        raise DataError(f"{where}: label '{word[:80]}' is outside the table of its classes ({', '.join(labels[:4])}, ...)")
-
-    return tuple(key_of(word) for word in words)
-
-
-def _other_words(prompts: Prompts) -> dict[str, str]:
-    """Plain writing -> label, for those writings that belong to one class only; labels count before names."""
-    found: dict[str, str | None] = {}
-    for label, names in prompts.classes.items():
-        for name in {_plain(name) for name in names}:
-            found[name] = None if name in found else label
-    labels: dict[str, str | None] = {}
-    for label in prompts.classes:
-        labels[_plain(label)] = None if _plain(label) in labels else label
-    return {word: label for word, label in (found | labels).items() if label is not None}
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[\W_]+", "", word).casefold()
