@@ -5,6 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from evaluation.catalog import benchmarks as catalog
+from evaluation.catalog.suites import SUITES
 from evaluation.features.config import FeaturesConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
@@ -26,8 +27,11 @@ Corruption = Literal[
 class EvaluateConfig(Settings):
     """What to measure a checkpoint on, and how."""
 
-    tasks: tuple[str, ...] = tuple(task.name for task in catalog.TASKS)
-    """Benchmarks, by the names that `openwit tasks` lists."""
+    tasks: tuple[str, ...] = SUITES["small"]
+    """Benchmarks and suites, by the names that `openwit tasks` lists, a variant as in eurosat@clip-paper, or paths of one's
+    own cards (my.yaml)."""
+    datasets: str | None = None
+    """Folder (or URL) below which downloaded benchmarks lie, each under its card's `folder`."""
     protocols: tuple[Protocol, ...] = Field(get_args(Protocol), min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""
     batch_size: int = Field(128, ge=1)
@@ -50,9 +54,10 @@ class EvaluateConfig(Settings):
     def _known(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         if not tasks:
             raise ConfigError("evaluate.tasks: is empty; `openwit tasks` lists those there are")
-        for name in tasks:
-            catalog.find(name)
         repeated = [name for name in tasks if tasks.count(name) > 1]
         if repeated:
             raise ConfigError(f"evaluate.tasks: '{repeated[0]}' is named twice; name it once")
+        tasks = catalog.expand(tasks)
+        for name in tasks:
+            catalog.find(name)
         return tasks

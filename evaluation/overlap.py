@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
-from evaluation.catalog import benchmarks as catalog
+from evaluation.catalog.references import list_names
 from evaluation.statistics.intervals import clopper_pearson
 from pipeline import storage
 from pipeline.errors import DataError
@@ -107,7 +107,7 @@ def effects_of(outcomes: pa.Table, dataset: str) -> list[dict[str, Any]]:
     for protocol in PROTOCOLS:
         mine = outcomes.filter(pc.equal(outcomes.column("protocol"), protocol))
         for task in dict.fromkeys(mine.column("task").to_pylist()):
-            listed = next((name for name in catalog.list_names(task) if name in summary["tasks"]), None)
+            listed = next((name for name in list_names(task) if name in summary["tasks"]), None)
             if listed is None:
                 continue
             answers = mine.filter(pc.equal(mine.column("task"), task))

@@ -133,7 +133,7 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
-        from evaluation.catalog.benchmarks import reference_sets
+        from evaluation.catalog.references import reference_sets
         from pipeline.overlap.changes import chosen_variants
         from pipeline.overlap.references import Indexing, build_index
 
@@ -146,7 +146,7 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
     what |= {
         "variants": list(config.variants),
         "planted": planted,
-        "pictures": code_version("evaluation.catalog.benchmarks"),
+        "pictures": code_version("evaluation.catalog.references"),
     }
     return Step("references", what, "pipeline.overlap.references", (), work, "describes the evaluation pictures")
 

@@ -1,41 +1,29 @@
-"""The benchmarks, one row of a table each. A new one is a row here, its prompts, and a loader if its pictures are new.
+"""The benchmarks, one row of a table each, read from their cards when they are asked for.
 
-Class names are joined to pictures by the label word, never by position: published prompt lists and datasets order their
-classes differently (openai/CLIP#153, #346). This module imports neither torch nor pictures, so that listing is instant.
+A new one is a card (card.py), its prompts (words.py), and a reader if its pictures lie as no other's do. Class names are
+joined to pictures by the label word, never by position. This module imports neither torch nor pictures: listing is instant.
 """
 
 import difflib
 import functools
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from pipeline import storage
+from evaluation.catalog.card import HERE, Card, Kind, Variant, read_card
+from evaluation.catalog.suites import SUITES
+from evaluation.catalog.words import Prompts, prompts_of
 from pipeline.errors import ConfigError
-from pipeline.overlap.reference_sets import PICTURES, ReferenceSet
-
-Kind = Literal["classification", "retrieval"]
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """A classifier in words: label -> its names (synonyms, all averaged), and templates with one `{}`."""
-
-    classes: dict[str, tuple[str, ...]]
-    templates: tuple[str, ...]
-    version: str
 
 
 @dataclass(frozen=True)
 class Task:
     """A benchmark: which pictures, which of their columns is asked for, and by which metric.
 
-    `pictures` counts the test split and is checked when it is loaded. `train` names the split that a linear probe
-    learns from, `None` where there is none. `chance` is the score of guessing.
+    `pictures` counts the test split and is checked when it is loaded; None where copies differ. `train` names the split
+    that a probe learns from, `val` the one it may choose by, `None` where there is none; `counts` their sizes, as far as
+    known. `folder` lies below `evaluate.datasets` and is read by the first of `layouts` that finds itself there; a task
+    with a `loader` is drawn by openwit instead. `chance` is the score of guessing.
     """
 
     name: str
@@ -44,137 +32,135 @@ class Task:
     label: str
     prompts: str | None
     metric: str
-    pictures: int
-    chance: float
+    pictures: int | None
+    chance: float | None
     source: str
     licence: str
-    split: Literal["train", "test"] = "test"
+    split: Literal["test"] = "test"
     train: Literal["train"] | None = None
+    val: Literal["val"] | None = None
+    folder: str = ""
+    layouts: tuple[str, ...] = ()
+    variant: str = ""
+    counts: Mapping[str, int | None] | None = None
+    conditions: tuple[str, ...] = ()
+    reference: str | None = None
+
+    @property
+    def learns_from(self) -> str | None:
+        """The split of a final fit: "trainval" where there is a part to choose by, which is learnt from in the end."""
+        return "trainval" if self.train and self.val else self.train
 
 
-_DIGITS = Task(
-    "digits",
-    "classification",
-    loader="digits",
-    label="label",
-    prompts="digits",
-    metric="top1",
-    pictures=360,
-    chance=1 / 10,
-    source="scikit-learn load_digits; Alpaydin and Kaynak 1998, UCI 'Optical Recognition of Handwritten Digits'",
-    licence="CC BY 4.0",
-    train="train",
-)
-_SCENES = Task(
-    "scenes",
-    "classification",
-    loader="scenes",
-    label="shape",
-    prompts="scenes-shape",
-    metric="top1",
-    pictures=400,
-    chance=1 / 8,
-    source="rendered by pipeline/demo/scenes.py",
-    licence="Apache-2.0",
-    train="train",
-)
-
-TASKS: tuple[Task, ...] = (
-    _DIGITS,
-    _SCENES,
-    replace(_SCENES, name="scenes-colour", label="colour", prompts="scenes-colour", train=None),
-    replace(_SCENES, name="scenes-texture", label="texture", prompts="scenes-texture", chance=1 / 4, train=None),
-    replace(_SCENES, name="scenes-place", label="place", prompts="scenes-place", chance=1 / 5, train=None),
-    Task(
-        "scenes-retrieval",
-        "retrieval",
-        loader="scenes",
-        label="caption",
-        prompts=None,
-        metric="recall@1",
-        pictures=400,
-        chance=1 / 400,
-        source=_SCENES.source,
-        licence=_SCENES.licence,
-    ),
-)
+def names() -> tuple[str, ...]:
+    """All tasks: those of the suites in their order, then the others."""
+    stored = sorted(path.name.removesuffix(".yaml") for path in HERE.glob("*.yaml"))
+    return tuple(dict.fromkeys([*(name for suite in SUITES.values() for name in suite), *stored]))
 
 
+def expand(chosen: Sequence[str]) -> tuple[str, ...]:
+    """Names with those of suites replaced by their tasks, each task once at its first place."""
+    return tuple(dict.fromkeys(task for name in chosen for task in SUITES.get(name, (name,))))
+
+
+@functools.cache
 def find(name: str) -> Task:
-    """The task called `name`. Raises ConfigError naming the nearest known one."""
-    for task in TASKS:
-        if task.name == name:
-            return task
-    near = difflib.get_close_matches(name, [task.name for task in TASKS], n=1)
+    """The task called `name`: "eurosat", a variant as "eurosat@clip-paper", or the path of one's own card.
+
+    Raises ConfigError naming the nearest known task or the variants there are.
+    """
+    base, _, variant = name.partition("@")
+    card = card_of(base)
+    if variant and variant not in card.variants:
+        known = ", ".join(card.variants) or "none"
+        raise ConfigError(f"evaluate.tasks: '{base}' has no variant '{variant}'; it has {known}")
+    return _task(card, variant or next(iter(card.variants), ""), base, bool(variant))
+
+
+@functools.cache
+def card_of(name: str) -> Card:
+    """The card of a task by name or path. Raises ConfigError naming the nearest known one."""
+    if name.endswith((".yaml", ".yml")):
+        return read_card(name)
+    if name in names():
+        return read_card(str(HERE / f"{name}.yaml"))
+    near = difflib.get_close_matches(name, [*names(), *SUITES], n=1)
     way_out = f"did you mean {near[0]}?" if near else "`openwit tasks` lists those there are"
     raise ConfigError(f"evaluate.tasks: no task is called '{name}'; {way_out}")
 
 
-@functools.cache
-def prompts_of(name: str) -> Prompts:
-    """The prompts stored as evaluation/catalog/prompts/<name>.json; `version` is a hash of their content."""
-    value = storage.read_json(str(Path(__file__).parent / "prompts" / f"{name}.json"))
-    return Prompts(
-        {label: tuple(names) for label, names in value["classes"].items()},
-        tuple(value["templates"]),
-        storage.sha256(storage.canonical_json(value))[:12],
+def _task(card: Card, variant: str, base: str, named: bool) -> Task:
+    way = card.variants[variant] if variant else Variant.model_validate(card.splits or {})
+    there = {split for split in ("train", "val") if getattr(way, split)} | set(card.splits)
+    prompts = way.prompts or card.prompts or (base if card.classes else None)
+    return Task(
+        name=f"{card.name}@{variant}" if named else card.name,
+        kind=card.kind,
+        loader=card.loader,
+        label=card.label,
+        prompts=prompts,
+        metric=way.metric or card.metric,
+        pictures=None if card.varies else way.test,
+        chance=card.chance if card.chance is not None else _chance(way.metric or card.metric, prompts),
+        source=card.source,
+        licence=card.licence,
+        train="train" if "train" in there else None,
+        val="val" if "val" in there else None,
+        folder=card.folder or card.name,
+        layouts=card.layouts or (card.name,),
+        variant=variant,
+        counts={} if card.varies else {split: getattr(way, split) for split in ("train", "val", "test")},
+        conditions=card.conditions,
+        reference=card.reference,
     )
 
 
-def task_table() -> list[dict[str, Any]]:
-    """One dictionary per task, for `openwit tasks` and the documentation."""
-    rows = []
-    for task in TASKS:
-        prompts = prompts_of(task.prompts) if task.prompts else None
-        rows.append(
-            {
-                "task": task.name,
-                "kind": task.kind,
-                "metric": task.metric,
-                "pictures": task.pictures,
-                "classes": len(prompts.classes) if prompts else None,
-                "templates": len(prompts.templates) if prompts else None,
-                "chance": round(task.chance, 4),
-                "split": task.split,
-                "source": task.source,
-                "licence": task.licence,
-            }
-        )
-    return rows
+def _chance(metric: str, prompts: str | None) -> float | None:
+    """Of guessing one class among equals; None for a metric that has no such number."""
+    if prompts is None or metric in ("map_11_point", "top1_any"):
+        return None
+    classes = len(prompts_of(prompts).classes)
+    return 3 / classes if metric == "mean_top1_top5" else 1 / classes
 
 
-def list_names(task_name: str) -> list[str]:
-    """The tasks that look at the same pictures as this one, itself included: an overlap list under any of their names
-    is a list of its pictures."""
-    task = find(task_name)
-    return [other.name for other in TASKS if (other.loader, other.split) == (task.loader, task.split)]
+def task_table(chosen: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """One dictionary per task, of all or of these tasks and suites, for `openwit tasks` and the documentation."""
+    return [_row(name) for name in (names() if chosen is None else expand(chosen))]
 
 
-def reference_sets(task_names: Sequence[str]) -> list[ReferenceSet]:
-    """The test pictures of these tasks: what training data must not contain.
+def _row(name: str) -> dict[str, Any]:
+    task, card = find(name), card_of(name.partition("@")[0])
+    prompts = prompts_of(task.prompts) if task.prompts else None
+    return {
+        "task": task.name,
+        "title": card.title,
+        "kind": task.kind,
+        "metric": task.metric,
+        "pictures": card.variants[task.variant].test if task.variant else task.pictures,
+        "train": _sum(card, task.variant),
+        "classes": len(prompts.classes) if prompts else None,
+        "templates": len(prompts.templates) if prompts else None,
+        "prompts": prompts.version if prompts else None,
+        "chance": None if task.chance is None else round(task.chance, 4),
+        "split": task.split,
+        "variant": task.variant,
+        "variants": {key: way.model_dump(exclude_defaults=True) for key, way in card.variants.items()},
+        "suites": [suite for suite, tasks in SUITES.items() if name in tasks],
+        "conditions": list(task.conditions),
+        "folder": None if task.loader else task.folder,
+        "get": "drawn" if task.loader else "fetch" if card.hub and not card.hub.gated else "by hand",
+        "source": task.source,
+        "licence": task.licence,
+        "needs": card.needs,
+        "by_hand": card.by_hand,
+        "paper": card.paper.model_dump(exclude_none=True) if card.paper else None,
+        "differs": card.differs,
+    }
 
-    Tasks that look at the same pictures contribute them once, under the first task's name.
-    """
-    from evaluation.pictures.pictures import load
 
-    sets: dict[tuple[str, str], ReferenceSet] = {}
-    for task in map(find, task_names):
-        if (task.loader, task.split) not in sets:
-            identity = load(task.loader, task.split, task.pictures).identity
-            read = functools.partial(reference_pictures, task.name)
-            sets[task.loader, task.split] = ReferenceSet(task.name, task.pictures, identity, read)
-    return list(sets.values())
+def _sum(card: Card, variant: str) -> int | None:
+    way = card.variants.get(variant)
+    return ((way.train or 0) + (way.val or 0)) or None if way else None
 
 
-def reference_pictures(task_name: str, start: int, stop: int) -> pa.Table:
-    """Test pictures `start` to `stop` of the task as PNG, schema PICTURES of pipeline/overlap/reference_sets.py."""
-    from evaluation.pictures.pictures import load
-
-    task = find(task_name)
-    pictures = load(task.loader, task.split, task.pictures)
-    images = []
-    for index in range(start, stop):
-        stored = io.BytesIO()
-        pictures.read(index).save(stored, "PNG")
-        images.append(stored.getvalue())
-    return pa.table([range(start, stop), [str(index) for index in range(start, stop)], images], schema=PICTURES)
+__all__ = ["Kind", "Prompts", "Task", "card_of", "expand", "find", "names", "prompts_of", "task_table"]

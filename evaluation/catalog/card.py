@@ -1,0 +1,156 @@
+"""Cards: one YAML file per benchmark, ours in cards/ and a user's own anywhere, checked like a recipe.
+
+A card says what the benchmark is (kind, metric, names and templates), how large each split is in each of its variants, where
+it comes from and under which licence, and in what the paper's own figures differ from it and why. The first variant is the
+one that is measured; `task@variant` names another.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+
+Kind = Literal["classification", "multilabel", "retrieval", "frames"]
+HERE = Path(__file__).parent / "cards"
+
+
+class Variant(Settings):
+    """One way in which people split and ask a benchmark; what is null is as in the card, or not known in advance."""
+
+    train: int | None = Field(None, ge=1)
+    """Pictures to learn from."""
+    val: int | None = Field(None, ge=1)
+    """Pictures to choose by (a penalty, a layer); the final fit learns from them too."""
+    test: int | None = Field(None, ge=1)
+    """Pictures that are scored (anchors, for frames)."""
+    frames: int | None = Field(None, ge=1)
+    """Pictures in all, where anchors have neighbours."""
+    prompts: str | None = None
+    """Another set of names and templates."""
+    metric: str | None = None
+    """Another metric."""
+    hashes: dict[str, str] = {}
+    """split -> SHA-256 of its sorted (id, label) pairs (evaluation/catalog/verify.py), where it is known."""
+    note: str = ""
+    """What is particular about it."""
+
+
+class Hub(Settings):
+    """A stable public copy on the Hugging Face hub."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Owner and name of the data set repository."""
+    revision: str = "main"
+    """Commit, branch or tag."""
+    layout: Literal["webdataset", "parquet"]
+    """How its files are laid out."""
+    variant: str | None = None
+    """The variant that it holds, where that is not the card's first."""
+    gated: bool = False
+    """Whether the hub gives it only to those who accepted its terms there."""
+
+
+class Paper(Settings):
+    """What table 9 of arXiv:2103.00020 says of it."""
+
+    classes: int | None = None
+    """Classes."""
+    train: int | None = None
+    """Pictures to learn from."""
+    test: int | None = None
+    """Pictures that are scored."""
+
+
+class Card(Settings):
+    """A benchmark as data."""
+
+    name: str = Field("", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
+    """What recipes and reports call it; default: the file's name."""
+    title: str = ""
+    """What people call it."""
+    kind: Kind = "classification"
+    """What a picture is asked for: one class, several, its captions, or one class in all frames of a short film."""
+    metric: str = "top1"
+    """The figure that belongs in a table."""
+    loader: str = ""
+    """The drawing function of evaluation/pictures, for what openwit makes itself."""
+    folder: str = ""
+    """Where it lies: a name below evaluate.datasets, or a path; default: the card's name."""
+    layouts: tuple[str, ...] = ()
+    """Readers of evaluation/pictures that may read the folder, best first; default: the one with the card's name."""
+    label: str = "label"
+    """The column that is asked for."""
+    prompts: str | None = None
+    """Names and templates: a file of prompts/ by its name, or a path to such a JSON file."""
+    classes: dict[str, tuple[str, ...]] | tuple[str, ...] = ()
+    """In place of `prompts`: the words by which the pictures are labelled, each with its names; or the words alone."""
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    """Sentences for `classes`."""
+    chance: float | None = Field(None, ge=0, le=1)
+    """Score of guessing; default: one over the number of classes."""
+    splits: dict[Literal["train", "val", "test"], int | None] = {}
+    """In place of `variants`, where there is one: split -> pictures, null where they need not be counted."""
+    variants: dict[str, Variant] = {}
+    """Ways to split it, the one that is measured first."""
+    varies: bool = False
+    """Whether sizes differ from copy to copy (pictures at their URLs), so that they are told and not insisted on."""
+    conditions: tuple[str, ...] = ()
+    """Corruptions that it is stored under, each at five severities (splits such as fog/3)."""
+    reference: str | None = None
+    """The benchmark that this one is a shift of."""
+    source: str = ""
+    """Who made it, and where."""
+    licence: str = "not stated"
+    """What its makers allow."""
+    needs: str = ""
+    """A metadata file that its folder must hold because we may not carry it."""
+    by_hand: str = ""
+    """What to put into its folder, where we do not download it."""
+    hub: Hub | None = None
+    """Where `openwit tasks fetch` gets it."""
+    paper: Paper | None = None
+    """The paper's own figures of its size."""
+    differs: str = ""
+    """In what published figures disagree, and why."""
+
+    @field_validator("templates")
+    @classmethod
+    def _one_gap(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"{template!r} must hold {{}} once, where the name goes")
+        return templates
+
+
+def read_card(path: str) -> Card:
+    """The card in a YAML file. Raises ConfigError naming the file, the key and what is wrong."""
+    if not storage.exists(path):
+        raise ConfigError(f"evaluate.tasks: there is no card {path}; write one, or name a task (`openwit tasks` lists them)")
+    try:
+        value = yaml.load(storage.read_bytes(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())[:200]})") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: must be a mapping such as `layouts: [image-folder]`, not {type(value).__name__}")
+    return _checked(path, value)
+
+
+def _checked(path: str, value: dict[str, Any]) -> Card:
+    stem = Path(path).name.removesuffix(".yaml").removesuffix(".yml")
+    try:
+        card = Card.model_validate({"name": stem} | value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]")) or "the card"
+        message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{path}: {key}: {message}") from error
+    if card.kind != "retrieval" and not card.prompts and not card.classes:
+        raise ConfigError(f"{path}: has neither classes nor prompts; write classes: [word, ...] as its pictures are labelled")
+    if card.splits and card.variants:
+        raise ConfigError(f"{path}: has both splits and variants; leave splits out")
+    return card

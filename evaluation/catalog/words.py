@@ -1,0 +1,93 @@
+"""Class names and prompt templates, as data, and the words by which datasets call their classes.
+
+A file of `prompts/` holds `classes` (the dataset's own word -> names, synonyms among them) and `templates`; it may take
+either from another file (`classes_from`, with `only` some of them; `templates_from`), and says its source and what the words
+are (`keys`). Names are joined to pictures by that word, never by position: published lists order the classes of VOC, EuroSAT,
+Pets and CLEVR otherwise than the datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+
+HERE = Path(__file__).parent / "prompts"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A classifier in words: label -> its names (synonyms, all averaged), and templates with one `{}`.
+
+    The labels stand in the order of the dataset's ids where it has ids. `version` is a hash of names and templates.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+    templates: tuple[str, ...]
+    version: str
+
+
+@functools.cache
+def prompts_of(name: str) -> Prompts:
+    """The prompts of prompts/<name>.json, or of a JSON file of one's own. Raises ConfigError for one that cannot be used."""
+    value = _whole(name)
+    classes, templates = value["classes"], value["templates"]
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ConfigError(f"{path_of(name)}: template {template!r} must hold {{}} once, where the name goes")
+    version = storage.sha256(storage.canonical_json({"classes": classes, "templates": templates}))[:12]
+    return Prompts({label: tuple(names) for label, names in classes.items()}, tuple(templates), version)
+
+
+def source_of(name: str) -> Mapping[str, str]:
+    """Where the names and templates of a file come from: {"source", "keys"}, as far as it says so."""
+    value = _read(name)
+    return {key: value[key] for key in ("source", "keys") if key in value}
+
+
+@functools.cache
+def imagenet_classes_of(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Label -> the ImageNet synsets that fall on it; the label itself where a file has ImageNet's own classes.
+
+    For the accuracy on ImageNet's pictures of the same classes, and for heads of 1000 classes (ObjectNet, the frame sets).
+    """
+    value = _read(name)
+    if "imagenet" in value:
+        return {label: tuple(synsets) for label, synsets in value["imagenet"].items()}
+    return {label: (label,) for label in prompts_of(name).classes}
+
+
+def path_of(name: str) -> str:
+    return name if name.endswith(".json") else str(HERE / f"{name}.json")
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = path_of(name)
+    if not storage.exists(path):
+        raise ConfigError(f"prompts '{name}': there is no {path}; write classes and templates there, or name another")
+    try:
+        value = storage.read_json(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: must be an object with `classes` and `templates`")
+    return value
+
+
+def _whole(name: str) -> dict[str, Any]:
+    """The file with what it takes from others."""
+    value = dict(_read(name))
+    for part in ("classes", "templates"):
+        if f"{part}_from" in value:
+            value[part] = _read(value[f"{part}_from"])[part]
+        if not value.get(part):
+            raise ConfigError(f"{path_of(name)}: has no {part}; write them, or {part}_from: another file's name")
+    if "only" in value:
+        value["classes"] = {label: value["classes"][label] for label in value["only"]}
+    for label, names in value["classes"].items():
+        if isinstance(names, str) or not names:
+            raise ConfigError(f"{path_of(name)}: class '{label}' must have a list of names, as in [\"{label}\"]")
+    return value
