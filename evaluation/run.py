@@ -22,7 +22,7 @@ from evaluation.features.store import FeatureStore, Wanted
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.pictures.pictures import AbsentError, Pictures, load
+from evaluation.pictures.pictures import Absent, Pictures, load
 from evaluation.probe.linear_probe import SOLVER
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.table import PROTOCOLS
@@ -108,7 +108,7 @@ class _Evaluation:
         try:
             question = self._question(task)
         except DataError as error:
-            self._fail(task, "absent" if isinstance(error, AbsentError) else "broken", error)
+            self._fail(task, "absent" if isinstance(error, Absent) else "broken", error)
             return
         keys = {each.name: results.key_of(question, each.name) for each in fitting}
         known = {name: results.load(self._folder, key) for name, key in keys.items()}

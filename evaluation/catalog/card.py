@@ -130,7 +130,9 @@ class Card(Settings):
 def read_card(path: str) -> Card:
     """The card in a YAML file. Raises ConfigError naming the file, the key and what is wrong."""
     if not storage.exists(path):
-        raise ConfigError(f"evaluate.tasks: there is no card {path}; write one, or name a task (`openwit tasks` lists them)")
+        raise ConfigError(
+            f"evaluate.tasks: there is no card {path}; write one, or name a task (`openwit tasks` lists them)"
+        )
     try:
         value = yaml.load(storage.read_bytes(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -150,7 +152,9 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
         message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"{path}: {key}: {message}") from error
     if card.kind != "retrieval" and not card.prompts and not card.classes:
-        raise ConfigError(f"{path}: has neither classes nor prompts; write classes: [word, ...] as its pictures are labelled")
+        raise ConfigError(
+            f"{path}: has neither classes nor prompts; write classes: [word, ...] as its pictures are labelled"
+        )
     if card.splits and card.variants:
         raise ConfigError(f"{path}: has both splits and variants; leave splits out")
     return card

@@ -119,4 +119,6 @@ def _check_room(folder: Path, needed: int) -> None:
         above = above.parent
     free = shutil.disk_usage(above).free
     if needed > free:
-        raise DataError(f"{folder}: needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f} GB free; name another folder with --to")
+        raise DataError(
+            f"{folder}: needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f} GB free; name another folder with --to"
+        )

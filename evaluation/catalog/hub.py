@@ -65,7 +65,9 @@ def listed(repository: str, revision: str, config: NetworkConfig, hub: str) -> H
 
     async def work() -> Hub:
         async with Network(config) as network:
-            about = await _json(network, f"{hub}/api/datasets/{repository}/revision/{quote(revision, safe='')}", repository)
+            about = await _json(
+                network, f"{hub}/api/datasets/{repository}/revision/{quote(revision, safe='')}", repository
+            )
             commit = str(about.get("sha", "")) if isinstance(about, dict) else ""
             if not _COMMIT.fullmatch(commit):
                 raise DataError(f"{repository}: the hub names no commit for '{revision}'; try again later")
@@ -144,7 +146,9 @@ async def _parts(network: Network, url: str, file: HubFile, path: Path) -> Any:
             yield len(got.body)
     if at != file.bytes or hash_of(part, file.kind) != file.hash:
         part.unlink()
-        raise DataError(f"{file.name}: has not the {file.kind} that the hub lists ({file.hash[:12]}); start the command again")
+        raise DataError(
+            f"{file.name}: has not the {file.kind} that the hub lists ({file.hash[:12]}); start the command again"
+        )
     os.replace(part, path)
 
 
@@ -173,9 +177,13 @@ def _parsed(got: Fetched, what: str) -> Any:
 async def _got(network: Network, url: str, what: str, span: tuple[int, int] | None = None) -> Fetched:
     got = await network.get(url, span=span)
     if got.status in (401, 403):
-        raise DataError(f"{what}: the hub wants its terms accepted first (status {got.status}); do so there and download by hand")
+        raise DataError(
+            f"{what}: the hub wants its terms accepted first (status {got.status}); do so there and download by hand"
+        )
     if got.reason is not None:
-        raise DataError(f"{what}: {got.reason} ({got.evidence}) at {url}; the same command goes on where this one ended")
+        raise DataError(
+            f"{what}: {got.reason} ({got.evidence}) at {url}; the same command goes on where this one ended"
+        )
     return got
 
 
@@ -184,7 +192,9 @@ def _file(repository: str, entry: dict[str, Any]) -> HubFile:
     large = entry.get("lfs") or {}
     digest = str(large.get("oid") or entry.get("oid") or "")
     if not _NAME.fullmatch(name) and not name.startswith("."):
-        raise DataError(f"{repository}: lists a file called {name[:80]!r}, which could lie outside its folder; nothing is taken")
+        raise DataError(
+            f"{repository}: lists a file called {name[:80]!r}, which could lie outside its folder; nothing is taken"
+        )
     if not isinstance(size, int) or size < 0 or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", digest):
         raise DataError(f"{repository}: the hub lists {name} without size or hash; try again later")
     return HubFile(name, size, "sha256" if len(digest) == 64 else "sha1", digest)

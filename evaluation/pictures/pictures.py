@@ -1,12 +1,13 @@
 """Picture lists that benchmarks are made of, behind one small value, whether rendered, read from disk or fetched.
 
-A loader is a function `split -> Pictures` of this file; a task's row names it. Nothing is decoded before `read`.
+What is on disk is opened by `open.py` through a reader of its layout; what is drawn, by a loader `split -> Pictures` of
+this file. Nothing is decoded before `read`.
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from PIL import Image
 
@@ -21,43 +22,70 @@ SCENE_SEED = 0
 SIDE_PIXELS = 64
 
 
-class AbsentError(DataError):
-    """Nothing of the dataset lies where it was looked for; the message says where that is."""
+class Absent(DataError):  # noqa: N818 (a name for users, who read it in rows of a report)
+    """There is no such dataset, or no such part of it, where it was looked for."""
 
 
-class BrokenError(DataError):
-    """The dataset is there and is not what it should be: truncated, a class missing, a label outside the table, another size."""
+class Broken(DataError):  # noqa: N818
+    """The dataset is there, but not whole or not what it claims: truncated, a class missing, a label outside the table."""
+
+
+Word = str | tuple[str, ...]
+"""What a column holds per picture: a word, or several (the labels of one picture, its captions)."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """`name` says which list ("digits/test"); `columns` hold one word per picture: labels, captions.
+    """`name` says which list ("digits/test"); `columns` hold one word, or one tuple of words, per picture: labels, captions.
 
-    `identity` is a hash of whatever decides the pictures' bytes and order; features are cached by it. `read` and `stored` are
-    functions of a module, or functools.partial of one, so that a list can be sent to a worker.
+    `identity` is a hash of whatever decides the pictures' bytes and order; features are cached by it. `stored` gives the
+    encoded file of a picture that has one: for fast decoding, and for hashes. `read` raises Broken for one that cannot
+    be decoded.
+    `read` and `stored` are functions of a module, or functools.partial of one, so that a list can be sent to a worker.
     """
 
     name: str
     identity: str
-    columns: Mapping[str, tuple[str, ...]]
+    columns: Mapping[str, Sequence[Any]]
     read: Callable[[int], Image.Image]
     count: int
     stored: Callable[[int], bytes] | None = None
     """The encoded file of one picture, where there is one: it is decoded faster than by `read`, to the same pixels."""
+    classes: tuple[str, ...] | None = None
+    """Names by number, where the labels are numbers into a list that the dataset brings along."""
 
     def column(self, name: str) -> tuple[str, ...]:
-        return self.columns[name]
+        """One word per picture."""
+        return tuple(self.columns[name])
+
+    def words(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Any number of words per picture; a column of single words gives one each."""
+        return tuple((value,) if isinstance(value, str) else tuple(value) for value in self.columns[name])
 
     def subset(self, indices: Sequence[int]) -> "Pictures":
         """The pictures at `indices`, in that order."""
         chosen = [int(index) for index in indices]
+        stored = self.stored
         return replace(
             self,
-            identity=_identity(self.identity, chosen),
+            identity=identity_of(self.identity, chosen),
             columns={name: tuple(values[index] for index in chosen) for name, values in self.columns.items()},
             read=functools.partial(_chosen, self.read, chosen),
             count=len(chosen),
             stored=None if self.stored is None else functools.partial(_chosen, self.stored, chosen),
+        )
+
+    def followed_by(self, other: "Pictures", name: str) -> "Pictures":
+        """These and then those, with the columns that both have."""
+        both = None if self.stored is None or other.stored is None else (self.stored, other.stored)
+        return Pictures(
+            name,
+            identity_of("joined", self.identity, other.identity),
+            {key: (*self.columns[key], *other.columns[key]) for key in self.columns if key in other.columns},
+            functools.partial(_first_or_second, self.read, other.read, self.count),
+            self.count + other.count,
+            None if both is None else functools.partial(_first_or_second, *both, self.count),
+            self.classes,
         )
 
 
@@ -65,7 +93,11 @@ def _chosen(function: Callable[[int], Any], chosen: Sequence[int], position: int
     return function(chosen[position])
 
 
-def _identity(*parts: object) -> str:
+def _first_or_second(first: Callable[[int], Any], second: Callable[[int], Any], count: int, index: int) -> Any:
+    return first(index) if index < count else second(index - count)
+
+
+def identity_of(*parts: object) -> str:
     return storage.sha256(storage.canonical_json(list(parts)))
 
 
@@ -77,7 +109,7 @@ def digits(split: Split) -> Pictures:
     labels = tuple(str(label) for label in digit_labels(split))
     return Pictures(
         f"digits/{split}",
-        _identity("digits", split, SIDE_PIXELS, code_version("pipeline.demo.digits")),
+        identity_of("digits", split, SIDE_PIXELS, code_version("pipeline.demo.digits")),
         {"label": labels},
         functools.partial(_digit, split),
         len(labels),
@@ -98,7 +130,7 @@ def scenes(split: Split) -> Pictures:
     drawn = scene_list(split, SCENE_COUNTS[split], SCENE_SEED)
     return Pictures(
         f"scenes/{split}",
-        _identity("scenes", split, len(drawn), SCENE_SEED, SIDE_PIXELS, code_version("pipeline.demo.scenes")),
+        identity_of("scenes", split, len(drawn), SCENE_SEED, SIDE_PIXELS, code_version("pipeline.demo.scenes")),
         {
             "shape": tuple(scene.shape for scene in drawn),
             "colour": tuple(scene.colour for scene in drawn),
@@ -120,9 +152,11 @@ def _scene(drawn: Sequence[Any], index: int) -> Image.Image:
 LOADERS: dict[str, Callable[[Split], Pictures]] = {"digits": digits, "scenes": scenes}
 
 
-def load(loader: str, split: Split, expected: int | None = None) -> Pictures:
+def load(loader: str, split: str, expected: int | None = None) -> Pictures:
     """The pictures of `loader` and `split`. Raises DataError when their number is not the `expected` one."""
-    pictures = LOADERS[loader](split)
+    if split not in get_args(Split):
+        raise Absent(f"{loader}: has no split '{split}'; it has {', '.join(get_args(Split))}")
+    pictures = LOADERS[loader](cast(Split, split))
     if expected is not None and pictures.count != expected:
         raise DataError(
             f"{pictures.name} has {pictures.count} pictures, its benchmark has {expected}; "

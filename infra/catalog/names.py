@@ -19,7 +19,39 @@ HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "evaluation" / "catalog" / "prompts"
 CLIP = "openai/CLIP data/prompts.md at d05afc4 (MIT)"
 CB = "LAION-AI/CLIP_benchmark en_classnames.json and en_zeroshot_classification_templates.json at 48de38c (MIT)"
-CODES = "AG AX BA BN BQ CD CF CI CV CW FO GB GS KG KN KP KR MF MK MM RE SJ SX SZ TL TT VA VG VI WS XK".split()
+CODES = [
+    "AG",
+    "AX",
+    "BA",
+    "BN",
+    "BQ",
+    "CD",
+    "CF",
+    "CI",
+    "CV",
+    "CW",
+    "FO",
+    "GB",
+    "GS",
+    "KG",
+    "KN",
+    "KP",
+    "KR",
+    "MF",
+    "MK",
+    "MM",
+    "RE",
+    "SJ",
+    "SX",
+    "SZ",
+    "TL",
+    "TT",
+    "VA",
+    "VG",
+    "VI",
+    "WS",
+    "XK",
+]
 """Countries of Country211 whose name there is not the one in ISO 3166's table, in the order of that list."""
 SUN_PLACES = {
     "shop": "bakery",
@@ -83,10 +115,38 @@ CALTECH = {
     "snoopy (cartoon beagle)": "snoopy",
     "yin and yang symbol": "yin_yang",
 }
-VID = (
-    "airplane antelope bear bicycle bird bus car cattle dog domestic_cat elephant fox giant_panda hamster horse lion lizard"
-    " monkey motorcycle rabbit red_panda sheep snake squirrel tiger train turtle watercraft whale zebra"
-).split()
+VID = [
+    "airplane",
+    "antelope",
+    "bear",
+    "bicycle",
+    "bird",
+    "bus",
+    "car",
+    "cattle",
+    "dog",
+    "domestic_cat",
+    "elephant",
+    "fox",
+    "giant_panda",
+    "hamster",
+    "horse",
+    "lion",
+    "lizard",
+    "monkey",
+    "motorcycle",
+    "rabbit",
+    "red_panda",
+    "sheep",
+    "snake",
+    "squirrel",
+    "tiger",
+    "train",
+    "turtle",
+    "watercraft",
+    "whale",
+    "zebra",
+]
 YTBB = {
     1: "bird",
     2: "bicycle",
@@ -269,7 +329,12 @@ def from_clip_benchmark(names: dict[str, list[str]], templates: dict[str, list[s
     body = {"classes": counts, "templates": templates_of(templates["clevr_count_all"])}
     write("clevr-counts.clip-benchmark", CB, "number of objects, 3 to 10", body)
     digits = {str(number): [word] for number, word in enumerate(names["svhn"])}
-    write("svhn", CB, "the digit; the .mat files say 10 for 0", {"classes": digits, "templates": templates_of(templates["svhn"])})
+    write(
+        "svhn",
+        CB,
+        "the digit; the .mat files say 10 for 0",
+        {"classes": digits, "templates": templates_of(templates["svhn"])},
+    )
 
 
 def imagenet(timm: Path, names: list[str], templates: list[str]) -> None:
@@ -279,7 +344,12 @@ def imagenet(timm: Path, names: list[str], templates: list[str]) -> None:
     by_lemma = {lemmas[synset].split(", ")[0]: synset for synset in synsets}
     source = f"names and templates: {CB}, equal to the lists of OpenAI's notebook; synsets: timm (Apache-2.0)"
     table = {synset: [name] for synset, name in zip(synsets, names, strict=True)}
-    write("imagenet", source, "synsets; their alphabetical order is ImageNet's", {"classes": table, "templates": templates})
+    write(
+        "imagenet",
+        source,
+        "synsets; their alphabetical order is ImageNet's",
+        {"classes": table, "templates": templates},
+    )
     for short in "ar":
         only = (timm / f"imagenet_{short}_synsets.txt").read_text().split()
         body = {"classes_from": "imagenet", "only": only, "templates_from": "imagenet"}
@@ -309,7 +379,12 @@ def frames(templates: list[str]) -> None:
             "templates_from": "imagenet",
             "imagenet": table,
         }
-        write(name, "class lists of modestyachts/imagenet-testbed and mlfoundations/wise-ft (MIT)", "ids of the labels", body)
+        write(
+            name,
+            "class lists of modestyachts/imagenet-testbed and mlfoundations/wise-ft (MIT)",
+            "ids of the labels",
+            body,
+        )
 
 
 if __name__ == "__main__":

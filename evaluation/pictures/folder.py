@@ -1,0 +1,168 @@
+"""A dataset's folder, local or on any fsspec URL: what lies in it, parts of its files, and what is wrong with them.
+
+Every complaint names the file. A name that comes out of a dataset's own lists (a csv, a json) may not lead out of the
+folder; links that the user put there are followed.
+"""
+
+import csv
+import fnmatch
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.pictures.pictures import Broken, identity_of
+from pipeline import storage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""How names of pictures end, in either case."""
+
+EDGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder; names are relative to it and written with `/`."""
+
+    path: str
+
+    def at(self, name: str) -> str:
+        """Where `name` lies. Raises Broken for one that would lead out of the folder."""
+        parts = name.split("/")
+        if name.startswith(("/", "~")) or ".." in parts or "\\" in name or "\0" in name or "://" in name:
+            raise Broken(
+                f"{self.path}: lists a file called {name[:100]!r}, which lies outside the dataset; it is not read"
+            )
+        return storage.join(self.path, name) if name else self.path
+
+    def below(self, name: str) -> "Folder":
+        return Folder(self.at(name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file or folder; `*` stands for any name within one folder."""
+        if "*" not in name:
+            return storage.exists(self.at(name))
+        above, _, last = name.rpartition("/")
+        return any(fnmatch.fnmatchcase(each, last) for each in self.names(above))
+
+    def names(self, below: str = "") -> list[str]:
+        """What lies directly in the folder, sorted, but for hidden files; [] where there is no such folder."""
+        path = self.at(below)
+        if storage.is_local(path):
+            try:
+                return sorted(name for name in os.listdir(path.removeprefix("file://")) if not name.startswith("."))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return [name for name in storage.list_names(path) if not name.startswith(".")]
+
+    def folders(self, below: str = "") -> list[str]:
+        """The folders among `names`."""
+        path = self.at(below)
+        if storage.is_local(path):
+            local = path.removeprefix("file://")
+            return [name for name in self.names(below) if os.path.isdir(os.path.join(local, name))]
+        filesystem, _ = storage.filesystem_of(path)
+        return [name for name in self.names(below) if filesystem.isdir(storage.join(path, name))]
+
+    def pictures(self, below: str = "", suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+        """Names of all pictures below a folder however deep, sorted, relative to this folder."""
+        found = [name for name in self._files(below) if name.lower().endswith(tuple(suffixes))]
+        return sorted(f"{below}/{name}" if below else name for name in found)
+
+    def _files(self, below: str) -> Iterator[str]:
+        path = self.at(below)
+        if not storage.is_local(path):
+            filesystem, root = storage.filesystem_of(path)
+            for entry in filesystem.find(root):
+                name = str(entry)[len(root.rstrip("/")) + 1 :]
+                if not any(part.startswith(".") for part in name.split("/")):
+                    yield name
+            return
+        top = path.removeprefix("file://")
+        for folder, inner, files in os.walk(top, followlinks=True):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            inside = os.path.relpath(folder, top).replace(os.sep, "/")
+            for file in files:
+                if not file.startswith("."):
+                    yield file if inside == "." else f"{inside}/{file}"
+
+    def size(self, name: str) -> int:
+        """Bytes. Raises Broken where there is no such file."""
+        path = self.at(name)
+        try:
+            if storage.is_local(path):
+                return os.stat(path.removeprefix("file://")).st_size
+            return storage.size(path)
+        except (OSError, ValueError) as error:
+            raise missing(path) from error
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """The file, or `length` bytes from `start`. Raises Broken where it is missing or ends before."""
+        path = self.at(name)
+        try:
+            filesystem, file = storage.filesystem_of(path)
+            if length is None and not start:
+                return storage.read_bytes(path)
+            data = bytes(filesystem.cat_file(file, start, None if length is None else start + length))
+        except OSError as error:
+            raise missing(path) from error
+        if length is not None and len(data) != length:
+            raise Broken(f"{path}: ends at byte {start + len(data):,}, and {start + length:,} are needed; get it anew")
+        return data
+
+    def text(self, name: str) -> str:
+        try:
+            return self.read(name).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Broken(f"{self.at(name)}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+    def lines(self, name: str) -> list[str]:
+        """The lines that are not empty, without the white space at their ends."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
+    def json(self, name: str) -> Any:
+        try:
+            return json.loads(self.text(name))
+        except (ValueError, RecursionError) as error:
+            raise Broken(f"{self.at(name)}: is not JSON ({error})") from error
+
+    def rows(self, name: str, needed: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+        """The rows of a csv file by column; white space around names and values is dropped (FER's has some)."""
+        reader = csv.reader(io.StringIO(self.text(name)), delimiter=delimiter, skipinitialspace=True)
+        try:
+            head = [column.strip() for column in next(reader, [])]
+            lacking = [column for column in needed if column not in head]
+            if lacking:
+                raise Broken(f"{self.at(name)}: has no column '{lacking[0]}', but {', '.join(head)[:200]}")
+            rows = []
+            for number, row in enumerate(reader, 2):
+                if row and len(row) < len(head):
+                    raise Broken(f"{self.at(name)}: line {number} has {len(row)} of {len(head)} columns; get it anew")
+                if row:
+                    rows.append({column: value.strip() for column, value in zip(head, row, strict=False)})
+        except csv.Error as error:
+            raise Broken(f"{self.at(name)}: is not csv ({error})") from error
+        return rows
+
+    def fingerprint(self, *names: str) -> str:
+        """What tells large files from others without reading them whole: names, sizes, first and last MiB."""
+        parts: list[object] = []
+        for name in names:
+            size = self.size(name)
+            edge = min(size, EDGE_BYTES)
+            parts += [name, size, storage.sha256(self.read(name, 0, edge))]
+            parts.append(storage.sha256(self.read(name, size - edge, edge)))
+        return identity_of(*parts)
+
+    def listing(self, names: Iterable[str]) -> str:
+        """Names in their order, and sizes: what tells a list of pictures from another without opening one.
+
+        Times do not count. A file that was replaced by one of equal size under its name is not noticed.
+        """
+        return identity_of([[name, self.size(name)] for name in names])
+
+
+def missing(path: str) -> Broken:
+    return Broken(f"{path}: is missing or cannot be read; the dataset is not whole, get this part of it anew")

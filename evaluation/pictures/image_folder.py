@@ -1,0 +1,62 @@
+"""Folders of pictures: train/, val/, test/ with a folder per class, as torchvision's ImageFolder reads them.
+
+A picture's label is the name of its class's folder, however deep below it the file lies. Classes and files are sorted by
+name. Where there is no test/, val/ is the test part, as in ImageNet and the peers, and nothing is left to select on.
+"""
+
+from collections.abc import Sequence
+
+from evaluation.pictures.decoding import of_files
+from evaluation.pictures.folder import Folder
+from evaluation.pictures.layout import Reader
+from evaluation.pictures.pictures import Broken, Pictures
+
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""What folders of a split are called."""
+VIDEOS = (".avi", ".mp4", ".mkv", ".webm", ".mov")
+
+
+def split_folders(home: Folder) -> dict[str, str]:
+    """split -> its folder; a lone val is the test part."""
+    present = home.folders()
+    found = {split: next((name for name in names if name in present), "") for split, names in SPLITS.items()}
+    if not found["test"] and found["val"]:
+        found["test"], found["val"] = found["val"], ""
+    return {split: folder for split, folder in found.items() if folder}
+
+
+def by_class(
+    name: str, folder: Folder, classes: Sequence[str] | None = None, below: str = "", crop_pixels: int = 0
+) -> Pictures:
+    """The pictures of the class folders below `below`. Raises Broken for a class without pictures, or of videos."""
+    names, labels = [], []
+    for label in classes if classes is not None else folder.folders(below):
+        inner = f"{below}/{label}" if below else label
+        found = folder.pictures(inner)
+        if not found:
+            raise Broken(
+                f"{folder.at(inner)}: holds {_instead(folder, inner)}; {name} needs pictures of every class there"
+            )
+        names += found
+        labels += [label] * len(found)
+    if not names:
+        raise Broken(f"{folder.at(below)}: has no folder of a class")
+    return of_files(name, folder, names, {"label": tuple(labels)}, crop_pixels)
+
+
+def _instead(folder: Folder, inner: str) -> str:
+    if folder.pictures(inner, VIDEOS):
+        return "videos (extract the middle frame of each as a picture first)"
+    return "no picture"
+
+
+def _open(home: Folder, split: str) -> Pictures:
+    return by_class(f"image-folder/{split}", home, below=split_folders(home)[split])
+
+
+IMAGE_FOLDER = Reader(
+    "image-folder",
+    tuple((f"{folder}/*",) for split in ("test", "val", "train") for folder in SPLITS[split]),
+    _open,
+    lambda home: tuple(split_folders(home)),
+)

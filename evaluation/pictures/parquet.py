@@ -1,0 +1,192 @@
+"""Hugging Face's Parquet layout: a column of pictures (struct of bytes and path) and a column of labels.
+
+    data/test-00000-of-00002.parquet, or the same names at the top, or test/0000.parquet (what the hub's converter makes)
+
+Names of classes come from the feature description that the `datasets` library leaves in the file's metadata. Labels are
+read at once, pictures a row group at a time.
+
+Traps: Food-101's test split is called "validation" there, and ImageNet's "test" has no labels (all are -1): then
+"validation" is the test part.
+"""
+
+import functools
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from evaluation.pictures.decoding import decoded
+from evaluation.pictures.folder import Folder
+from evaluation.pictures.layout import Reader
+from evaluation.pictures.pictures import Absent, Broken, Pictures
+from pipeline import storage
+
+ALIASES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+IMAGE_NAMES = ("image", "img", "jpg", "png", "webp", "jpeg", "picture")
+LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "variant", "common")
+"""Columns of labels, the finest first: CIFAR-100 and FGVC Aircraft have several."""
+CAPTION_NAMES = ("captions", "caption", "raw", "sentences", "text", "txt")
+FOLDERS = ("data", "", "*")
+
+
+def split_files(home: Folder) -> dict[str, list[str]]:
+    """Which files each split has, as they are called: {"train": [...], "validation": [...]}."""
+    found: dict[str, list[str]] = {}
+    for below in ("data", "", *home.folders()):
+        for name in home.names(below):
+            inner = f"{below}/{name}" if below else name
+            split = name.removesuffix(".parquet").split("-")[0]
+            if not name.endswith(".parquet"):
+                continue
+            if split.isdecimal() or split == "part":
+                split = below
+            found.setdefault(split, []).append(inner)
+        if found and below in ("data", ""):
+            break
+    known = {alias: split for split, aliases in ALIASES.items() for alias in aliases}
+    return {split: names for split, names in sorted(found.items()) if split in known}
+
+
+def _chosen(home: Folder) -> dict[str, list[str]]:
+    files = split_files(home)
+    chosen = {
+        split: next((files[alias] for alias in aliases if alias in files), []) for split, aliases in ALIASES.items()
+    }
+    if chosen["val"] and (not chosen["test"] or _unlabelled(home, chosen["test"])):
+        chosen["test"], chosen["val"] = chosen["val"], []
+    return {split: names for split, names in chosen.items() if names}
+
+
+class _File:
+    """One Parquet file: its schema, rows and row groups."""
+
+    def __init__(self, home: Folder, name: str) -> None:
+        self.path = home.at(name)
+        self._filesystem, self._name = storage.filesystem_of(self.path)
+        try:
+            with self._filesystem.open(self._name, "rb") as file:
+                parquet = pq.ParquetFile(file)
+                self.schema = parquet.schema_arrow
+                groups = [parquet.metadata.row_group(at).num_rows for at in range(parquet.num_row_groups)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise Broken(f"{self.path}: is no whole Parquet file ({str(error)[:80]}); get it anew") from error
+        self.starts = np.cumsum([0, *groups])
+        self.rows = int(self.starts[-1])
+
+    def column(self, name: str) -> list[Any]:
+        return self._read([name]).column(name).to_pylist()
+
+    def group(self, at: int, name: str) -> pa.ChunkedArray:
+        return self._read([name], at).column(name)
+
+    def _read(self, columns: list[str], group: int | None = None) -> pa.Table:
+        try:
+            with self._filesystem.open(self._name, "rb") as file:
+                parquet = pq.ParquetFile(file)
+                table = parquet.read(columns) if group is None else parquet.read_row_group(group, columns)
+        except (pa.ArrowException, OSError) as error:
+            raise Broken(f"{self.path}: cannot be read ({str(error)[:80]}); get it anew") from error
+        return table.select(columns)
+
+
+def open_parquet(home: Folder, split: str) -> Pictures:
+    names = _chosen(home)[split]
+    files = [_File(home, name) for name in names]
+    schema = files[0].schema
+    image = _image_column(schema, files[0].path)
+    columns, classes = _columns(schema, files)
+    starts = np.cumsum([0, *(file.rows for file in files)])
+
+    @functools.lru_cache(maxsize=1)
+    def group(file: int, at: int) -> pa.ChunkedArray:
+        return files[file].group(at, image)
+
+    def stored(index: int) -> bytes:
+        number = int(np.searchsorted(starts, index, "right")) - 1
+        file, row = files[number], index - int(starts[number])
+        at = int(np.searchsorted(file.starts, row, "right")) - 1
+        value = group(number, at)[row - int(file.starts[at])].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            raise Broken(f"{file.path}: row {row} has a path and no bytes; save the dataset with its pictures inside")
+        return data
+
+    def read(index: int) -> Image.Image:
+        return decoded(stored(index), f"{home.path} ({split}, row {index})")
+
+    return Pictures(f"parquet/{split}", home.fingerprint(*names), columns, read, int(starts[-1]), stored, classes)
+
+
+def _image_column(schema: pa.Schema, path: str) -> str:
+    def holds(kind: pa.DataType) -> bool:
+        if pa.types.is_struct(kind):
+            return any(kind.field(at).name == "bytes" for at in range(kind.num_fields))
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    fitting = [field.name for field in schema if holds(field.type)]
+    chosen = next((name for name in IMAGE_NAMES if name in fitting), fitting[0] if len(fitting) == 1 else None)
+    if chosen is None:
+        raise Broken(f"{path}: has no column of pictures, but {', '.join(schema.names)[:200]}")
+    return chosen
+
+
+def _columns(schema: pa.Schema, files: list[_File]) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...] | None]:
+    """The columns of labels and captions, and the names of the classes where labels are numbers."""
+    columns: dict[str, tuple[Any, ...]] = {}
+    label = next((name for name in LABEL_NAMES if name in schema.names), None)
+    if label:
+        columns["label"] = tuple(_words(value) for file in files for value in file.column(label))
+    captions = next((name for name in CAPTION_NAMES if name in schema.names and name != label), None)
+    if captions and not label:
+        values = (value for file in files for value in file.column(captions))
+        columns["caption"] = tuple((value,) if isinstance(value, str) else tuple(value or ()) for value in values)
+    if not columns:
+        raise Broken(f"{files[0].path}: has no column of labels ({', '.join(LABEL_NAMES)}) or captions")
+    return columns, _class_names(schema, label) if label else None
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(str(each) for each in value)
+    return str(value)
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """The names in the description of the column `label`, of a ClassLabel or a list of them."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        feature = features[label]
+        inner = feature.get("feature", feature) if isinstance(feature, dict) else feature[0]
+        return tuple(str(name) for name in inner["names"])
+    except (KeyError, ValueError, TypeError, IndexError):
+        return None
+
+
+def _unlabelled(home: Folder, names: list[str]) -> bool:
+    file = _File(home, names[0])
+    label = next((name for name in LABEL_NAMES if name in file.schema.names), None)
+    if label is None or not pa.types.is_integer(file.schema.field(label).type):
+        return False
+    return all(value == -1 for value in file.column(label))
+
+
+def _open(home: Folder, split: str) -> Pictures:
+    if not _chosen(home):
+        raise Absent(f"{home.path}: its Parquet files are called after no split, e.g. test-00000-of-00001.parquet")
+    return open_parquet(home, split)
+
+
+PARQUET = Reader(
+    "parquet",
+    tuple(
+        (f"{below}{alias}{rest}",)
+        for below in ("data/", "")
+        for alias in ("test", "val*", "train")
+        for rest in ("*.parquet", "/*.parquet")
+    ),
+    _open,
+    lambda home: tuple(_chosen(home)),
+)
