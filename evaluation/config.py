@@ -5,6 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from evaluation.catalog import benchmarks as catalog
+from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -39,6 +40,10 @@ class EvaluateConfig(Settings):
     """Resamples behind intervals that have no closed form."""
     seed: int = Field(0, ge=0)
     """Decides the corrupted pictures, their noise, the probe's validation part and the bootstrap."""
+    zero_shot: ZeroShotConfig = ZeroShotConfig()
+    """How classes are put into words."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    """How captions are asked for."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for the model; null leaves torch's own choice."""
 

@@ -4,6 +4,7 @@ The pictures of a task go forward once for all protocols together (and once per 
 stored features. A dataset that is absent or broken is a row of the report with its reason; the others go on.
 """
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from evaluation.catalog.benchmarks import Task
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore, Wanted
+from evaluation.features.texts import stored_texts
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.overlap import effects_of
 from evaluation.pictures.pictures import Pictures, load
@@ -87,7 +89,11 @@ class _Evaluation:
         if not fitting:
             return
         try:
-            question = self._question(task, learns=any(each.name == "linear_probe" for each in fitting))
+            question = self._question(
+                task,
+                learns=bool(self.config.zero_shot.temperature_pictures)
+                or any(each.name == "linear_probe" for each in fitting),
+            )
             self._make([pair for each in fitting for pair in each.reads(question)])
             self._found += [each.measure(question) for each in fitting]
         except DataError as error:
@@ -96,10 +102,11 @@ class _Evaluation:
     def _question(self, task: Task, learns: bool) -> Question:
         pictures = load(task.loader, task.split, task.pictures)
         train = load(task.loader, task.train) if learns and task.train else None
-        prompts = catalog.prompts_of(task.prompts or task.name) if task.kind == "classification" else None
+        prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
         if prompts:
             self._prompts[task.name] = prompts.version
-        return Question(task, self.config, self._encoder, pictures, train, prompts, self._features)
+        texts = functools.partial(stored_texts, self._store.folder, self._encoder)
+        return Question(task, self.config, self._encoder, pictures, train, prompts, self._features, texts)
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
         """All features that the protocols will read, list by list, so that each picture is decoded once."""

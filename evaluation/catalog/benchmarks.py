@@ -18,7 +18,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.overlap.reference_sets import PICTURES, ReferenceSet
 
-Kind = Literal["classification", "retrieval"]
+Kind = Literal["classification", "multilabel", "retrieval", "frames"]
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ class Question:
     train: Pictures | None
     prompts: Prompts | None
     features: Features
+    texts: Callable[[Sequence[str]], NDArray[np.float32]] | None = None
+
+    def embed(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings (len, D) of sentences, from the store where the question came with one."""
+        return (self.texts or self.encoder.texts)(sentences)
 
 
 @dataclass
