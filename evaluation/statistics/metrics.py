@@ -78,7 +78,7 @@ def top5(answers: Answers, resamples: int, seed: int) -> Interval:
     return wilson(int((answers.ranks < 5).sum()), len(answers.labels))
 
 
-def top1_top5(answers: Answers, resamples: int, seed: int) -> Interval:
+def mean_top1_top5(answers: Answers, resamples: int, seed: int) -> Interval:
     """Mean of top-1 and top-5, as Kinetics is scored; bootstrap over pictures."""
     return bootstrap_mean(((answers.ranks < 1) * 0.5 + (answers.ranks < 5) * 0.5), resamples, seed)
 
@@ -150,22 +150,21 @@ def class_precision(
 
 METRICS: dict[str, Metric] = {
     "top1": top1,
+    "top1_any": top1,
     "mean_per_class": mean_per_class,
     "top5": top5,
-    "top1_top5": top1_top5,
+    "mean_top1_top5": mean_top1_top5,
     "fold_mean": fold_mean,
     "roc_auc": roc_auc,
     "map_11_point": map_11_point,
     "map": mean_average_precision,
 }
-"""By the names that tasks' rows give. Of one label per picture: the first six. Of any number: the last two."""
+"""By the names that tasks' rows give. `top1_any`: of several labels of a picture any is right; `map...`: each on its own."""
 
 
 def applicable(answers: Answers, asked: str) -> list[str]:
     """The metrics worth reporting of these answers: `asked`, which is the task's own, and what needs no choice."""
-    names = ["top1"]
-    if answers.right is None:
-        names.append("mean_per_class")
+    names = ["top1", "mean_per_class"] if answers.right is None else ["top1_any"]
     if answers.scores is not None and answers.classes > 5:
         names.append("top5")
     if answers.scores is not None and answers.classes == 2:

@@ -7,9 +7,7 @@ from evaluation.protocols.ranks import Matches, captions_and_matches, match_rank
 
 def several_captions(random: np.random.Generator, pictures: int) -> list[tuple[str, ...]]:
     """One to five captions a picture, of which many are another picture's too."""
-    return [
-        tuple(f"caption {n}" for n in random.integers(0, 60, random.integers(1, 6))) for _ in range(pictures)
-    ]
+    return [tuple(f"caption {n}" for n in random.integers(0, 60, random.integers(1, 6))) for _ in range(pictures)]
 
 
 @pytest.mark.parametrize("merge", [True, False])
