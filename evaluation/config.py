@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.suites import SUITES
 from evaluation.features.config import FeaturesConfig
+from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -46,6 +47,10 @@ class EvaluateConfig(Settings):
     """Decides the corrupted pictures, their noise, the probe's validation part and the bootstrap."""
     features: FeaturesConfig = FeaturesConfig()
     """How features are made and kept."""
+    zero_shot: ZeroShotConfig = ZeroShotConfig()
+    """How classes are put into words."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    """How captions are asked for."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for the model; null leaves torch's own choice."""
 

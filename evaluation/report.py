@@ -25,11 +25,16 @@ OUTCOMES = pa.schema(
         ("task", pa.string()),
         ("protocol", pa.string()),
         ("variant", pa.string()),
-        ("index", pa.int32()),  # of the picture in the task's list
-        ("label", pa.string()),
+        ("index", pa.int32()),  # of the picture (or text) in the task's list
+        ("id", pa.string()),  # its own name where it has one, else its index
+        ("label", pa.string()),  # several of one picture are joined by "|"
         ("prediction", pa.string()),
         ("correct", pa.bool_()),
+        ("rank", pa.int32()),  # answers before the right one: 0 exactly where correct
         ("margin", pa.float32()),  # score of the right class minus the best other
+        ("probability", pa.float32()),  # of the prediction; null for retrieval
+        ("top5", pa.list_(pa.string())),  # the best five answers, best first
+        ("scores", pa.list_(pa.float32())),  # of all classes, where a metric needs them: two classes, or many labels
     ]
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evaluation.protocols.protocol import Findings, Question
+from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.report import Score
 from pipeline import storage
 from pipeline.code_version import code_version
@@ -19,21 +19,22 @@ HOW = frozenset({"tasks", "protocols", "batch_size", "threads", "datasets", "fea
 """Keys of the config that decide which findings are made, or how fast; never what one of them says."""
 
 
-def key_of(question: Question, protocol: str) -> str:
+def key_of(question: Question, protocol: Measure) -> str:
     """The name of the findings of `protocol` on this question."""
     settings = question.config.model_dump(mode="json", exclude=set(HOW))
-    parts = {
+    learns = protocol.learns or question.config.zero_shot.temperature_pictures
+    parts = [question.pictures, *((question.train, question.val) if learns else ())]
+    key = {
         "checkpoint": question.encoder.checkpoint_id,
         "task": asdict(question.task),
-        "protocol": protocol,
-        "pictures": question.pictures.identity,
-        "train": question.train.identity if question.train else None,
+        "protocol": protocol.name,
+        "pictures": [part.identity if part else None for part in parts],
         "prompts": question.prompts.version if question.prompts else None,
         "precision": question.config.features.precision,
         "settings": settings,
         "code": code_version("evaluation.protocols.table"),
     }
-    return storage.sha256(storage.canonical_json(parts))[:32]
+    return storage.sha256(storage.canonical_json(key))[:32]
 
 
 def save(folder: str, key: str, findings: Findings) -> None:

@@ -19,10 +19,12 @@ from evaluation.catalog.benchmarks import Task
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore, Wanted
+from evaluation.features.texts import stored_texts
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.pictures.pictures import Absent, Pictures, load
+from evaluation.pictures.open import open_pictures
+from evaluation.pictures.pictures import Absent, Pictures
 from evaluation.probe.linear_probe import SOLVER
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.table import PROTOCOLS
@@ -108,40 +110,60 @@ class _Evaluation:
         try:
             question = self._question(task)
         except DataError as error:
-            self._fail(task, "absent" if isinstance(error, Absent) else "broken", error)
+            self._fail(task, error)
             return
-        keys = {each.name: results.key_of(question, each.name) for each in fitting}
+        fitting = [each for each in fitting if self._can_learn(each, question)]
+        keys = {each.name: results.key_of(question, each) for each in fitting}
         known = {name: results.load(self._folder, key) for name, key in keys.items()}
-        unknown = [each for each in fitting if known[each.name] is None]
         try:
-            self._make([pair for each in unknown for pair in each.reads(question)])
+            self._make([pair for each in fitting if known[each.name] is None for pair in each.reads(question)])
         except DataError as error:
-            self._fail(task, "broken", error)
+            self._fail(task, error)
             return
         for each in fitting:
             found = known[each.name] or self._measured(each, question, keys[each.name])
             if found is not None:
                 self._found.append(found)
 
+    def _can_learn(self, protocol: Measure, question: Question) -> bool:
+        """Whether there are training pictures, for a protocol that wants some; a row of the report where there are none."""
+        if question.train is not None or not protocol.learns:
+            return True
+        what = f"no training pictures of {question.task.name} in {self.config.datasets}, and {protocol.name} learns from some"
+        self._fail(question.task, Absent(what), protocol.name)
+        return False
+
     def _measured(self, protocol: Measure, question: Question, key: str) -> Findings | None:
         try:
             found = protocol.measure(question)
         except DataError as error:
-            self._fail(question.task, "broken", error, protocol.name)
+            self._fail(question.task, error, protocol.name)
             return None
         results.save(self._folder, key, found)
         return found
 
-    def _fail(self, task: Task, status: str, error: Exception, protocol: str = "") -> None:
+    def _fail(self, task: Task, error: Exception, protocol: str = "") -> None:
+        status = "absent" if isinstance(error, Absent) else "broken"
         self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": str(error)})
 
     def _question(self, task: Task) -> Question:
-        pictures = load(task.loader, task.split, task.pictures)
-        train = load(task.loader, task.train) if task.train else None
-        prompts = catalog.prompts_of(task.prompts or task.name) if task.kind == "classification" else None
+        pictures = open_pictures(task, task.split, self.config.datasets)
+        prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
         if prompts:
             self._prompts[task.name] = prompts.version
-        return Question(task, self.config, self._encoder, pictures, train, prompts, self._features)
+        texts = functools.partial(stored_texts, self._store.folder, self._encoder)
+        train, val = self._part(task, task.train), self._part(task, task.val)
+        return Question(task, self.config, self._encoder, pictures, train, val, prompts, self._features, texts)
+
+    def _part(self, task: Task, split: str | None) -> Pictures | None:
+        """A part to learn from; None where the benchmark has none, or where it does not lie beside its test part."""
+        learns = any(PROTOCOLS[name].learns for name in self.config.protocols)
+        if split is None or not (learns or self.config.zero_shot.temperature_pictures):
+            return None
+        try:
+            return open_pictures(task, split, self.config.datasets)
+        except Absent:
+            return None
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
         """All features that the protocols will read, list by list, so that each picture is decoded once."""

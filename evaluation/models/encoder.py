@@ -73,6 +73,12 @@ class Encoder:
         return self._model
 
     @functools.cached_property
+    def logit_scale(self) -> float:
+        """What the model's cosines are multiplied by to become logits; 100, CLIP's bound, where a model says nothing."""
+        scale = getattr(self._model, "logit_scale", None)
+        return 100.0 if scale is None else float(scale.detach().float().exp())
+
+    @functools.cached_property
     def _tokenizer(self) -> Any:
         return self._read_tokenizer()
 

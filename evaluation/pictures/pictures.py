@@ -65,7 +65,6 @@ class Pictures:
     def subset(self, indices: Sequence[int]) -> "Pictures":
         """The pictures at `indices`, in that order."""
         chosen = [int(index) for index in indices]
-        stored = self.stored
         return replace(
             self,
             identity=identity_of(self.identity, chosen),

@@ -1,17 +1,20 @@
-"""From scores per class to what a report says of them: every metric, the confusion matrix and the outcome of each picture."""
+"""From scores per class to what a report says of them: every metric, calibration, confusions and each picture's outcome."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts
 from evaluation.pictures.pictures import Pictures
-from evaluation.protocols.protocol import Findings, Question
-from evaluation.protocols.zero_shot_classifier import Rows, margins
-from evaluation.report import OUTCOMES
-from evaluation.statistics.metrics import METRICS, Answers, confusion
+from evaluation.protocols.outcomes import add_classified_rows
+from evaluation.protocols.protocol import Findings, Question, significant
+from evaluation.protocols.truth import Truth
+from evaluation.protocols.zero_shot_classifier import Rows
+from evaluation.statistics.calibration import calibration_error, probabilities, reliability
+from evaluation.statistics.metrics import METRICS, Answers, applicable, confusion
 from pipeline.errors import DataError
 
 
@@ -25,33 +28,65 @@ def label_positions(pictures: Pictures, label: str, prompts: Prompts) -> NDArray
 
 
 def add_classified(
-    findings: Findings, question: Question, variant: str, labels_N: NDArray[np.int64], scores_NC: Rows
+    findings: Findings,
+    question: Question,
+    variant: str,
+    truth: Truth | NDArray[np.int64],
+    scores_NC: Rows,
+    scale: float = 1.0,
+    scores_of: Mapping[str, Rows] | None = None,
 ) -> None:
-    """Scores by every metric; `details` gets "classes" and "confusion"; `outcomes` a row per picture."""
+    """Scores by every metric that applies; `details` gets "classes", "pictures", "confusion", "calibration"; `outcomes` a row
+    per picture asked about.
+
+    `truth` may be one position per picture of the task's list. `scale` makes logits of the scores. `scores_of` has, by the
+    metric's name, other scores than `scores_NC` where a metric is defined on them. Raises DataError for NaN scores.
+    """
     assert question.prompts is not None
-    classes = np.array(list(question.prompts.classes))
-    answers = Answers(labels_N, scores_NC.argmax(axis=1), len(classes))
-    for metric, measure in METRICS.items():
-        interval = measure(answers, question.config.bootstrap_resamples, question.config.seed)
-        findings.add(metric, variant, interval, len(labels_N))
-    findings.details["classes"] = classes.tolist()
-    findings.details["confusion"] = confusion(answers).tolist()
-    count = len(labels_N)
-    columns: dict[str, Any] = {
-        "task": [findings.task] * count,
-        "protocol": [findings.protocol] * count,
-        "variant": [variant] * count,
-        "index": np.arange(count, dtype=np.int32),
-        "label": classes[labels_N],
-        "prediction": classes[answers.predictions],
-        "correct": answers.correct,
-        # Rounded, because the last bits of a margin tell of the machine and not of the model.
-        "margin": np.round(margins(scores_NC, labels_N), 4).astype(np.float32),
-    }
-    findings.outcomes.append(pa.table(columns, schema=OUTCOMES))
+    if not isinstance(truth, Truth):
+        truth = Truth(truth, None, np.arange(len(truth)))
+    if np.isnan(scores_NC).any():
+        raise DataError(f"{question.pictures.name}: scores are NaN; the features of this checkpoint are no numbers")
+    config = question.config
+    classes = list(question.prompts.classes)
+    answers = Answers.of(scores_NC, truth.labels, truth.right, truth.folds)
+    many = question.task.kind == "multilabel"
+    names = ["map_11_point", "map"] if many else applicable(answers, question.task.metric)
+    for name in names:
+        own = (scores_of or {}).get(name)
+        measured = answers if own is None else replace(answers, scores=own)
+        findings.add(name, variant, METRICS[name](measured, config.bootstrap_resamples, config.seed), len(truth.labels))
+    findings.details["classes"] = classes
+    findings.details["pictures"] = {"identity": question.pictures.identity, "asked": len(truth.asked)}
+    add_classified_rows(findings, question.pictures, variant, truth, answers, classes, scale)
+    if not many:
+        findings.details["calibration"] = _calibrated(findings, question, variant, answers, scale)
+    if truth.right is None:
+        findings.details["confusion"] = confusion(answers).tolist()
+
+
+def _calibrated(findings: Findings, question: Question, variant: str, answers: Answers, scale: float) -> dict[str, Any]:
+    """The score `calibration_error`, and the reliability diagram's data."""
+    assert answers.scores is not None
+    confidence_N = probabilities(answers.scores * scale).max(axis=1)
+    config = question.config
+    error = calibration_error(confidence_N, answers.correct, config.bootstrap_resamples, config.seed)
+    findings.add("calibration_error", variant, error, len(confidence_N))
+    bins = [
+        {key: significant(value) if isinstance(value, float) else value for key, value in asdict(each).items()}
+        for each in reliability(confidence_N, answers.correct)
+    ]
+    return {"error": significant(error.value), "scale": significant(scale), "bins": bins}
 
 
 def metric_value(question: Question, labels_N: NDArray[np.int64], predictions_N: NDArray[np.int64]) -> float:
-    """The task's own metric, where only the value is asked for."""
+    """The task's own metric from the answers alone; accuracy where it needs scores, which `metric_of_scores` takes."""
     assert question.prompts is not None
-    return METRICS[question.task.metric](Answers(labels_N, predictions_N, len(question.prompts.classes)), 1, 0).value
+    name = question.task.metric if question.task.metric in ("top1", "mean_per_class") else "top1"
+    return METRICS[name](Answers(labels_N, predictions_N, len(question.prompts.classes)), 1, 0).value
+
+
+def metric_of_scores(question: Question, truth: Truth, scores_NC: Rows) -> float:
+    """The task's own metric, where only the value is asked for."""
+    answers = Answers.of(scores_NC, truth.labels, truth.right, truth.folds)
+    return METRICS[question.task.metric](answers, 1, 0).value

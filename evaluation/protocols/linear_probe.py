@@ -17,6 +17,7 @@ from evaluation.protocols.protocol import Findings, Question, significant
 
 class LinearProbe:
     name = "linear_probe"
+    learns = True
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         return (

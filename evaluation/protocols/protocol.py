@@ -27,7 +27,8 @@ Features = Callable[[Pictures, Sequence[Wanted]], Mapping[Wanted, NDArray[np.flo
 class Question:
     """One task put to one model: all that a protocol may look at.
 
-    `pictures` is the task's test part, `train` what a probe may learn from. `features(list, wanted)` gives arrays of shape
+    `pictures` is the task's test part, `train` what a probe may learn from, `val` what it may choose by (None where the
+    benchmark has none of its own). `features(list, wanted)` gives arrays of shape
     (list.count, width) from the store, making only what is missing there.
     """
 
@@ -36,8 +37,14 @@ class Question:
     encoder: Encoder
     pictures: Pictures
     train: Pictures | None
+    val: Pictures | None
     prompts: Prompts | None
     features: Features
+    texts: Callable[[Sequence[str]], NDArray[np.float32]] | None = None
+
+    def embed(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings (len, D) of sentences, from the store where the question came with one."""
+        return (self.texts or self.encoder.texts)(sentences)
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Measure(Protocol):
     """A way of measuring; `name` is what recipes call it and the second part of its scores' names."""
 
     name: str
+    learns: bool
+    """Whether it needs the task's training pictures."""
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         """Why this protocol cannot be asked of this task or model, None where it can."""

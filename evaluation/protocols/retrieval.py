@@ -1,4 +1,4 @@
-"""Retrieval as a protocol: recall at 1, 5 and 10, from pictures to texts and back."""
+"""Retrieval as a protocol: recall at 1, 5 and 10, from pictures to texts and back, with one or several captions a picture."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,16 @@ from evaluation.catalog.benchmarks import Task
 from evaluation.features.store import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
+from evaluation.protocols.outcomes import add_rows, name_of
 from evaluation.protocols.protocol import Findings, Question
-from evaluation.protocols.ranks import DEPTHS, first_match_ranks, group_captions
+from evaluation.protocols.ranks import DEPTHS, Matches, Ranks, captions_and_matches, match_ranks
 from evaluation.statistics.intervals import wilson
+from pipeline.errors import DataError
 
 
 class Retrieval:
     name = "retrieval"
+    learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.reads_text:
@@ -26,14 +29,51 @@ class Retrieval:
 
     def measure(self, question: Question) -> Findings:
         findings = Findings(question.task.name, self.name)
-        texts, group_N = group_captions(question.pictures.column(question.task.label))
-        text_MD = question.encoder.texts(texts)
+        config = question.config.retrieval
+        column = question.pictures.column(question.task.label)
+        texts, to_texts = captions_and_matches(column, config.equal_captions == "one text")
+        without = sorted(set(range(len(column))) - set(to_texts.queries.tolist()))
+        if without:
+            raise DataError(f"{question.pictures.name}: picture {without[0]} has no caption; leave it out or add one")
+        text_MD = question.embed([config.prefix + text for text in texts])
         image_ND = question.features(question.pictures, [Wanted()])[Wanted()]
-        group_M = np.arange(len(texts))
-        for variant, ranks in (
-            ("image_to_text", first_match_ranks(image_ND, text_MD, group_N, group_M)),
-            ("text_to_image", first_match_ranks(text_MD, image_ND, group_M, group_N)),
+        if np.isnan(image_ND).any() or np.isnan(text_MD).any():
+            raise DataError(f"{question.pictures.name}: features of this checkpoint are NaN")
+        names = name_of(question.pictures, np.arange(len(column)))
+        for variant, ranks, matches, queries, items in (
+            ("image_to_text", match_ranks(image_ND, text_MD, to_texts), to_texts, names, texts),
+            ("text_to_image", match_ranks(text_MD, image_ND, to_texts.turned()), to_texts.turned(), texts, names),
         ):
             for depth in DEPTHS:
-                findings.add(f"recall@{depth}", variant, wilson(int((ranks < depth).sum()), len(ranks)), len(ranks))
+                hits = int((ranks.first < depth).sum())
+                findings.add(f"recall@{depth}", variant, wilson(hits, len(queries)), len(queries))
+            add_ranked(findings, variant, ranks, matches, queries, items)
+        findings.details["pictures"] = {"identity": question.pictures.identity, "asked": len(column)}
+        findings.details["captions"] = {
+            "texts": len(texts),
+            "captions": sum(1 if isinstance(each, str) else len(each) for each in column),
+            "prefix": config.prefix,
+            "equal_captions": config.equal_captions,
+        }
         return findings
+
+
+def add_ranked(
+    findings: Findings, variant: str, ranks: Ranks, matches: Matches, queries: Sequence[str], items: Sequence[str]
+) -> None:
+    """A row per query: `id` is the query, `label` its first match, `prediction` the nearest item."""
+    firsts = matches.items[np.searchsorted(matches.queries, np.arange(len(queries)))]
+    add_rows(
+        findings,
+        variant,
+        {
+            "index": np.arange(len(queries), dtype=np.int32),
+            "id": list(queries),
+            "label": [items[first] for first in firsts],
+            "prediction": [items[row[0]] for row in ranks.nearest],
+            "correct": ranks.first == 0,
+            "rank": ranks.first.astype(np.int32),
+            "margin": np.round(ranks.margin, 4),
+            "top5": [[items[each] for each in row] for row in ranks.nearest],
+        },
+    )

@@ -18,6 +18,7 @@ from evaluation.statistics.intervals import wilson
 
 class Robustness:
     name = "robustness"
+    learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.reads_text:

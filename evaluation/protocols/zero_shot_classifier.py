@@ -1,6 +1,6 @@
 """Zero-shot classification: class names in sentences are the classifier (Radford et al. 2021, arXiv:2103.00020, 3.1.4).
 
-C = classes, S = synonyms of a class, T = templates, D = embedding width, N = pictures.
+C = classes, T = templates, P = distinct sentences, D = embedding width, N = pictures.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts
+from evaluation.protocols.spoken import Spoken, spoken
 
 Rows = NDArray[np.float32]
 
@@ -21,32 +22,30 @@ def unit(rows: Rows) -> Rows:
 
 @dataclass(frozen=True)
 class Classifier:
-    """`weights` (C, D) of all templates together, `single` (T, C, D) of each template alone; rows have unit length."""
+    """`weights` (C, D) of all sentences together, `single` (T, C, D) of each template alone; rows have unit length."""
 
     weights: Rows
     single: Rows
 
 
-def classifier(encode_texts: Callable[[Sequence[str]], Rows], prompts: Prompts) -> Classifier:
-    """Each prompt's embedding to unit length, mean over a class's synonyms and templates, unit length again.
+def classifier(encode_texts: Callable[[Sequence[str]], Rows], prompts: Prompts | Spoken) -> Classifier:
+    """Each sentence's embedding to unit length, mean over a class's sentences, unit length again.
 
     Averaged as embeddings, not as probabilities: the ensemble then costs what one prompt costs. Without the first
     normalisation long embeddings would outvote the others, and published figures are not reproduced.
     """
-    spoken = [
-        [template.replace("{}", name) for name in names]
-        for template in prompts.templates
-        for names in prompts.classes.values()
-    ]
-    distinct = sorted({prompt for group in spoken for prompt in group})
+    words = prompts if isinstance(prompts, Spoken) else spoken(prompts)
+    ensemble = words.ensemble()
+    distinct = sorted({sentence for group in ensemble for sentence in group})
     embedded_PD = unit(encode_texts(distinct))
-    place = {prompt: position for position, prompt in enumerate(distinct)}
-    groups = [embedded_PD[[place[prompt] for prompt in group]] for group in spoken]
+    place = {sentence: position for position, sentence in enumerate(distinct)}
 
-    classes = len(prompts.classes)
-    single_TCD = unit(np.stack([group.mean(axis=0) for group in groups]).reshape(len(prompts.templates), classes, -1))
-    weights_CD = unit(np.stack([np.concatenate(groups[c::classes]).mean(axis=0) for c in range(classes)]))
-    return Classifier(weights_CD, single_TCD)
+    def means(groups: Sequence[Sequence[str]]) -> Rows:
+        return unit(np.stack([embedded_PD[[place[each] for each in group]].mean(axis=0) for group in groups]))
+
+    single = [means(template) for template in words.single]
+    width = embedded_PD.shape[1]
+    return Classifier(means(ensemble), np.stack(single) if single else np.zeros((0, len(ensemble), width), np.float32))
 
 
 def cosines(embeddings_ND: Rows, weights_CD: Rows) -> Rows:
@@ -54,9 +53,9 @@ def cosines(embeddings_ND: Rows, weights_CD: Rows) -> Rows:
     return unit(np.asarray(embeddings_ND)) @ weights_CD.T
 
 
-def margins(scores_NC: Rows, labels_N: NDArray[np.int64]) -> Rows:
-    """Score of the right class minus the best other one: positive where the answer is right."""
-    rows = np.arange(len(labels_N))
-    others_NC = scores_NC.copy()
-    others_NC[rows, labels_N] = -np.inf
-    return scores_NC[rows, labels_N] - others_NC.max(axis=1)
+def margins(scores_NC: Rows, labels_N: NDArray[np.int64], right_NC: NDArray[np.bool_] | None = None) -> Rows:
+    """Score of the right class (the best of several) minus the best other one: positive where the answer is right."""
+    if right_NC is None:
+        right_NC = np.eye(scores_NC.shape[1], dtype=bool)[labels_N]
+    best_N = np.where(right_NC, scores_NC, -np.inf).max(axis=1)
+    return np.asarray(best_N - np.where(right_NC, -np.inf, scores_NC).max(axis=1), scores_NC.dtype)

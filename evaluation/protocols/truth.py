@@ -1,0 +1,63 @@
+"""The right classes of a task's pictures, joined by word: one per picture, several of which any counts, or any number.
+
+N = pictures that are asked about, C = classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.catalog.benchmarks import Prompts, Task
+from evaluation.pictures.pictures import Pictures
+from pipeline.errors import DataError
+
+FOLD = "fold"
+"""Column of pictures whose benchmark predefines parts that are averaged."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """labels   (N,) position of the right class, of the first of several, -1 where a picture has none
+    right    (N, C) where pictures may have any number of classes, else None
+    asked    (N,) where in the list the pictures are: those without a label are left out where one is asked for
+    folds    (N,) or None
+    """
+
+    labels: NDArray[np.int64]
+    right: NDArray[np.bool_] | None
+    asked: NDArray[np.int64]
+    folds: NDArray[np.int64] | None = None
+
+
+def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
+    """What is right, by the task's label column. Raises DataError for a class without a name, or where nothing is labelled.
+
+    A tuple of words per picture is many labels for a task of kind multilabel, all of which count on their own; for any other
+    task it is labels any of which is right (ReaL, Beyer et al. 2020, arXiv:2006.07159), and pictures without are left out.
+    """
+    column: Sequence[str | tuple[str, ...]] = pictures.column(task.label)
+    place = {name: position for position, name in enumerate(prompts.classes)}
+    words = {word for each in column for word in ((each,) if isinstance(each, str) else each)}
+    unknown = sorted(words - set(place))
+    if unknown:
+        raise DataError(f"{pictures.name}: class '{unknown[0]}' has no prompts; add it to the task's prompt file")
+    folds = _positions(pictures.column(FOLD)) if FOLD in pictures.columns else None
+    if all(isinstance(each, str) for each in column):
+        labels_N = np.array([place[str(word)] for word in column], np.int64)
+        return Truth(labels_N, None, np.arange(len(column)), folds)
+    right_NC = np.zeros((len(column), len(place)), bool)
+    for row, each in enumerate(column):
+        right_NC[row, [place[word] for word in ((each,) if isinstance(each, str) else each)]] = True
+    some_N = right_NC.any(axis=1)
+    if not some_N.any():
+        raise DataError(f"{pictures.name}: no picture has a label in column '{task.label}'")
+    asked = np.arange(len(column)) if task.kind == "multilabel" else np.flatnonzero(some_N)
+    labels_N = np.where(some_N, right_NC.argmax(axis=1), -1)[asked]
+    return Truth(labels_N, right_NC[asked], asked, folds[asked] if folds is not None else None)
+
+
+def _positions(words: Sequence[str]) -> NDArray[np.int64]:
+    place = {word: position for position, word in enumerate(sorted(set(words)))}
+    return np.array([place[word] for word in words], np.int64)

@@ -1,0 +1,1 @@
+"""Scores that others published, and what ours say beside them."""

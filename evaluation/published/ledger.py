@@ -1,0 +1,89 @@
+"""Each measured number beside the published one: match, explained (by which reason), or unexplained.
+
+A match lies within the 99.5 % interval of the measured number, widened by the rounding of the published one: Clopper-Pearson
+for proportions, as CLIP draws them, else the report's own interval made wider. Reasons are known differences between
+protocols (`reasons.json`); one that applies explains a difference and is no excuse for a cell that nobody disputes.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from scipy.stats import norm
+
+from evaluation.published.tables import Published, published
+from evaluation.report import Report, Score
+from evaluation.statistics.intervals import CONFIDENCE, Interval, clopper_pearson
+from pipeline import storage
+
+WIDE = 0.995
+PROPORTIONS = ("top1", "top1_any", "top5", "recall@1", "recall@5", "recall@10")
+
+Verdict = Literal["match", "explained", "unexplained"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A measured number beside a published one; `low` and `high` are the ends of its 99.5 % interval, `difference` is measured
+    minus published, `reason` the id of what explains it and `says` that reason's words."""
+
+    score: str
+    measured: float
+    low: float
+    high: float
+    published: float
+    table: str
+    difference: float
+    verdict: Verdict
+    reason: str | None = None
+    says: str = ""
+
+
+@functools.cache
+def reasons() -> tuple[Mapping[str, Any], ...]:
+    """id, tables, scores and models (patterns), says, source; `when` names traits that must hold."""
+    return tuple(storage.read_json(str(Path(__file__).parent / "reasons.json")))
+
+
+def ledger(report: Report, model: str, traits: Mapping[str, str] | None = None) -> list[Entry]:
+    """Every score of the report that `model` (open_clip's name and tag) has a published figure of, in the report's order.
+
+    `traits` are facts about the evaluated model that a reason may ask for, such as its activation. Raises ConfigError where
+    nothing is published of such a model.
+    """
+    figures = published(model)
+    return [entry(score, figure, traits or {}) for score in report.scores for figure in figures.get(score.name, ())]
+
+
+def entry(score: Score, figure: Published, traits: Mapping[str, str]) -> Entry:
+    """One measured number beside one published one."""
+    wide = wide_interval(score)
+    difference = round(score.value - figure.value, 6)
+    found: dict[str, Any] = {"verdict": "match"}
+    if not wide.low - figure.rounding <= figure.value <= wide.high + figure.rounding:
+        reason = next((each for each in reasons() if _applies(each, figure, traits)), None)
+        found = {"verdict": "unexplained"}
+        if reason:
+            found = {"verdict": "explained", "reason": reason["id"], "says": reason["says"]}
+    low, high = round(wide.low, 6), round(wide.high, 6)
+    return Entry(score.name, score.value, low, high, figure.value, figure.table, difference, **found)
+
+
+def wide_interval(score: Score) -> Interval:
+    """The 99.5 % interval of a score."""
+    if score.metric in PROPORTIONS:
+        return clopper_pearson(round(score.value * score.n), score.n, WIDE)
+    wider = float(norm.ppf(0.5 + WIDE / 2) / norm.ppf(0.5 + CONFIDENCE / 2))
+    below, above = wider * (score.value - score.low), wider * (score.high - score.value)
+    return Interval(score.value, score.value - below, score.value + above)
+
+
+def _applies(reason: Mapping[str, Any], figure: Published, traits: Mapping[str, str]) -> bool:
+    fits = all(
+        any(fnmatchcase(value, pattern) for pattern in reason.get(key, ["*"]))
+        for key, value in (("tables", figure.table), ("scores", figure.score), ("models", figure.model))
+    )
+    return fits and all(traits.get(key) == value for key, value in reason.get("when", {}).items())

@@ -1,0 +1,115 @@
+"""Is one model better than another on the same pictures? Tests of pairs, and Holm's correction where several are made.
+
+N = pictures, R = resamples. Both models answered the same pictures, so pictures that both get right or both get wrong say
+nothing: only those that they split on do. An unpaired comparison of the two intervals would miss most real differences.
+
+Accuracies: McNemar's test (1947, Psychometrika 12) on the b and c pictures that only one of them gets right. The exact
+binomial p is conservative, since counts are whole numbers: of equal models it calls far fewer than 5 % different. The mid-p
+(Lancaster 1961, JASA 56; for McNemar: Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91) counts half
+of the observed table and keeps to the level; infra/benchmarks/paired_test_size.py measures both. Other means over pictures:
+signs of the differences swapped at random. Metrics that are no mean over pictures (AUC, average precision): the bootstrap of
+the difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom, norm
+
+from evaluation.statistics.intervals import CONFIDENCE, Statistic, percentiles, weight_chunks
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The second model's number minus the first's, its interval, and the p-value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+
+
+def mid_p(only_first: ArrayLike, only_second: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided mid-p of McNemar's test, elementwise: 2 P(X < k) + P(X = k) for k the smaller count, X ~ B(b + c, 1/2)."""
+    first, second = np.asarray(only_first), np.asarray(only_second)
+    fewer, split = np.minimum(first, second), first + second
+    p = 2 * binom.cdf(fewer - 1, split, 0.5) + binom.pmf(fewer, split, 0.5)
+    return np.where(first == second, 1.0, np.minimum(p, 1.0))
+
+
+def exact_p(only_first: ArrayLike, only_second: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided exact p of McNemar's test, elementwise: never above its level, and mostly far below."""
+    first, second = np.asarray(only_first), np.asarray(only_second)
+    out: NDArray[np.float64] = np.minimum(2 * binom.cdf(np.minimum(first, second), first + second, 0.5), 1.0)
+    return out
+
+
+def mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> Difference:
+    """Difference of two accuracies. Interval: Agresti and Min 2005 (Statistics in Medicine 24), half a picture added to each
+    of the four cells, which keeps its coverage where few pictures differ."""
+    count = len(first_N)
+    only_first, only_second = int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
+    share_first, share_second = (only_first + 0.5) / (count + 2), (only_second + 0.5) / (count + 2)
+    centre = share_second - share_first
+    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+    half = z * float(np.sqrt(max(0.0, share_first + share_second - centre**2) / (count + 2)))
+    value = (only_second - only_first) / count
+    return Difference(
+        value,
+        min(value, max(-1.0, centre - half)),
+        max(value, min(1.0, centre + half)),
+        float(mid_p(only_first, only_second)),
+        "McNemar, mid-p",
+    )
+
+
+def swapped_signs(differences_N: NDArray[np.float64], resamples: int, seed: int) -> Difference:
+    """Test of a sum over pictures: each picture's share of the difference (N,), its sign swapped or not by a coin.
+
+    Exact but for the number of coins: were the models equal, every pattern of signs would be as likely. Pictures that differ
+    by nothing need no coin. The interval is the bootstrap's.
+    """
+    value = float(differences_N.sum())
+    moving_M = differences_N[differences_N != 0]
+    generator = np.random.default_rng([seed, 1])
+    # A sum in another order differs in its last bits: as extreme as the observed one means as extreme but for those.
+    least = abs(value) - 1e-9 * float(np.abs(moving_M).sum())
+    extreme, done = 0, 0
+    while done < resamples:
+        rows = min(resamples - done, max(1, (1 << 22) // max(1, len(moving_M))))
+        signs_RM = generator.integers(0, 2, (rows, len(moving_M)), np.int8) * 2 - 1
+        extreme += int((np.abs(signs_RM @ moving_M) >= least).sum())
+        done += rows
+    sums_R = np.concatenate([weights @ differences_N for weights in weight_chunks(len(differences_N), resamples, seed)])
+    low, high = percentiles(sums_R)
+    p = (extreme + 1) / (resamples + 1)
+    return Difference(value, min(low, value), max(high, value), p, "signs swapped")
+
+
+def paired_bootstrap(first: Statistic, second: Statistic, count: int, resamples: int, seed: int) -> Difference:
+    """Test of any statistic: both models on the same resamples of the pictures; p by the normal tail of value / deviation."""
+    ones = np.ones((1, count))
+    value = float(second(ones)[0] - first(ones)[0])
+    sums_R = np.concatenate([second(weights) - first(weights) for weights in weight_chunks(count, resamples, seed)])
+    sums_R = sums_R[~np.isnan(sums_R)]
+    deviation = float(sums_R.std())
+    p = 2 * float(norm.sf(abs(value) / deviation)) if deviation > 0 else float(value == 0)
+    low, high = percentiles(sums_R)
+    return Difference(value, min(low, value), max(high, value), p, "paired bootstrap")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979, Scandinavian Journal of Statistics 6): a difference is called one where they are below
+    the level, and the chance of one false call among all is at most the level."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.zeros(len(p_values))
+    highest = 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return [float(p) for p in adjusted]

@@ -1,0 +1,49 @@
+"""The average over a suite of tasks, which always says over which.
+
+An average over fewer tasks than were asked for is another number: it is labelled by a hash of the tasks in it, and names
+those that lack. Its interval joins those of its tasks, which are about different pictures and so independent: lengths below
+and above add up as squares (Zou and Donner 2008, Statistics in Medicine 27, "MOVER").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluation.statistics.intervals import Interval
+from pipeline import storage
+
+
+@dataclass(frozen=True)
+class SuiteAverage:
+    """`covers` is a hash of the tasks averaged; `missing` those of the suite that are not among them."""
+
+    suite: str
+    value: float
+    low: float
+    high: float
+    tasks: tuple[str, ...]
+    missing: tuple[str, ...]
+    covers: str
+
+    @property
+    def label(self) -> str:
+        """As "clip-27, 25 of 27 tasks (1f3870be)", and "clip-27" alone where none lacks."""
+        asked = len(self.tasks) + len(self.missing)
+        return f"{self.suite}, {len(self.tasks)} of {asked} tasks ({self.covers})" if self.missing else self.suite
+
+
+def covers(tasks: Sequence[str]) -> str:
+    """Eight letters that stand for a set of tasks."""
+    return storage.sha256(storage.canonical_json(sorted(tasks)))[:8]
+
+
+def suite_average(suite: str, asked: Sequence[str], measured: Mapping[str, Interval]) -> SuiteAverage | None:
+    """The mean over those of the `asked` tasks that were measured; None where none was."""
+    tasks = tuple(sorted(set(asked) & set(measured)))
+    if not tasks:
+        return None
+    count = len(tasks)
+    value = sum(measured[task].value for task in tasks) / count
+    below = sum((measured[task].value - measured[task].low) ** 2 for task in tasks) ** 0.5 / count
+    above = sum((measured[task].high - measured[task].value) ** 2 for task in tasks) ** 0.5 / count
+    missing = tuple(sorted(set(asked) - set(tasks)))
+    return SuiteAverage(suite, value, value - below, value + above, tasks, missing, covers(tasks))
