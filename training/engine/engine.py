@@ -5,6 +5,7 @@ What DeepSpeed would do by itself and this file forbids:
 - count backward passes: gradients simply add up until `update`, so that a step may have any number of them;
 - compile a shared-memory collective with g++ on first use, a minute per machine; gloo does its work here;
 - move the learning rate: ours is a function of the step (training/optim/schedule.py);
+- import MLflow (for its autotuner) and torch's compiler (for Muon), which no training here uses: 3 s of each rank's start;
 - print.
 """
 
@@ -228,8 +229,7 @@ def _import_deepspeed(ranks: Ranks, config: TrainConfig) -> Any:
     if ranks.device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     with _quiet():
-        import deepspeed
-
+        deepspeed = _deepspeed()
         if ranks.device.type == "cpu":
             # An empty table of compilable operators: otherwise init_distributed builds deepspeed_shm_comm_op.
             deepspeed.ops.__compatible_ops__ = {}
@@ -239,6 +239,27 @@ def _import_deepspeed(ranks: Ranks, config: TrainConfig) -> Any:
             auto_mpi_discovery=False,
             dist_init_required=False,
         )
+    return deepspeed
+
+
+def _deepspeed() -> Any:
+    """The package, without what it imports and no training here uses: MLflow for its autotuner, and the compiler for Muon."""
+    without_mlflow = "mlflow" not in sys.modules
+    if without_mlflow:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]  # an ImportError, which it expects
+    try:
+        import deepspeed
+    finally:
+        if without_mlflow:
+            del sys.modules["mlflow"]
+    from deepspeed.runtime import compiler
+
+    compiling, compiler.compile = compiler.compile, lambda: lambda kernel: kernel
+    try:
+        with contextlib.suppress(ImportError):
+            import deepspeed.runtime.zero.muon.muon_optimizer  # ZeRO asks of each optimizer whether it is that one
+    finally:
+        compiler.compile = compiling
     return deepspeed
 
 
