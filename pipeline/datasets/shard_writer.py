@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.datasets.picture_places import START_BYTES, FileView, find_values
-from pipeline.datasets.shard_form import index_rows, index_schema, json_text, plain_meta, sample_key, stats
+from pipeline.datasets.shard_form import index_rows, index_schema, meta_texts, sample_key, stats
 from pipeline.manifest import Shard
 from pipeline.storage import Written
 from pipeline.streams import Stream, stream
@@ -89,12 +89,14 @@ def shard_entry(number: int, form: str, rows: int, files: Files) -> Shard:
 def _tar(sink: Stream, index: pa.Table, pictures: Iterator[bytes]) -> tuple[list[int], list[int]]:
     offsets, lengths = [], []
     for start in range(0, index.num_rows, WINDOW):
-        for row in index.slice(start, WINDOW).to_pylist():
+        rows = index.slice(start, WINDOW)
+        columns = (rows.column(name).to_pylist() for name in ("key", "format", "caption"))
+        for key, kind, caption, meta in zip(*columns, meta_texts(rows), strict=True):
             image = next(pictures)
-            offsets.append(_member(sink, f"{row['key']}.{row['format']}", image))
+            offsets.append(_member(sink, f"{key}.{kind}", image))
             lengths.append(len(image))
-            _member(sink, f"{row['key']}.txt", (row["caption"] or "").encode("utf-8", "replace"))
-            _member(sink, f"{row['key']}.json", json_text(plain_meta(row)).encode())
+            _member(sink, f"{key}.txt", (caption or "").encode("utf-8", "replace"))
+            _member(sink, f"{key}.json", meta.encode())
     end = sink.tell() + 1024  # two empty blocks, then up to a full record, as tar has it
     sink.write(bytes(1024 + -end % 10240))
     return offsets, lengths
@@ -108,10 +110,8 @@ def _member(sink: Stream, name: str, data: bytes) -> int:
         + f"{len(data):011o}\0".encode() + b"00000000000\0"  # size, time
         + b" " * 8 + b"0" + bytes(100) + b"ustar\00000" + bytes(247)
     )  # fmt: skip
-    sink.write(head[:148] + f"{sum(head):06o}\0 ".encode() + head[156:])
-    offset = sink.tell()
-    sink.write(data)
-    sink.write(bytes(-len(data) % 512))
+    offset = sink.tell() + len(head)
+    sink.write(b"".join((head[:148], b"%06o\0 " % sum(head), head[156:], data, bytes(-len(data) % 512))))
     return offset
 
 

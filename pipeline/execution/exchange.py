@@ -21,12 +21,13 @@ import xxhash
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items, silent
 from pipeline.streams import read_ranges
 
 PIECES = "pieces"
 
 Prepare = Callable[[pa.Table], pa.Table]
+Finish = Callable[[pa.Table], Output]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def exchange(
     `identity` names what `prepare` depends on besides the rows, so that a change of it redoes the work.
     """
     items = source.items("cut", [key, buckets, identity])
-    return regroup(items, functools.partial(_prepared, prepare), key, buckets, folder, executor, progress, order)
+    return regroup(items, functools.partial(prepared, prepare), key, buckets, folder, executor, progress, order)
 
 
 def regroup(
@@ -81,6 +82,23 @@ def regroup(
     order: Sequence[str] = (),
 ) -> Files:
     """Like `exchange`, of rows that `rows_of` makes from each item's arguments; without `order` they are not sorted."""
+    gathered = regrouped(given, rows_of, key, buckets, folder, executor, progress, order, kept)
+    return Files(folder, tuple(record.files["kept"] for record in gathered))
+
+
+def regrouped(
+    given: Sequence[WorkItem],
+    rows_of: Callable[[Any], pa.Table],
+    key: str,
+    buckets: int,
+    folder: str,
+    executor: Executor,
+    progress: Progress,
+    order: Sequence[str],
+    finish: Finish,
+    identity: Any = None,
+) -> list[Record]:
+    """The records of what `finish` makes of each bucket's rows; `identity` names what it depends on besides them."""
     cuts = run_items(
         storage.join(folder, "cut"),
         functools.partial(_cut, key, buckets, rows_of),
@@ -95,18 +113,21 @@ def regroup(
     for path in pieces:
         filled += np.diff(_edges(path, buckets))
     items = [
-        WorkItem(f"gather-{bucket:05d}", [digest, buckets, bucket, list(order)], bucket)
+        WorkItem(f"gather-{bucket:05d}", [digest, buckets, bucket, list(order), identity], bucket)
         for bucket in np.flatnonzero(filled).tolist()
     ]
-    gathered = run_items(
-        folder,
-        functools.partial(_gather, tuple(order), tuple(pieces), buckets),
-        items,
-        executor,
-        progress,
-        f"gather by {key}",
-    )
-    return Files(folder, tuple(record.files["kept"] for record in gathered))
+    work = functools.partial(_gather, tuple(order), tuple(pieces), buckets, finish)
+    return run_items(folder, work, items, executor, progress, f"gather by {key}")
+
+
+def kept(rows: pa.Table) -> Output:
+    """The `finish` that keeps the rows as they are."""
+    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+
+
+def prepared(prepare: Prepare, path: str) -> pa.Table:
+    """The `rows_of` of an item that is a Parquet file."""
+    return prepare(storage.read_table(path))
 
 
 def buckets_of(keys: pa.ChunkedArray, buckets: int) -> np.ndarray:
@@ -115,10 +136,6 @@ def buckets_of(keys: pa.ChunkedArray, buckets: int) -> np.ndarray:
         return np.asarray(keys.to_numpy(), dtype=np.int64) % buckets
     hashes = [xxhash.xxh64_intdigest(key.encode("utf-8", "surrogatepass")) % buckets for key in keys.to_pylist()]
     return np.array(hashes, dtype=np.int64)
-
-
-def _prepared(prepare: Prepare, path: str) -> pa.Table:
-    return prepare(storage.read_table(path))
 
 
 def _cut(key: str, buckets: int, rows_of: Callable[[Any], pa.Table], arguments: Any) -> Output:
@@ -140,15 +157,14 @@ def _edges(path: str, buckets: int) -> np.ndarray:
     return np.frombuffer(read_ranges([path], [storage.size(path) - length], [length])[0], "<i8")
 
 
-def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, bucket: int) -> Output:
+def _gather(order: tuple[str, ...], paths: tuple[str, ...], buckets: int, finish: Finish, bucket: int) -> Output:
     tables = []
     for path in paths:
         start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
         if start < stop:
             tables.append(storage.parse_table(read_ranges([path], [start], [stop - start])[0]))
     rows = pa.concat_tables(tables)
-    rows = in_order(rows, order) if order else rows  # else in the items' order, which does not change either
-    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+    return finish(in_order(rows, order) if order else rows)  # else in the items' order, which does not change either
 
 
 def in_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.execution.batch import Batch, add_counts
+from pipeline.execution.batch import DROPPED, Batch, add_counts
 from pipeline.execution.executor import Executor
 
 Progress = Callable[[int, int, str], None]
@@ -189,6 +189,8 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
     output = function(item.arguments)
     files: dict[str, File] = {}
     for label, table in output.tables.items():
+        if label == "dropped" and not table.num_rows:  # most often: a file, its checksum and its sync for nothing
+            continue
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)
@@ -293,4 +295,5 @@ class PhaseResult:
         return pa.concat_tables([storage.read_table(storage.join(self.folder, f.path), columns) for f in self.kept])
 
     def read_dropped(self) -> pa.Table:
-        return pa.concat_tables([storage.read_table(storage.join(self.folder, f.path)) for f in self.dropped])
+        tables = [storage.read_table(storage.join(self.folder, f.path)) for f in self.dropped]
+        return pa.concat_tables(tables) if tables else DROPPED.empty_table()

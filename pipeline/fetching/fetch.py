@@ -21,13 +21,13 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.batch import Batch
-from pipeline.execution.exchange import Files, exchange
+from pipeline.execution.exchange import Files, prepared, regrouped
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
 from pipeline.fetching import fetch_worker
 from pipeline.fetching.decoding import decode
 from pipeline.fetching.fetch_config import FetchConfig
-from pipeline.fetching.journal import Journal, lane_of, place_of
+from pipeline.fetching.journal import OUTCOME, Journal, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
 from pipeline.fetching.located import locations, read_located
 from pipeline.pictures.picture_config import IMAGE_COLUMNS
@@ -55,6 +55,7 @@ def fetch(
     `folder`), and must be another one when the pictures' form or the network's limits change (see `store_name`).
     """
     store = store or storage.join(folder, "pictures")
+    config = config.model_copy(update={"lanes": _lanes(config, sum(file.rows for file in selected.kept))})
     parts = _arrange(config, selected, folder, executor, progress)
     _download(config, network, parts, folder, store, executor, progress)
     items = [
@@ -94,26 +95,31 @@ Parts = dict[int, list[File]]
 
 def _arrange(config: FetchConfig, selected: PhaseResult, folder: str, executor: Executor, progress: Progress) -> Parts:
     place = storage.join(folder, "lanes")
-    lanes = exchange(
-        Files(selected.folder, selected.kept),
+    files = Files(selected.folder, selected.kept)
+    records = regrouped(
+        files.items("cut", ["lane", config.lanes, ["lanes", config.lanes]]),
+        functools.partial(prepared, functools.partial(_with_lane, config.lanes)),
         "lane",
         config.lanes,
         place,
         executor,
         progress,
-        functools.partial(_with_lane, config.lanes),
-        ["lanes", config.lanes],
         ("place", "url", "uid"),
+        functools.partial(_cut, config.rows_per_item),
+        config.rows_per_item,
     )
-    cut = storage.join(place, "parts")
-    work = functools.partial(_cut, config.rows_per_item)
-    records = run_items(cut, work, lanes.items("part", config.rows_per_item), executor, progress, "cut lanes")
     found: Parts = {}
     for record in records:
         labels = sorted(label for label in record.files if label != "lane")
-        lane = int(storage.read_bytes(storage.join(cut, record.files["lane"].path)))
-        found[lane] = [record.files[label].below(cut) for label in labels]
+        lane = int(storage.read_bytes(storage.join(place, record.files["lane"].path)))
+        found[lane] = [record.files[label].below(place) for label in labels]
     return dict(sorted(found.items()))
+
+
+def _lanes(config: FetchConfig, rows: int) -> int:
+    """No more lanes than have `rows_per_item` rows each: every lane costs some files, however small it is."""
+    wanted = -(-rows // config.rows_per_item)
+    return min(config.lanes, 1 << max(0, wanted - 1).bit_length())
 
 
 def _with_lane(lanes: int, rows: pa.Table) -> pa.Table:
@@ -123,9 +129,8 @@ def _with_lane(lanes: int, rows: pa.Table) -> pa.Table:
     )
 
 
-def _cut(size: int, path: str) -> Output:
-    """Parts of about `size` rows in the order of their places, rows of a URL together."""
-    rows = storage.read_table(path)
+def _cut(size: int, rows: pa.Table) -> Output:
+    """Parts of about `size` rows of a lane in the order of their places, rows of a URL together."""
     places = rows.column("place").to_numpy()
     edges = [0]
     while edges[-1] < rows.num_rows:
@@ -171,9 +176,11 @@ def _download(
         progress(min(done, total), total, f"pictures: {_in_words(counts)}")
         met(progress, "pictures", counts)
 
+    # Some lanes wait, for the worker that is done first.
+    at_once = min(config.lanes_at_once, max(2, len(works) // 4))
     try:
         work = functools.partial(fetch_worker.run_lane, config, network)
-        for _ in executor.map(work, works, at_once=config.lanes_at_once, idle=tell):
+        for _ in executor.map(work, works, at_once=at_once, idle=tell):
             tell()
     except BaseException:
         fetch_worker.abandon()
@@ -214,17 +221,19 @@ def _gather(
     located = [place["location"] is not None for place in places]
     web = sorted({url for url, here in zip(urls, located, strict=True) if not here})
     outcomes = Journal(store, config.lanes, lane).outcomes(web)
-    missing = next((url for url in web if url not in outcomes), None)
+    on_storage = _from_storage(config, network, roots, [place for place in places if place["location"] is not None])
+    facts = pa.concat_tables([outcomes, pa.Table.from_pylist(on_storage, schema=OUTCOME)])
+    numbers = {url: number for number, url in enumerate(outcomes.column("url").to_pylist())}
+    missing = next((url for url in web if url not in numbers), None)
     if missing is not None:
         raise DataError(f"{store}: its journal lacks {missing}; was it changed meanwhile? run again")
-    on_storage = iter(
-        _from_storage(config, network, roots, [place for place in places if place["location"] is not None])
-    )
-    facts = [next(on_storage) if here else outcomes[url] for url, here in zip(urls, located, strict=True)]
+    next_here = itertools.count(outcomes.num_rows)
+    order = [next(next_here) if here else numbers[url] for url, here in zip(urls, located, strict=True)]
+    facts = facts.take(pa.array(order, pa.int64()))
     batch = Batch.of(rows)
-    for name, kind in IMAGE_COLUMNS:
-        batch = batch.with_column(name, [fact.get(name) for fact in facts], kind)
-    batch = batch.drop([fact.get("reason") for fact in facts], [fact.get("evidence") for fact in facts])
+    for name, _ in IMAGE_COLUMNS:
+        batch = batch.with_column(name, facts.column(name))
+    batch = batch.drop(facts.column("reason").to_pylist(), facts.column("evidence").to_pylist())
     return Output.of_batch(rows.num_rows, batch, telemetry=_telemetry(facts, outcomes))
 
 
@@ -242,13 +251,15 @@ def _from_storage(
     return found
 
 
-def _telemetry(facts: Sequence[Mapping[str, Any]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    arrived = [fact for fact in facts if fact.get("met") and fact.get("status") == 200 and fact["bytes"]]
-    met = Counter(f"met_{fact['met']}" for fact in outcomes.values())
+def _telemetry(facts: pa.Table, outcomes: pa.Table) -> dict[str, int]:
+    """Of rows whose picture came from the web, and of what was asked for at all."""
+    names = ["met", "status", "bytes", "attempt", "redirects"]
+    arrived = [fact for fact in facts.select(names).to_pylist() if fact["status"] == 200 and fact["bytes"]]
+    met = Counter(f"met_{word}" for word in outcomes.column("met").to_pylist())
     return {
         "retried": sum(1 for fact in arrived if fact["attempt"] > 1),
         "redirected": sum(1 for fact in arrived if fact["redirects"]),
-        "bytes_downloaded": sum(fact["bytes"] for fact in outcomes.values()),
+        "bytes_downloaded": sum(outcomes.column("bytes").to_pylist()),
         **met,
     }
 

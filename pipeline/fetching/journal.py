@@ -44,6 +44,7 @@ ATTEMPT = pa.schema(
 )
 PICTURE = pa.schema([*IMAGE_COLUMNS])
 OUTCOME = pa.schema([*ATTEMPT, *PICTURE])
+_RANKED = ("url", "round", "attempt", "settled", "reason", "evidence", "at")
 SITE = pa.schema(
     [
         ("origin", pa.string()),
@@ -108,27 +109,27 @@ class Journal:
                     found[row["url"]] = State(False, row["attempt"], row["next_retry"])
         return found
 
-    def outcomes(self, urls: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The row of schema OUTCOME that counts for each URL: its picture, else its last settled attempt."""
+    def outcomes(self, urls: Sequence[str]) -> pa.Table:
+        """The row of schema OUTCOME that counts for each URL, its picture, else its last settled attempt; in any order."""
         best: dict[str, tuple[tuple[Any, ...], str, int]] = {}
-        for path, table in self._files(urls):
+        wanted = set(urls)
+        for path, table in self._files(urls, _RANKED):
             for number, row in enumerate(table.to_pylist()):
+                if not row["settled"] or row["url"] not in wanted:
+                    continue
                 # Two runs at once may both have fetched a URL; which of the pictures counts must not be chance.
                 rank = (row["reason"] is not None, -row["round"], -row["attempt"], row["at"], row["evidence"] or "")
-                if row["settled"] and (row["url"] not in best or rank < best[row["url"]][0]):
+                if row["url"] not in best or rank < best[row["url"]][0]:
                     best[row["url"]] = (rank, path, number)
-        wanted = set(urls)
         by_path: dict[str, list[int]] = {}
-        for url, (_, path, number) in best.items():
-            if url in wanted:
-                by_path.setdefault(path, []).append(number)
-        found = {}
+        for _, path, number in best.values():
+            by_path.setdefault(path, []).append(number)
+        tables = [OUTCOME.empty_table()]
         for path, numbers in by_path.items():
             table = _read(path, None)
             assert table is not None
-            for row in table.take(pa.array(numbers)).to_pylist():
-                found[row["url"]] = row
-        return found
+            tables.append(table.take(pa.array(numbers)))
+        return pa.concat_tables(tables)
 
     def forget_failures(self) -> None:
         """Remove the files that hold no picture, so that their URLs are asked for as if for the first time."""
@@ -149,11 +150,11 @@ class Journal:
 
     def _attempts(self, urls: Sequence[str]) -> Iterator[dict[str, Any]]:
         wanted = pa.array(urls, pa.string())
-        for _, table in self._files(urls):
+        for _, table in self._files(urls, ATTEMPT.names):
             yield from table.filter(pc.is_in(table.column("url"), value_set=wanted)).to_pylist()
 
-    def _files(self, urls: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-        """(path, columns of ATTEMPT) of each file that may hold one of these URLs."""
+    def _files(self, urls: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        """(path, some columns) of each file that may hold one of these URLs."""
         if not urls:
             return
         places = [place_of(url) >> 47 for url in urls]
@@ -161,7 +162,7 @@ class Journal:
         for path in self._paths("journal"):
             first, last = (int(part, 16) for part in path.rsplit("/", 1)[1].split("-")[:2])
             if first <= high and low <= last:
-                table = _read(path, ATTEMPT.names)
+                table = _read(path, list(columns))
                 if table is not None:
                     yield path, table
 
@@ -187,7 +188,7 @@ def _read(path: str, columns: list[str] | None) -> pa.Table | None:
     filesystem, name = fsspec.core.url_to_fs(path)
     try:
         with filesystem.open(name, "rb") as file:
-            return pq.ParquetFile(file).read(columns)
+            return pq.ParquetFile(file).read(columns, use_threads=False)  # the process has threads enough
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         return None
 

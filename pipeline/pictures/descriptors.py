@@ -3,17 +3,18 @@
 pHash       64 bits: signs of the 8 x 8 lowest DCT coefficients of a 32 x 32 grey picture against their median
             (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2)
 pHash 256   the same with 16 x 16 coefficients of a 64 x 64 grey picture: too long to search by, better to verify with
+            (both in whole numbers, see _cosines, so that every processor finds the same bits)
 thumbnail8  192 bytes: the 8 x 8 RGB means
 statistics  brightness (mean grey level), entropy of the grey histogram in bits, sharpness (variance of the Laplacian; Pech-
             Pacheco 2000, "Diatom autofocusing in brightfield microscopy"), of the picture at LOOK_PIXELS
 """
 
+import functools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 from pipeline.pictures.resize import shrunk
 
@@ -35,12 +36,13 @@ class Description:
 
 
 def describe(pixels: np.ndarray) -> Description:
-    """All descriptors of 8-bit pixels, BGR or grey, for less than one encoding costs."""
+    """All descriptors of 8-bit pixels, BGR or grey, for about what one encoding costs."""
     look = within(pixels, LOOK_PIXELS)
     grey = look if look.ndim == 2 else cv2.cvtColor(look, cv2.COLOR_BGR2GRAY)
-    means = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)
-    colours = cv2.resize(look, (8, 8), interpolation=cv2.INTER_AREA)
-    sheet = cv2.imencode(".jpg", within(look, THUMBNAIL_PIXELS), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    means = shrunk(grey, (64, 64))
+    small = within(look, THUMBNAIL_PIXELS)
+    colours = cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)
+    sheet = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     brightness, entropy = _histogram(grey)
     return Description(
@@ -95,11 +97,24 @@ def _grey_means(picture: Image.Image, side: int) -> np.ndarray:
 
 
 def _signs(grey: np.ndarray, kept: int) -> bytes:
-    """Of the kept x kept lowest DCT coefficients: which are above their median."""
-    low = dctn(grey.astype(np.float64), norm="ortho")[:kept, :kept].ravel()
+    """Of the kept x kept lowest DCT coefficients of a square picture: which are above their median."""
+    cosines = _cosines(grey.shape[0], kept)
+    low = (cosines @ grey.astype(np.float64) @ cosines.T).ravel()
     # The median leaves the constant term out: it holds the brightness, thousands of times the rest.
     middle = (kept * kept - 1) // 2
     return np.packbits(low > np.partition(low[1:], middle)[middle]).tobytes()
+
+
+@functools.cache
+def _cosines(side: int, kept: int) -> np.ndarray:
+    """(kept, side): the first rows of the orthonormal DCT-II, times 2^18 and rounded.
+
+    Whole numbers below 2^53 add up exactly in float64, in whatever order a linear algebra library takes them.
+    """
+    frequency, place = np.arange(kept)[:, None], np.arange(side)[None, :]
+    rows = np.cos(np.pi * frequency * (2 * place + 1) / (2 * side)) * np.sqrt(2 / side)
+    rows[0] /= np.sqrt(2)
+    return np.rint(rows * 2**18)
 
 
 def _histogram(grey: np.ndarray) -> tuple[float, float]:

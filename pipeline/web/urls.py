@@ -16,10 +16,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:@!$&'()*+,;=~-._"
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-# What most URLs look like: in the one form already. Labels are short, the last begins with a letter (so it is no address).
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# What most URLs look like: in the one form already. Labels are short, the last begins with a letter (so it is no address),
+# or it is an address in its usual spelling; a port of four digits and more is no scheme's own.
 _CLEAN = re.compile(
-    r"https?://(?:[a-z0-9_-]{1,63}\.){1,3}[a-z][a-z0-9_-]{0,62}"
-    r"/[A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?"
+    rf"https?://(?:(?:[a-z0-9_-]{{1,63}}\.){{1,3}}[a-z][a-z0-9_-]{{0,62}}|(?:{_OCTET}\.){{3}}{_OCTET})"
+    r"(?::(?:[1-9]\d{3}|[1-5]\d{4}))?"
+    r"/[A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?",
+    re.ASCII,
 )
 _CLEAN_RELATIVE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9/_.-]*")
 
