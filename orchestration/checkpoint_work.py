@@ -1,7 +1,8 @@
-"""What `openwit replay`, `export` and `import` do; values for orchestration/show_checkpoints.py and `--json`."""
+"""What `openwit replay`, `export`, `import` and `sample` do; values for orchestration/show_checkpoints.py and `--json`."""
 
+import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,42 @@ def import_(path: str, folder: str, tokenizer: str | None) -> Mapping[str, Any]:
 
     _must_be_new(folder)
     return import_model(path, folder, tokenizer)
+
+
+def sample(
+    checkpoint: str,
+    out: str,
+    count: int | None,
+    pictures: Sequence[str],
+    rows: int | None,
+    temperature: float,
+    top_k: int,
+    seed: int,
+) -> Mapping[str, Any]:
+    """Raises ConfigError where the model is no iGPT or has fewer rows or colours, DataError for a file that is no picture."""
+    if rows is not None and not pictures:
+        raise ConfigError(f"--rows {rows}: is of pictures to complete; name them with --complete")
+    if not out.lower().endswith(".png"):
+        raise ConfigError(f"--out {out}: a PNG is written; give a name that ends with .png")
+    from training.sampling import completed_pictures, new_pictures, open_igpt, read_pictures
+
+    model = open_igpt(checkpoint)
+    size, colours = model.spec.size, model.spec.colours
+    if rows is not None and rows > size:
+        raise ConfigError(f"--rows {rows}: {model.spec.name} has pictures of {size} rows; give fewer")
+    if top_k > colours:
+        raise ConfigError(f"--top-k {top_k}: {model.spec.name} has {colours} colours; give fewer")
+    given = size // 2 if rows is None else rows
+    draws = (4 if pictures else 16) if count is None else count
+    if pictures:
+        sheet = completed_pictures(model, read_pictures(pictures, size), given, draws, temperature, top_k, seed)
+    else:
+        sheet = new_pictures(model, draws, temperature, top_k, seed)
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    storage.write_bytes(out, file.getvalue())
+    found = {"model": model.spec.name, "out": out, "pictures": max(1, len(pictures)) * draws, "seed": seed}
+    return found | ({"rows_given": given} if pictures else {})
 
 
 def _must_be_new(folder: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands that work on checkpoints and trainings: replay, export, import."""
+"""The commands that work on checkpoints and trainings: replay, export, import, sample."""
 
 from typing import Any
 
@@ -89,4 +89,45 @@ def import_(path: str, folder: str, tokenizer: str | None, as_json: bool) -> Non
     _show("import_", as_json, path, folder, tokenizer)
 
 
-checkpoint_commands = (replay, export, import_)
+@click.command(
+    epilog=example(
+        f"openwit sample {CHECKPOINT} --out new.png --count 25",
+        f"openwit sample {CHECKPOINT} --out rest.png --complete cat.jpg --complete dog.jpg --rows 12 --top-k 100",
+    )
+)
+@click.argument("checkpoint")
+@click.option("--out", required=True, metavar="PNG", help="The sheet that is written.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Pictures (16), or completions of each (4).")
+@click.option("--complete", "pictures", multiple=True, metavar="PICTURE", help="Draw the rest of it; may be repeated.")
+@click.option("--rows", type=click.IntRange(0), metavar="N", help="Rows that are given; default: the upper half.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Below 1 likelier pixels; 0 the likeliest.",
+)
+@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw among the K likeliest colours; 0: among all.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other pictures.")
+@json_option
+@debug_option
+def sample(
+    checkpoint: str,
+    out: str,
+    count: int | None,
+    pictures: tuple[str, ...],
+    rows: int | None,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Draw pictures with an iGPT: new ones, or the rest of given ones.
+
+    CHECKPOINT is a run's folder, a checkpoint, or a Hugging Face ImageGPT. A line of completions shows the picture, what the
+    model was given of it, and what it draws.
+    """
+    _show("sample", as_json, checkpoint, out, count, pictures, rows, temperature, top_k, seed)
+
+
+checkpoint_commands = (replay, export, import_, sample)

@@ -47,3 +47,7 @@ def export(found: Mapping[str, Any]) -> None:
 
 def import_(found: Mapping[str, Any]) -> None:
     show.facts(found)
+
+
+def sample(found: Mapping[str, Any]) -> None:
+    show.facts(found)

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Train a model on a finished dataset.")
     parser.add_argument("--config", required=True, help="a TrainConfig as JSON")
-    parser.add_argument("--data", required=True, help="folder of a dataset (with manifest.json)")
+    parser.add_argument("--data", default="", help="folder of a dataset; not needed where data.sources has all paths")
     parser.add_argument("--out", required=True, help="folder for checkpoints and steps.jsonl")
     parser.add_argument(
         "--local_rank", help=argparse.SUPPRESS
@@ -81,10 +81,12 @@ class _Lines:
         if now < self._next and result.step < result.total_steps:
             return
         self._next = now + SECONDS_BETWEEN_LINES
+        scale = (
+            "" if result.logit_scale is None else f"  scale {result.logit_scale:.1f}"
+        )  # classes and pixels have none
         print(
-            f"step {result.step:,}/{result.total_steps:,}  loss {result.loss:.4f}  lr {result.learning_rate:.2e}"
-            f"  scale {result.logit_scale:.1f}  {result.samples_per_second:,.0f} samples/s"
-            f"  {result.seconds_left:,.0f} s left",
+            f"step {result.step:,}/{result.total_steps:,}  loss {result.loss:.4f}  lr {result.learning_rate:.2e}{scale}"
+            f"  {result.samples_per_second:,.0f} samples/s  {result.seconds_left:,.0f} s left",
             flush=True,
         )
 

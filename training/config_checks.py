@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from training.spec import REGISTRY
+from training.unread_keys import unread
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
@@ -16,6 +17,7 @@ def mistakes(config: "TrainConfig") -> Iterator[str]:
     yield from _steps(config)
     yield from _shares(config)
     yield from _stages(config)
+    yield from unread(config)
 
 
 def _pictures(config: "TrainConfig") -> Iterator[str]:

@@ -198,9 +198,8 @@ def _gradients(
 def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
     """The configured one, that of the model to start from, or one trained on all captions; rank 0 writes it for the others."""
     path = storage.join(folder, checkpoints.TOKENIZER)
-    given = released(config)
+    given = starting_tokenizer(config) or released(config)  # on every rank: what is wrong with them is said by all
     if ranks.is_first:
-        given = given or starting_tokenizer(config)
         (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)

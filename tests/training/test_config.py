@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from training.config import TrainConfig
 from training.optim.schedule import learning_rate
+from training.unread_keys import ROWS
 
 
 def test_the_defaults_are_the_paper_s() -> None:
@@ -53,3 +54,52 @@ def test_the_rate_rises_to_its_height_and_falls_to_nothing(schedule: str) -> Non
     assert 0 < rates[-1] < 0.02
     middle = rates[54]
     assert middle == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            {"objective": {"mixup_alpha": 0.2}},
+            "objective.mixup_alpha is 0.2, which only objective.kind classify would read",
+        ),
+        ({"model": "igpt-s", "patch_dropout": 0.5}, "patch_dropout is 0.5, which only image towers of patches"),
+        ({"model": "clip-rn50", "patch_dropout": 0.5}, "patch_dropout is 0.5"),
+        ({"model": "vit-b-16", "vocabulary": "bpe"}, "vocabulary is bpe, which only models that read text"),
+        ({"model": "vit-b-16", "optimizer": {"text_rate": 0.1}}, "optimizer.text_rate is 0.1"),
+        ({"model": "igpt-s", "objective": {"mask_probability": 0.2}}, "objective.mask_probability is 0.2"),
+        ({"data": {"randaugment_magnitude": 10}}, "data.randaugment_magnitude is 10"),
+        ({"data": {"augmentation": "inception", "min_crop_side_fraction": 0.5}}, "only data.augmentation square"),
+        ({"memory": {"nvme_path": "/disk"}}, "memory.nvme_path is /disk, which only an offload to nvme"),
+        ({"checkpoints": {"best_metric": "accuracy"}}, "only checkpoints.keep_best above 0"),
+        ({"watch": {"evaluate_tasks": ["digits"]}}, "only watch.evaluate_every_steps above 0"),
+    ],
+)
+def test_what_the_training_would_never_read_is_refused(values: dict[str, object], line: str) -> None:
+    with pytest.raises(ValidationError, match=line):
+        TrainConfig.model_validate(values)
+
+
+def test_every_key_that_may_go_unread_exists_and_is_read_by_some_training() -> None:
+    values = [
+        {
+            "schedule": "rsqrt",
+            "patch_dropout": 0.5,
+            "vocabulary": "x",
+            "optimizer": {"text_rate": 0.5, "image_rate": 0.5},
+        },
+        {
+            "model": "vit-b-16",
+            "objective": {"label_smoothing": 0.1, "mixup_alpha": 0.2},
+            "optimizer": {"head_rate": 2.0},
+        },
+        {"model": "vit-b-16", "objective": {"independent_classes": True}, "optimizer": {"head_weight_decay": 3.0}},
+        {"model": "igpt-s", "objective": {"kind": "joint", "generative": "masked_pixels", "generative_weight": 0.5}},
+        {"model": "igpt-s", "objective": {"kind": "masked_pixels", "mask_probability": 0.2, "palette": "x"}},
+    ]
+    configs = [TrainConfig.model_validate(each) for each in values]
+    assert all(
+        any(read(config) for config in configs)
+        for key, read, _ in ROWS
+        if key.startswith(("objective", "patch", "voc"))
+    )

@@ -112,6 +112,10 @@ def test_tars_of_others_are_read_without_a_manifest(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["00000.tar", "00001.tar"]
     each = opened(tmp_path, SourceConfig(path=str(folder), captions="all"))
     assert grey(each) == [0, 2, 2, 5]
+    # A damaged index is made again from its tar.
+    for kept in (tmp_path / "cache" / "indexes").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-9])
+    assert opened(tmp_path, SourceConfig(path=str(folder))).id == data.id
     # A changed tar is looked at again, and is other data.
     write_tar(folder / "00001.tar", {"x.png": picture(9), "x.txt": "new"})
     again = opened(tmp_path, SourceConfig(path=str(folder)))

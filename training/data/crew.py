@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -24,12 +24,16 @@ from torch import Tensor
 from pipeline.errors import DataError
 from training.data.pictures import Filled, Pictures
 from training.data.resize import Pixels
+from training.data.rooms import Rooms
 from training.data.sources import Data
 
 CHUNK_ROWS = 32
 """Rows that are asked for at once, at most: small enough to share a batch evenly, large enough to ask seldom."""
 
 
+HELD = 3
+"""Batches that may be held without a copy, beside those in the making and as many that wait: the one that trains, and one on
+either side."""
 PATIENCE_SECONDS = 2.0
 """Until a process that was asked to end is killed."""
 
@@ -42,15 +46,16 @@ def empty_rows(rows: int, size: int) -> Tensor:
 class Making:
     """A batch that is being made; `wait` gives its rows when they are all there."""
 
-    def __init__(self, rows: Tensor, parts: "list[Future[Filled]]", copy: bool) -> None:
-        self._rows, self._parts, self._copy = rows, parts, copy
+    def __init__(self, rows: Tensor, parts: "list[Future[Filled]]", must_copy: Callable[[], bool]) -> None:
+        self._rows, self._parts, self._must_copy = rows, parts, must_copy
 
     def wait(self) -> tuple[Tensor, Filled]:
+        """Once: the rows are the caller's then."""
         parts = [part.result() for part in self._parts]
         rows = self._rows
-        if self._copy:  # shared memory is used again
-            rows = empty_rows(len(rows), rows.shape[2])
-            rows.copy_(self._rows)
+        del self._rows
+        if self._must_copy():
+            rows = empty_rows(len(rows), rows.shape[2]).copy_(rows)
         samples = [sample for part in parts for sample in part.samples]
         epochs = [epoch for part in parts for epoch in part.epochs]
         ids = [text for part in parts for text in part.ids or ()] if parts[0].ids is not None else None
@@ -60,19 +65,23 @@ class Making:
 class Threads:
     """Pictures by threads of this process."""
 
-    def __init__(self, pictures: Pictures, size: int, threads: int) -> None:
+    def __init__(self, pictures: Pictures, size: int, rows: int, batches: int, threads: int) -> None:
         self._pictures, self._size, self._workers = pictures, size, threads
+        self._rooms = Rooms(
+            [] if torch.cuda.is_available() else list(np.empty((2 * batches + HELD, rows, 3, size, size), np.uint8))
+        )
         self._pool = ThreadPoolExecutor(threads, "pictures")
 
     def begin(self, start: int, rows: int) -> Making:
-        batch = empty_rows(rows, self._size)
+        room = self._rooms.take()
+        batch = empty_rows(rows, self._size) if room is None else torch.from_numpy(room)
         array = batch.numpy()
         chunk = _chunk_rows(rows, self._workers)
         parts = [
             self._pool.submit(self._pictures.fill, start + first, array[first : first + chunk])
             for first in range(0, rows, chunk)
         ]
-        return Making(batch, parts, copy=False)
+        return Making(batch, parts, must_copy=bool)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -83,9 +92,10 @@ class Processes:
 
     def __init__(self, data: Data, job: dict[str, Any], rows: int, batches: int, processes: int) -> None:
         size = int(job["size"])
-        self._descriptor, memory = _shared(batches * rows * 3 * size * size)
-        self._memory: Pixels = np.frombuffer(memory, np.uint8).reshape(-1, 3, size, size)
-        self._slots, self._begun, self._workers = batches, 0, processes
+        self._descriptor, memory = _shared((2 * batches + HELD) * rows * 3 * size * size)
+        self._memory: Pixels = np.frombuffer(memory, np.uint8).reshape(-1, rows, 3, size, size)
+        self._rooms, self._most_held = Rooms(list(self._memory)), batches + HELD
+        self._making, self._workers = 0, processes
         config = data.config.model_copy(update={"verify_checksums": False})
         self._job = job | {
             "data": config.model_dump(mode="json"),
@@ -103,14 +113,21 @@ class Processes:
         self._pool = ThreadPoolExecutor(processes, "pictures")
 
     def begin(self, start: int, rows: int) -> Making:
-        slot = self._begun % self._slots * rows
-        self._begun += 1
+        room = self._rooms.take()
+        assert room is not None  # `_must_copy` leaves one for each batch that may be in the making
+        self._making += 1
+        slot = (room.ctypes.data - self._memory.ctypes.data) // room[0].nbytes
         chunk = _chunk_rows(rows, self._workers)
         parts = [
             self._pool.submit(self._ask, slot + first, start + first, min(chunk, rows - first))
             for first in range(0, rows, chunk)
         ]
-        return Making(torch.from_numpy(self._memory[slot : slot + rows]), parts, copy=True)
+        return Making(torch.from_numpy(room), parts, self._must_copy)
+
+    def _must_copy(self) -> bool:
+        """Of a batch that is made: a GPU cannot copy from shared memory without waiting, and whoever keeps batches keeps copies."""
+        self._making -= 1
+        return torch.cuda.is_available() or self._rooms.held - self._making > self._most_held
 
     def _ask(self, row: int, start: int, count: int) -> Filled:
         child = self._free.get()
@@ -210,7 +227,7 @@ def crew(
     if config.processes:
         workers = Processes(data, job, rows, batches, config.processes)
     else:
-        workers = Threads(pictures, int(job["size"]), config.threads)
+        workers = Threads(pictures, int(job["size"]), rows, batches, config.threads)
     try:
         yield workers
     finally:

@@ -1,8 +1,9 @@
 """RandAugment (Cubuk et al. 2019, arXiv:1909.13719): a few operations drawn from a list, all at one magnitude.
 
-The list, and what a magnitude means to each operation, are those of the reference implementation (TPU EfficientNet's
-autoaugment.py, which big_vision's `randaug(2,15)` follows): magnitudes count to 10 and may exceed it, an operation is left
-out in 20 to 80 % of its turns, and grey (128) fills what comes in from outside.
+The list, and what a magnitude means to each operation, are those of big_vision's pp/autoaugment.py (its `randaug(2,15)`, after TPU
+EfficientNet's): magnitudes count to 10 and may exceed it, each operation that is drawn is done (that file draws a probability and
+then does not read it), and grey (128) fills what comes in from outside. Contrast is Pillow's, about the mean grey; there it is
+about the number of pixels / 256, by mistake.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from training.data.resize import Pixels
 
-DRAWS_PER_LAYER = 6
-"""Which operation, how likely it is, whether it happens, its sign, and two for a place."""
+DRAWS_PER_LAYER = 4
+"""Which operation, its sign, and two for a place."""
 GREY = (128, 128, 128)
 CUTOUT_PIXELS, TRANSLATE_PIXELS = 40, 100
 """At magnitude 10, for pictures of 224 pixels; scaled with the size."""
@@ -24,9 +25,8 @@ def randaugment(pixels_3SS: Pixels, magnitude: float, draws: Sequence[float]) ->
     """(3, S, S) uint8, changed by len(draws) / DRAWS_PER_LAYER operations."""
     picture = Image.fromarray(np.ascontiguousarray(pixels_3SS.transpose(1, 2, 0)))
     for first in range(0, len(draws), DRAWS_PER_LAYER):
-        which, likely, happens, *rest = draws[first : first + DRAWS_PER_LAYER]
-        if happens < 0.2 + 0.6 * likely:
-            picture = OPERATIONS[int(which * len(OPERATIONS))](picture, magnitude / 10, rest)
+        which, *rest = draws[first : first + DRAWS_PER_LAYER]
+        picture = OPERATIONS[int(which * len(OPERATIONS))](picture, magnitude / 10, rest)
     return np.asarray(picture).transpose(2, 0, 1)
 
 

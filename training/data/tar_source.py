@@ -93,18 +93,21 @@ class TarSource:
 
     def _look_through(self, file: DataFile) -> tuple[int, str]:
         """(rows, hash) of a tar's index, made where it is not kept already."""
-        kept = self._kept(file)
-        if not storage.exists(kept):
-            with open(self._cache.local(file), "rb") as tar:
-                storage.write_table(kept, pa.Table.from_pylist(list(_samples(tar, self._config)), schema=FOUND))
-        data = storage.read_bytes(kept)
-        return self._found(file).num_rows, storage.sha256(data)
+        table = self._found(file)
+        return table.num_rows, storage.sha256(storage.read_bytes(self._kept(file)))
 
     def _found(self, file: DataFile) -> pa.Table:
+        """The kept index; made from the tar where there is none, and where it is damaged."""
+        kept = self._kept(file)
         try:
-            return storage.read_table(self._kept(file))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self._kept(file)}: damaged; remove it, it is made anew from {file.path}") from error
+            table = storage.read_table(kept)
+            if table.schema.equals(FOUND):
+                return table
+        except (OSError, ValueError):
+            pass
+        with open(self._cache.local(file), "rb") as tar:
+            storage.write_table(kept, pa.Table.from_pylist(list(_samples(tar, self._config)), schema=FOUND))
+        return storage.read_table(kept)
 
 
 def tars_of(path: str) -> list[str]:

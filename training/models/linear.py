@@ -2,7 +2,7 @@
 
 torch sends float32 products on CPUs to Intel's MKL, which leaves AVX-512 unused on AMD: 104 GFLOP/s per core where oneDNN,
 in the same torch build, does 225 (EPYC, torch 2.13, 1088 x 128 by 128 x 512). Same sums, other order of addition. On GPUs,
-under autocast, and where torch has no oneDNN, this is torch's own linear layer.
+under autocast, under torch.compile (which takes oneDNN by itself), and where torch has no oneDNN, this is torch's own linear layer.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         ours = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if _product is None or not ours or x.numel() == 0:
+        if _product is None or not ours or x.numel() == 0 or torch.compiler.is_compiling():
             return super().forward(x)
         rows = x.reshape(-1, self.in_features).contiguous()
         out: Tensor = _OneDNNLinear.apply(rows, self.weight, self.bias)

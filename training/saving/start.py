@@ -17,7 +17,7 @@ from training.saving.opening import open_model
 from training.spec import read_spec
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
-from training.tokens.tokenizer import Tokenizer
+from training.tokens.tokenizer import Tokenizer, released
 
 TAKEN_OVER = ("activation", "epsilon", "pixel_mean", "pixel_std")
 """What the tensors of a model do not show and its weights were made for: a run goes on with the trained model's."""
@@ -84,7 +84,7 @@ def start_from(model: Model, config: TrainConfig) -> None:
 def starting_tokenizer(config: TrainConfig) -> Tokenizer | None:
     """That of the model to start from, where it reads text: its token table is of no use with another.
 
-    Raises ConfigError where that has more entries than `train.vocabulary_size`.
+    Raises ConfigError where that has more entries than `train.vocabulary_size`, and where `train.vocabulary` names another.
     """
     if config.start_from is None:
         return None
@@ -101,4 +101,10 @@ def starting_tokenizer(config: TrainConfig) -> Tokenizer | None:
             f" {tokenizer.size:,} entries; set it to that"
         )
     tokenizer.context = config.context_length
+    named = released(config)
+    if named is not None and named.to_bytes() != tokenizer.to_bytes():
+        raise ConfigError(
+            f"train.vocabulary: {config.vocabulary} is another one than that of train.start_from {config.start_from}, whose"
+            " token table would be read with wrong words; unset train.vocabulary"
+        )
     return tokenizer
