@@ -18,8 +18,9 @@ from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import Task
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
-from evaluation.features.store import FeatureStore, Wanted
+from evaluation.features.store import FeatureStore
 from evaluation.features.texts import stored_texts
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of

@@ -14,20 +14,13 @@ from numpy.typing import NDArray
 from evaluation.corruptions.variant import Variant
 from evaluation.features.config import FeaturesConfig
 from evaluation.features.pixels import picture_pixels, square_of
-from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.features.wanted import Wanted
+from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.ledger import Progress
 from training.data.resize import Pixels
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Features of one layer, of the pictures as they are or under a corruption."""
-
-    layer: str = EMBEDDING
-    variant: Variant | None = None
 
 
 @dataclass(frozen=True)

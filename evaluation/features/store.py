@@ -1,32 +1,30 @@
 """Features of pictures, made once and kept: every protocol is a function of them.
 
-A feature file is named by a hash of all that decides its content: checkpoint, code of model and preprocessing, picture
-list, corruption, layer, precision, part. So a changed anything is another file, a stale hit cannot happen, and any number of
-runs may share one folder. Parts of PART_PICTURES rows are written whole, so an interrupted run goes on at the next part, and
-an executor may hand parts to as many workers as it has.
+A feature file is named by a hash of all that decides its content (names.py): checkpoint, code of model and preprocessing,
+picture list, corruption, layer, precision, part. So a changed anything is another file, a stale hit cannot happen, and any
+number of runs may share one folder. Parts of PART_PICTURES rows are written whole, so an interrupted run goes on at the next
+part, and an executor may hand parts to as many workers as it has.
 """
 
 import functools
 import io
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.features import rates
 from evaluation.features.config import FeaturesConfig
-from evaluation.features.make import Part, Wanted, make_part
+from evaluation.features.make import Part, make_part
+from evaluation.features.names import Names
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from pipeline import storage
-from pipeline.code_version import code_version
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor, InProcess
 from pipeline.execution.ledger import Progress, silent
-
-PART_PICTURES = 4096
-
-__all__ = ["FeatureStore", "Wanted"]
 
 
 class FeatureStore:
@@ -52,13 +50,7 @@ class FeatureStore:
         self._seed = seed
         self._executor: Executor = executor or InProcess()
         self._opener = opener if executor and opener else functools.partial(_itself, encoder)
-        self._fixed = {
-            "checkpoint": encoder.checkpoint_id,
-            # Weights alone do not decide a feature: the code that runs them and prepares the pixels does too.
-            "code": [code_version("training.saving.checkpoint"), code_version("evaluation.features.pixels")],
-            "corruptions": code_version("evaluation.corruptions.variant"),
-            "precision": self._config.precision,
-        }
+        self.names = Names(folder, encoder.checkpoint_id, self._config.precision, seed)
 
     def get(
         self, pictures: Pictures, wanted: Sequence[Wanted], progress: Progress = silent
@@ -67,33 +59,24 @@ class FeatureStore:
 
         Raises DataError for a picture that cannot be read and for features that are no numbers.
         """
-        parts = self.parts(pictures)
+        names = self.names
+        parts = names.parts(pictures)
         missing = [
-            Part(part, {want: self.path(pictures, want, part) for want in lacking})
+            Part(part, {want: names.path(pictures, want, part) for want in lacking})
             for part in parts
-            if (lacking := self._lacking(pictures, wanted, part))
+            if (lacking := names.lacking(pictures, wanted, part))
         ]
         if missing:
             self._make(pictures, missing, progress)
-        return {want: _joined([self.path(pictures, want, part) for part in parts]) for want in wanted}
-
-    def has(self, pictures: Pictures, wanted: Sequence[Wanted]) -> bool:
-        """Whether all of these are there already, so that no picture would be decoded."""
-        return not any(self._lacking(pictures, wanted, part) for part in self.parts(pictures))
-
-    @staticmethod
-    def parts(pictures: Pictures) -> list[range]:
-        starts = range(0, pictures.count, PART_PICTURES)
-        return [range(start, min(start + PART_PICTURES, pictures.count)) for start in starts]
-
-    def _lacking(self, pictures: Pictures, wanted: Sequence[Wanted], part: range) -> list[Wanted]:
-        return [want for want in wanted if not storage.exists(self.path(pictures, want, part))]
+        return {want: _joined([names.path(pictures, want, part) for part in parts]) for want in wanted}
 
     def _make(self, pictures: Pictures, missing: list[Part], progress: Progress) -> None:
         """Each part is an item; in this process the progress is told after every batch, elsewhere after every part."""
         here = isinstance(self._executor, InProcess)
         done = pictures.count - sum(len(part.rows) for part in missing)
+        before = done
         told: Progress = functools.partial(_shifted, progress, pictures) if here else silent
+        started = time.monotonic()
         work = functools.partial(make_part, self._opener, pictures, self._seed, self._config, told)
         for _, made in self._executor.map(work, missing):
             self.decoded += made.decoded
@@ -101,16 +84,7 @@ class FeatureStore:
             done += made.decoded
             if not here:
                 progress(done, pictures.count, pictures.name)
-
-    def path(self, pictures: Pictures, want: Wanted, part: range) -> str:
-        key: dict[str, Any] = {
-            **self._fixed,
-            "pictures": pictures.identity,
-            "layer": want.layer,
-            "variant": [want.variant.key, self._seed] if want.variant else None,
-            "part": [part.start, part.stop],
-        }
-        return storage.join(self.folder, f"{storage.sha256(storage.canonical_json(key))[:32]}.npy")
+        rates.remember(self.folder, self._encoder.name, done - before, time.monotonic() - started)
 
 
 def _itself(encoder: Encoder) -> Encoder:

@@ -12,14 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evaluation.models.layers import EMBEDDING, LAYER, PENULTIMATE, TOKENS
 from pipeline.scoring.scorers import PixelForm
-
-EMBEDDING = "embedding"
-PENULTIMATE = "penultimate"
-TOKENS = "token-average"
-"""The mean of the patches' last features, of towers that show them."""
-LAYER = "layer-"
-"""Before the number of a layer, of models that give the features of all."""
 
 
 class Model(Protocol):

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.models.encoder import EMBEDDING, PENULTIMATE, Encoder
+from evaluation.models.encoder import Encoder
+from evaluation.models.layers import EMBEDDING, PENULTIMATE
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.models.encoder import EMBEDDING, Encoder, torch_threads
+from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.foreign import open_checkpoint
+from evaluation.models.layers import EMBEDDING
 
 
 class Tower:

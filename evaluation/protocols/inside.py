@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluation.catalog.benchmarks import Task
 from evaluation.corruptions.variants import drawn_pictures
 from evaluation.features.pixels import picture_pixels, square_of
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.inside import attention, map, mistakes, weights
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures

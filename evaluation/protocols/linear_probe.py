@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import probe

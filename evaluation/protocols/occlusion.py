@@ -11,7 +11,7 @@ import numpy as np
 from evaluation.catalog.benchmarks import Task
 from evaluation.corruptions.patches import OCCLUSIONS, shares
 from evaluation.corruptions.variant import Variant
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.classified import label_positions

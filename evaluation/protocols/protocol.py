@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts, Task
 from evaluation.config import EvaluateConfig
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.report import OUTCOMES, Score

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from evaluation.catalog.benchmarks import Task
 from evaluation.corruptions.constants import Setting, setting_for
 from evaluation.corruptions.variants import SEVERITIES, Variant, drawn_pictures, summarise, variants
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.classified import label_positions

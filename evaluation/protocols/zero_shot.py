@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.catalog.benchmarks import Task
-from evaluation.features.store import Wanted
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.classified import add_classified, metric_of_scores

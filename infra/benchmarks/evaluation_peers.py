@@ -14,5 +14,6 @@ EVALUATION_PEERS = (
     "statsmodels==0.15.0",
     "torchmetrics==1.9.0",
     "webdataset==0.2.86",
+    "requests",
     "safetensors",
 )

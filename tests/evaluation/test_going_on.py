@@ -50,7 +50,7 @@ def test_another_protocol_on_the_same_model_decodes_nothing(checkpoint_folder: s
 def test_workers_of_their_own_make_the_same_report(
     checkpoint_folder: str, tmp_path: Path, undisturbed: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluation.features.store.PART_PICTURES", 128)  # of several parts, and as many batches
+    monkeypatch.setattr("evaluation.features.names.PART_PICTURES", 128)  # of several parts, and as many batches
     workers = Processes(2)
     try:
         report = evaluate(CONFIG, checkpoint_folder, str(tmp_path), executor=workers)

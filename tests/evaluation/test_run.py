@@ -7,8 +7,10 @@ import torch
 from evaluation.__main__ import main
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.variants import Variant
-from evaluation.features.store import FeatureStore, Wanted
-from evaluation.models.encoder import EMBEDDING, PENULTIMATE, Encoder
+from evaluation.features.store import FeatureStore
+from evaluation.features.wanted import Wanted
+from evaluation.models.encoder import Encoder
+from evaluation.models.layers import EMBEDDING, PENULTIMATE
 from evaluation.pictures.pictures import load
 from evaluation.probe import linear_probe
 from evaluation.report import Report, headline
@@ -146,7 +148,7 @@ def test_stored_features_equal_those_of_one_picture_at_a_time(checkpoint_folder:
 def test_parts_interrupted_half_way_are_the_only_ones_made_again(
     checkpoint_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluation.features.store.PART_PICTURES", 8)
+    monkeypatch.setattr("evaluation.features.names.PART_PICTURES", 8)
     encoder = Encoder(Checkpoint.load(checkpoint_folder), 8)
     pictures = load("digits", "test").subset(range(20))
     whole = np.array(FeatureStore(str(tmp_path), encoder, 0).get(pictures, [Wanted()])[Wanted()])

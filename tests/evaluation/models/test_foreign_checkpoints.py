@@ -9,8 +9,9 @@ import pytest
 import torch
 from golden_clip.make import TEXTS, pictures
 
-from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.models.encoder import Encoder
 from evaluation.models.foreign import open_checkpoint, pixel_form
+from evaluation.models.layers import EMBEDDING
 from pipeline.errors import DataError
 from pipeline.scoring.score_pixels import cut_square
 from training.foreign.read import ForeignModel

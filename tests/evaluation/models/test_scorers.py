@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 from scored_rows import jpeg
 
 from evaluation.models import scorers, tower
-from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.models.encoder import Encoder
 from evaluation.models.foreign import open_checkpoint
+from evaluation.models.layers import EMBEDDING
 from orchestration.scorer_table import SCORERS
 from orchestration.scorers import make_scorers, score_identity
 from pipeline.config import CurateConfig

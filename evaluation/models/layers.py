@@ -1,0 +1,10 @@
+"""Names of the layers whose features a model gives."""
+
+EMBEDDING = "embedding"
+"""Projected into the space that pictures and texts share."""
+PENULTIMATE = "penultimate"
+"""Pooled, before the projection: what CLIP's linear probe reads."""
+TOKENS = "token-average"
+"""The mean of the patches' last features, of towers that show them."""
+LAYER = "layer-"
+"""Before the number of a layer, of models that give the features of all."""
