@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestration.recipe import TEXT_FAMILIES
+from orchestration.training_rows import EVALUATIONS, read_evaluations
 from pipeline.errors import UserError
 from training.config import TrainConfig
 from training.saving.checkpoint import NAME
 from training.saving.snapshots import FOLDER
 from training.spec import get_spec
 
-RECORD = "evaluations.jsonl"
 Scores = dict[str, float]
 
 
@@ -86,18 +86,9 @@ class Beside:
             line["error"] = str(error)
         except Exception as error:  # of the evaluation's own; training does not end for it
             line["error"] = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-        with (self._folder / RECORD).open("a", encoding="utf-8") as file:
+        with (self._folder / EVALUATIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         shutil.rmtree(snapshot, ignore_errors=True)
-
-
-def read_evaluations(folder: str) -> list[dict[str, Any]]:
-    """The lines of folder/evaluations.jsonl that are whole, by step; [] where there is no such file."""
-    path = Path(folder) / RECORD
-    if not path.exists():
-        return []
-    lines = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return [json.loads(line) for line in lines]
 
 
 def measure(config: dict[str, Any], snapshot: str) -> Scores:

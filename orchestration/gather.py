@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.beside import read_evaluations
 from orchestration.inspection import spread
 from orchestration.narrator import code_commit, reproduce_command
 from orchestration.planted import planted_for, recovered_of
@@ -20,7 +19,7 @@ from orchestration.report import build_html, build_json, build_pictures
 from orchestration.report_data import Balance, DatasetFacts, DroppedSample, KeptSample, ReportData, StepFact
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
 from orchestration.step import StepRecord
-from orchestration.training_rows import flattened_row
+from orchestration.training_rows import flattened_row, read_evaluations
 from pipeline import storage
 from pipeline.datasets.shards import read_image, read_index
 from pipeline.execution.ledger import Fate, File, PhaseResult

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.beside import read_evaluations
 from orchestration.job_package import commit
 from orchestration.journal import Journal, Status
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
-from orchestration.training_rows import numbers
+from orchestration.training_rows import numbers, read_evaluations
 from pipeline import __version__, storage
 
 

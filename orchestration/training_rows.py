@@ -4,8 +4,13 @@ A row of steps.jsonl (training/run.py) has fixed fields, `metrics` (what the obj
 ...) and `measured` (what the clock decides: MFU, waiting for data, memory). Here they lie side by side.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+EVALUATIONS = "evaluations.jsonl"
+"""In a training's folder, a line per snapshot that was measured (orchestration/beside.py)."""
 
 _NEVER = ("step", "total_steps", "seconds_left")
 _BOTH_WAYS = ("accuracy_image_to_text", "accuracy_text_to_image")
@@ -51,3 +56,12 @@ def evaluation_note(row: Mapping[str, Any]) -> str:
         if not metric.startswith("recall"):
             said.append(f"{task} {protocol} {value:.1%}")
     return f"at step {row['step']:,}: {', '.join(said)}"
+
+
+def read_evaluations(folder: str) -> list[dict[str, Any]]:
+    """The lines of folder/evaluations.jsonl that are whole, by step; [] where there is no such file."""
+    path = Path(folder) / EVALUATIONS
+    if not path.exists():
+        return []
+    lines = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in lines]

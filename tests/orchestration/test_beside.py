@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.beside import Beside, read_evaluations
+from orchestration.beside import Beside
+from orchestration.training_rows import read_evaluations
 from orchestration.narrator import Narrator
 from orchestration.recipe import load
 from orchestration.training_rows import evaluation_note, numbers, train_note

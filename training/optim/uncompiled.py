@@ -23,7 +23,7 @@ def methods_without_compiler() -> None:
     for method in vars(torch.optim.Optimizer).values():
         kept = getattr(method, "__wrapped__", None)
         if kept is not None and getattr(method, "__code__", None) is marked:
-            setattr(kept, "__dynamo_disable", kept)  # noqa: B010 - written as an attribute in a class, its name would be mangled
+            setattr(kept, "__dynamo_disable", kept)
 
 
 def step_without_compiler(optimizer: AnyOptimizer) -> AnyOptimizer:
