@@ -82,10 +82,18 @@ class CandidateRows:
         self._all.append(texts)
         self._of.append(len(self._shared) - 1)
 
+    def extend(self, urls: Sequence[str], texts: Sequence[str], origin: str) -> None:
+        """Pairs whose only text is of `origin`."""
+        self._urls += urls
+        self._texts += texts
+        self._origins += [origin] * len(urls)
+        self._all += [None] * len(urls)
+        self._of += [len(self._shared) - 1] * len(urls)
+
     def table(self) -> pa.Table:
         of = pa.array(self._of, pa.int32())
         columns: dict[str, pa.Array] = {
-            "uid": pa.array(list(map(pair_uid, self._urls, self._texts)), pa.string()),
+            "uid": uid_column(self._urls, self._texts),
             "url": pa.array(self._urls, pa.string()),
             "text": pa.array(self._texts, pa.string()),
             "text_origin": pa.array(self._origins, pa.string()),
@@ -139,6 +147,15 @@ class Sample:
 
 def pair_uid(url: str, text: str) -> str:
     """128 bits of SHA-256 over URL and text, in hex (the form DataComp's subsets use)."""
-    return hashlib.sha256(
-        url.encode("utf-8", "surrogatepass") + b"\0" + text.encode("utf-8", "surrogatepass")
-    ).hexdigest()[:32]
+    return hashlib.sha256(f"{url}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def uid_column(urls: Sequence[str], texts: Sequence[str]) -> pa.StringArray:
+    """`pair_uid` of each pair."""
+    digest = hashlib.sha256
+    uids = [
+        digest(f"{url}\0{text}".encode("utf-8", "surrogatepass")).digest()[:16]
+        for url, text in zip(urls, texts, strict=True)
+    ]
+    ends = np.arange(len(uids) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(uids), pa.py_buffer(ends), pa.py_buffer(b"".join(uids).hex().encode()))

@@ -123,6 +123,15 @@ class Dropped:
         reasons.append(reason)
         said.append(evidence)
 
+    def extend(self, uid: str, urls: list[str], reason: str) -> None:
+        """Several rows with one `uid` and reason."""
+        for column, values in zip(
+            self._columns,
+            ([uid] * len(urls), urls, [None] * len(urls), [reason] * len(urls), [None] * len(urls)),
+            strict=True,
+        ):
+            column += values
+
     def table(self) -> pa.Table:
         columns = [pa.array(column, pa.string()) for column in self._columns]
         return pa.table([*columns, pa.nulls(len(self), pa.binary())], schema=DROPPED)

@@ -26,16 +26,15 @@ from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.inputs import expanded, identified, open_blocks
 from pipeline.sources.pages import BEYOND, Dropped
 from pipeline.web.robots import first_opt_out, meta_directives
-from pipeline.web.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical
+from pipeline.web.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical, is_canonical
 from pipeline.web.web_config import NetworkConfig
 
 _MAX_PICTURES = 10_000
 _ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"
 _LINKS = '"Links":[{'
+_IMAGE, _BEFORE = '"IMG@/src"', '{"path":'
 _STRING = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
-_PICTURE_FORM = re.compile(
-    rf'\{{"path":"IMG@/src","url":{_STRING}(?:,"alt":{_STRING})?(?:,"title":{_STRING})?\}}', re.DOTALL
-)
+_PICTURE_FORM = re.compile(rf',"url":{_STRING}(?:,"alt":{_STRING})?(?:,"title":{_STRING})?\}}', re.DOTALL)
 
 
 def harvest_wat(
@@ -131,26 +130,28 @@ def parse(payload: bytes) -> tuple[Any, list[tuple[str, str, str]]]:
     """The record's JSON, and (src, alt, title) of its pictures; raises ValueError where it is none.
 
     The page's links are most of a record, and most of them are no pictures. So pictures are found by their form, and only
-    what is around the links is parsed. The list is cut up to its first `}]`; where these bytes stand inside a string, an
-    odd number of quotes is left and the rest is no JSON. Then, and where a picture has another form or a link names a
-    licence, the whole record is parsed.
+    what is around the links is parsed. The list is cut up to the first `}]` after its last picture; where these bytes stand
+    inside a string, an odd number of quotes is left and the rest is no JSON. Then, and where a picture has another form or
+    a link names a licence, the whole record is parsed.
     """
     text = payload.decode()
-    start, end = text.find(_LINKS), -1
+    start = text.find(_LINKS)
     if start >= 0 and text.find("icense", start) < 0:
-        found: list[tuple[str, str, str]] = _PICTURE_FORM.findall(text, start)
-        end = text.find("}]", start)
-        if end >= 0 and len(found) == text.count('"IMG@/src"', start):
+        before, *parts = text.split(_IMAGE)  # faster than a pattern that looks for the next one itself
+        found = [_PICTURE_FORM.match(part) for part in parts]
+        if len(before) > start and None not in found and all(p.endswith(_BEFORE) for p in [before, *parts][:-1]):
+            end = text.find("}]", len(text) - len(parts[-1]) if parts else start)
             with contextlib.suppress(ValueError):
                 value = orjson.loads(f'{text[:start]}"Links":[]{text[end + 2 :]}')
-                return value, _unescaped(found) if text.find("\\", start, end) >= 0 else found
+                cells = [each.groups("") for each in found if each is not None]
+                return value, _unescaped(cells) if text.find("\\", start, end) >= 0 else cells
     value = orjson.loads(payload)
     page = value["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"].get("HTML-Metadata") or {}
     links = [link for link in page.get("Links") or () if link.get("path") == "IMG@/src"]
     return value, [tuple(str(link.get(key) or "") for key in ("url", "alt", "title")) for link in links]  # type: ignore[misc]
 
 
-def _unescaped(found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+def _unescaped(found: list[Any]) -> list[tuple[str, str, str]]:
     def plain(cell: str) -> str:
         return str(orjson.loads(f'"{cell}"')) if "\\" in cell else cell
 
@@ -235,27 +236,41 @@ class _Page:
             with contextlib.suppress(UnusableURLError):
                 told = shared.setdefault(join(word), [])
                 told += [(" ".join(text.split()), origin) for text, origin in said if text.strip()]
-        add = rows.add
+        silent: list[str] = []  # two of five have no text: their address stays as the page writes it
+        urls: list[str] = []  # pairs with one text, from the origin that is asked for first
+        said_of: list[str] = []
+
+        def flush() -> None:
+            rows.extend(urls, said_of, first)
+            urls.clear()
+            said_of.clear()
+
+        plain = not shared and first == "alt"
         for word, alt, title in self._pictures[:_MAX_PICTURES]:
-            texts: list[tuple[str, str]] = []
-            if alt and (clean := " ".join(alt.split())):
-                texts.append((clean, "alt"))
-            if title and (clean := " ".join(title.split())):
-                texts.append((clean, "title"))
-            if not texts and not shared:  # two of five: their address stays as the page writes it
-                fallen.add(page_url, word[:MAX_CHARACTERS], "text_empty", None)
+            clean, said = " ".join(alt.split()), " ".join(title.split())
+            if not (clean or said or shared):
+                silent.append(word)
                 continue
             try:
-                url = join(word)
+                url = word if word[:4] == "http" and is_canonical(word) else join(word)
             except UnusableURLError as error:
-                fallen.add(page_url, page_url, "url_unusable", str(error), texts[0][0] if texts else None)
+                fallen.add(page_url, page_url, "url_unusable", str(error), clean or said or None)
                 continue
+            if plain and clean and not said:
+                urls.append(url)
+                said_of.append(clean)
+                continue
+            texts = [(text, origin) for text, origin in ((clean, "alt"), (said, "title")) if text]
             if shared and url in shared:
                 texts += [each for each in shared.pop(url) if each not in texts]
+            if urls:
+                flush()  # rows stay in the order of the page
             if texts and texts[0][1] == first:
-                add(url, texts[0][0], first, texts if len(texts) > 1 else None)
+                rows.add(url, texts[0][0], first, texts)
             else:
                 self._add(url, texts, rows, fallen, text_from)
+        flush()
+        fallen.extend(page_url, [word[:MAX_CHARACTERS] for word in silent], "text_empty")
         for _ in self._pictures[_MAX_PICTURES:]:
             fallen.add(page_url, page_url, BEYOND, f"pictures after the first {_MAX_PICTURES:,}")
         for url, texts in shared.items():

@@ -34,7 +34,7 @@ class UnusableURLError(ValueError):
 
 def canonical(url: str, base: str | None = None) -> str:
     """The one form of `url`, taken relative to `base`. Raises UnusableURLError."""
-    return url if _is_canonical(url) else _repaired(url, base)
+    return url if is_canonical(url) else _repaired(url, base)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -90,10 +90,10 @@ class Base:
                 folder = folder[: max(folder.rfind("/", 0, -1), len(self._origin)) + 1]
             if _CLEAN_RELATIVE.fullmatch(rest):
                 full = folder + rest
-        return full if _is_canonical(full) else canonical(word, self.url)
+        return full if is_canonical(full) else canonical(word, self.url)
 
 
-def _is_canonical(url: str) -> bool:
+def is_canonical(url: str) -> bool:
     """True only for what `canonical` gives back unchanged; False for the rest and some of that."""
     return _CLEAN.fullmatch(url) is not None and "/." not in url and len(url) <= MAX_CHARACTERS
 
