@@ -14,6 +14,7 @@ from orchestration.recipe_errors import config_error
 from orchestration.recipe_file import hide_environment, read_document, shipped_recipes, to_yaml
 from pipeline.config import CurateConfig
 from pipeline.demo.config import DemoWebConfig
+from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from training.config import TrainConfig
 from training.spec import get_spec
@@ -91,6 +92,7 @@ class Recipe(Settings):
         if self.curate is None and self.train is None and self.evaluate is None:
             raise ValueError("nothing to do; add at least one of curate, train and evaluate, or `extends: demo`")
         self._family_fits()
+        self._tasks_beside_are_known()
         return self
 
     def _family_fits(self) -> None:
@@ -107,6 +109,15 @@ class Recipe(Settings):
                     f"{protocol} needs a model that reads text and {self.train.model} is of family {family};"
                     " set evaluate.protocols=[linear_probe]"
                 )
+
+    def _tasks_beside_are_known(self) -> None:
+        """What is measured while training goes on: said now, and not at the first snapshot."""
+        if self.train is None or not self.train.watch.evaluate_every_steps:
+            return
+        try:
+            EvaluateConfig(tasks=self.train.watch.evaluate_tasks)
+        except ConfigError as error:
+            raise ValueError(str(error).replace("evaluate.tasks", "watch.evaluate_tasks", 1)) from error
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 

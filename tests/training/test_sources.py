@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -121,6 +123,32 @@ def test_tars_of_others_are_read_without_a_manifest(tmp_path: Path) -> None:
     again = opened(tmp_path, SourceConfig(path=str(folder)))
     assert grey(again) == [0, 2, 9]
     assert again.id != data.id
+
+
+def test_parquet_of_others_is_read_by_its_pictures(tmp_path: Path) -> None:
+    """As img2dataset writes it (a failed download has no bytes), and as Hugging Face does."""
+    theirs = pa.table({"key": ["0", "1", "2"], "jpg": [picture(0), None, picture(7)], "caption": ["a", "gone", "b\nc"]})
+    hugging = pa.table({"image": [{"bytes": picture(9), "path": "x.png"}], "text": ["d"], "label": [3]})
+    for name, table in (("img", theirs), ("hf", hugging)):
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "00000.parquet")
+    data = opened(tmp_path, SourceConfig(path=str(tmp_path / "img")))
+    assert grey(data) == [0, 7]
+    assert list(data.all_captions()) == ["a", "b\nc"]
+    each = opened(tmp_path, SourceConfig(path=str(tmp_path / "img"), caption_per_line=True, captions="all"))
+    assert list(each.all_captions()) == ["a", "b", "c"]
+    labelled = opened(tmp_path, SourceConfig(path=str(tmp_path / "hf" / "00000.parquet"), label_column="label"))
+    assert (grey(labelled), list(labelled.all_captions()), labelled.classes) == ([9], ["d"], ("0", "1", "2", "3"))
+    # What lies in the cache is a copy: without it, it is made again, and is the same data.
+    for copy in (tmp_path / "cache" / "indexes").glob("*.pictures"):
+        copy.unlink()
+    again = opened(tmp_path, SourceConfig(path=str(tmp_path / "img")))
+    assert (grey(again), again.id) == ([0, 7], data.id)
+    with pytest.raises(ConfigError, match=r"has no column 'tag'; its columns: key, jpg, caption"):
+        opened(tmp_path, SourceConfig(path=str(tmp_path / "img"), label_column="tag"))
+    (tmp_path / "img" / "00000.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(DataError, match=r"00000.parquet: no Parquet file"):
+        opened(tmp_path, SourceConfig(path=str(tmp_path / "img" / "00000.parquet")))
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,20 @@ class SourceConfig(Settings):
     """One of the places that samples come from."""
 
     path: str = ""
-    """A dataset (manifest.json), a folder of WebDataset tars, or a folder of pictures; a URL too. Empty: the dataset of the run.
+    """A dataset (manifest.json), a folder of WebDataset tars, of Parquet files with pictures in them, or of pictures; a URL too.
+    Empty: the dataset of the run.
 
     Pictures in a folder belong to a class each (`cat/1.jpg`) or have their caption beside them (`1.jpg`, `1.txt`), or both.
     """
-    kind: Literal["auto", "dataset", "tars", "pictures"] = "auto"
-    """What `path` is; auto looks: a manifest.json, else any .tar, else pictures."""
+    kind: Literal["auto", "dataset", "tars", "parquet", "pictures"] = "auto"
+    """What `path` is; auto looks: a manifest.json, else any .tar, else any .parquet with pictures, else pictures. Those in Parquet
+    files are copied into `cache_folder` once."""
     weight: float | None = Field(default=None, gt=0)
     """Share of the samples that are drawn from here, relative to the other sources'. Given for all sources or none; none: a pass
     over the data takes every sample of every source once."""
     caption_column: str = "caption"
-    """Of a dataset's index; of the samples' JSON where tars have no .txt. A column of lists holds several captions."""
+    """Of a dataset's index or of Parquet files (there `text` or `txt` serve too where there is no `caption`); of the samples' JSON
+    where tars have no .txt. A column of lists holds several captions."""
     caption_per_line: bool = False
     """Each line of a .txt is a caption of its own."""
     captions: Literal["one", "all"] = "one"

@@ -17,6 +17,7 @@ from training.data.each_caption import EachCaption
 from training.data.labels import merged
 from training.data.mixing import MixedStream
 from training.data.order import Integers, SampleStream, Stream
+from training.data.parquet_source import ParquetSource, picture_column
 from training.data.part import Part, Source
 from training.data.picture_folder import PictureFolder
 from training.data.shard_cache import ShardCache
@@ -46,6 +47,8 @@ def _open(config: SourceConfig, data: DataConfig, cache: ShardCache) -> Source:
         source = DatasetSource(config.path, config, data.verify_checksums)
     elif kind == "tars":
         source = TarSource(config.path, config, cache)
+    elif kind == "parquet":
+        source = ParquetSource(config.path, config, cache)
     else:
         source = PictureFolder(config.path, config)
     return EachCaption(source) if config.captions == "all" else source
@@ -56,11 +59,16 @@ def _kind_of(path: str) -> str:
         return "tars"
     if storage.exists(storage.join(path, MANIFEST)):
         return "dataset"
+    if path.endswith(".parquet"):
+        return "parquet"
     names = storage.list_names(path)
-    # A folder of a dataset that lacks its manifest is not finished: DatasetSource says so.
-    if not names or (any(name.endswith(".parquet") for name in names) and not any(n.endswith(".tar") for n in names)):
-        return "dataset"
-    return "tars" if any(name.endswith(".tar") for name in names) else "pictures"
+    if any(name.endswith(".tar") for name in names):
+        return "tars"
+    tables = [name for name in names if name.endswith(".parquet")]
+    if tables and "index" not in names and picture_column(storage.read_schema(storage.join(path, tables[0]))):
+        return "parquet"
+    # A folder of a dataset of ours that lacks its manifest is not finished: DatasetSource says so.
+    return "dataset" if tables or not names else "pictures"
 
 
 @dataclass(frozen=True)

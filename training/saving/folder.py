@@ -88,13 +88,6 @@ def surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
     return [folder for folder in older if folder not in best]
 
 
-def best_of(folder: Path, config: CheckpointsConfig) -> Path | None:
-    """The sealed checkpoint with the best metric that is still there."""
-    sign = 1 if config.best_is == "lowest" else -1
-    scored = [(sign * value, each) for each in sealed(folder) if (value := _score(each, config)) is not None]
-    return min(scored)[1] if scored else None
-
-
 def _score(folder: Path, config: CheckpointsConfig) -> float | None:
     """Of a checkpoint's own metrics, or of the evaluation of its step."""
     value = metrics_of(folder).get(config.best_metric)

@@ -101,9 +101,10 @@ class Saver:
     ) -> None:
         """Save where it is time to.
 
-        Raises DataError when the checkpoint before could not be written, PreemptedError when the run was told to leave and
-        has saved.
+        Raises ConfigError when no step has the metric that the best are kept by, DataError when the checkpoint before could
+        not be written, PreemptedError when the run was told to leave and has saved.
         """
+        self._require_metric(metrics)
         self._count(metrics)
         now = time.monotonic()
         left = self._notice.seconds_left
@@ -138,6 +139,15 @@ class Saver:
     def _is_old(self, now: float) -> bool:
         minutes = self._settings.every_minutes
         return self._ranks.is_first and minutes > 0 and now - self._saved_at >= 60 * minutes
+
+    def _require_metric(self, metrics: Mapping[str, float]) -> None:
+        """Where nothing is evaluated beside the training, only a step's own metrics can be meant."""
+        wanted, measured_beside = self._settings.best_metric, self._config.watch.evaluate_every_steps > 0
+        if self._settings.keep_best and wanted not in metrics and not measured_beside:
+            raise ConfigError(
+                f"train.checkpoints.best_metric is {wanted}, and a step has {', '.join(metrics)}; choose one of them, or let"
+                " train.watch.evaluate_every_steps measure scores"
+            )
 
     def _count(self, metrics: Mapping[str, float]) -> None:
         self._steps_summed += 1

@@ -113,13 +113,16 @@ def tower(size: int, patch: int, width: int, layers: int, heads: int, mlp: int =
     )
 
 
-def _named(letter: str, patch: int, pool: Pool | None = None) -> VitSpec:
+def _named(letter: str, patch: int, pool: Pool | None = None, represents: bool = False) -> VitSpec:
     width, layers, heads, mlp, usual = _SIZES[letter]
     # "giant" and "gigantic" differ in the case of one letter; names here are told apart without it.
     name = {"g": "giant", "G": "gigantic"}.get(letter, letter)
     suffix = {None: "", "token": "-token", "mean": "-gap", "attention": "-map"}[pool]
     pool = pool or usual
-    return VitSpec(f"vit-{name}-{patch}{suffix}", tower(224, patch, width, layers, heads, mlp, pool == "token"), pool)
+    image = tower(224, patch, width, layers, heads, mlp, pool == "token")
+    return VitSpec(
+        f"vit-{name}-{patch}{suffix}{'-rep' * represents}", image, pool, representation=width if represents else 0
+    )
 
 
 SPECS = (
@@ -136,4 +139,9 @@ SPECS = (
     # The plain recipe of "Better plain ViT baselines for ImageNet-1k" (Beyer et al. 2022, arXiv:2205.01580) takes the mean.
     *(_named(letter, 16, "mean") for letter in ("ti", "s", "b", "l")),
     *(_named(letter, 16, "attention") for letter in ("b", "l")),
+    # With the layer before the classes that pre-training has and fine-tuning leaves out (arXiv:2010.11929, section 3.1).
+    *(
+        _named(letter, patch, represents=True)
+        for letter, patch in (("b", 32), ("b", 16), ("l", 32), ("l", 16), ("h", 14))
+    ),
 )

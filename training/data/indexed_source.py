@@ -1,0 +1,133 @@
+"""Files that others wrote, looked through once: what was found is kept in the user's cache folder, nothing is written beside them.
+
+A kept index goes by its file's path, size and time of change; one that is missing or damaged is made again. The id of the source is
+a hash of names, sizes and of all that was found.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.errors import ConfigError, DataError
+from training.data.config import SourceConfig
+from training.data.labels import classes_of
+from training.data.part import DataFile, Part
+from training.data.shard_cache import ShardCache
+
+FOUND = pa.schema(
+    [
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("captions", pa.list_(pa.string())),
+        ("labels", pa.list_(pa.string())),
+    ]
+)
+INDEX_FORM = "2"
+"""Part of the name of a kept index: change it with what an index holds."""
+
+
+class IndexedSource(ABC):
+    """A part per file. Raises ConfigError where `path` names none, and DataError where no sample is found in any."""
+
+    ending: ClassVar[str]
+    what: ClassVar[str]
+    """Such files in words."""
+
+    def __init__(self, path: str, config: SourceConfig, cache: ShardCache) -> None:
+        self.name, self._config, self._cache = path, config, cache
+        self._files = [_data_file(each) for each in self.files_of(path)]
+        with ThreadPoolExecutor(4) as pool:
+            digests = list(pool.map(self._look_through, self._files))
+        self.part_rows = tuple(rows for rows, _ in digests)
+        if not sum(self.part_rows):
+            raise DataError(f"{path}: no sample with a picture in {len(self._files)} {self.ending[1:]} files")
+        names = [file.path.rsplit("/", 1)[-1] for file in self._files]
+        sizes = [file.bytes for file in self._files]
+        self.id = storage.sha256(storage.canonical_json([names, sizes, [digest for _, digest in digests]]))
+        tables = (self._found(file) for file in self._files)
+        self.has_captions = any(bool(table.column("captions").combine_chunks().flatten()) for table in tables)
+        self.classes: tuple[str, ...] = ()
+        self.multi_label = False
+        values = list(self._label_values())
+        if values:
+            numbers = all(word.isdecimal() for row in values for word in row)
+            typed = [[int(word) for word in row] if numbers else row for row in values]
+            self.multi_label = any(len(row) > 1 for row in values)
+            self.classes, _ = classes_of(typed, path)
+
+    def files_of(self, path: str) -> list[str]:
+        """The files that `path` means. Raises ConfigError where there are none."""
+        if path.endswith(self.ending):
+            return [path]
+        found = [storage.join(path, name) for name in storage.list_names(path) if name.endswith(self.ending)]
+        if not found:
+            raise ConfigError(f"train.data.sources: {path} holds no {self.ending}; give a folder of {self.what}")
+        return found
+
+    @abstractmethod
+    def look_through(self, file: DataFile, kept: str) -> pa.Table:
+        """FOUND's rows of one file, in order; `kept` is where its index will lie."""
+
+    def holder(self, file: DataFile, kept: str) -> DataFile:
+        """The file in which the places of an index are."""
+        return file
+
+    def _label_values(self) -> Iterator[list[str]]:
+        for file in self._files:
+            column = self._found(file).column("labels")
+            if column.null_count < len(column):
+                yield from (row for row in column.to_pylist() if row)
+
+    def part(self, number: int) -> Part:
+        file, table = self._files[number], self._found(self._files[number])
+        labels = table.column("labels").combine_chunks()
+        if not self.multi_label:
+            labels = pa.array([row[0] if row else None for row in labels.to_pylist()], pa.string())
+        return Part(
+            (self.holder(file, self._kept(file)),),
+            table.column("offset").to_numpy(),
+            table.column("length").to_numpy(),
+            table.column("captions").combine_chunks() if self.has_captions else None,
+            labels if self.classes else None,
+        )
+
+    def _kept(self, file: DataFile) -> str:
+        filesystem, name = storage.filesystem_of(file.path)
+        facts = filesystem.info(name)
+        changed = [str(facts.get(key)) for key in ("mtime", "ETag", "etag", "LastModified", "md5Hash") if key in facts]
+        asked = [self._config.caption_column, self._config.caption_per_line, self._config.label_column]
+        key = storage.sha256(storage.canonical_json([INDEX_FORM, file.path, file.bytes, changed, asked]))
+        return storage.join(self._cache.folder, "indexes", key[:32] + ".parquet")
+
+    def _look_through(self, file: DataFile) -> tuple[int, str]:
+        """(rows, hash) of a file's index."""
+        table = self._found(file)
+        return table.num_rows, storage.sha256(storage.read_bytes(self._kept(file)))
+
+    def _found(self, file: DataFile) -> pa.Table:
+        """The kept index; made from the file where there is none, and where it is damaged."""
+        kept = self._kept(file)
+        try:
+            table = storage.read_table(kept)
+            if table.schema.equals(FOUND) and storage.exists(self.holder(file, kept).path):
+                return table
+        except (OSError, ValueError):
+            pass
+        storage.write_table(kept, self.look_through(file, kept))
+        return storage.read_table(kept)
+
+
+def _data_file(path: str) -> DataFile:
+    try:
+        return DataFile(path, storage.size(path))
+    except OSError:
+        raise DataError(f"{path}: no such file; give train.data.sources files that exist") from None
+
+
+def plain(text: str) -> str:
+    """JSON may hold lone surrogates, which Parquet does not take."""
+    return text.encode("utf-8", "replace").decode()
