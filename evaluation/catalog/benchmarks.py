@@ -6,7 +6,7 @@ joined to pictures by the label word, never by position. This module imports nei
 
 import difflib
 import functools
-import posixpath
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,8 +24,8 @@ class Task:
     `pictures` counts the test split and is checked when it is loaded; None where copies differ. `train` names the split
     that a probe learns from, `val` the one it may choose by, `None` where there is none; `counts` their sizes, as far as
     known. `folder` lies below `evaluate.datasets` and is read by the first of `layouts` that finds itself there; a task
-    with a `loader` is drawn by openwit instead. `chance` is the score of guessing. A card of one's own has its path as `card`
-    and the folder above its pictures as `home`, in place of `evaluate.datasets`.
+    with a `loader` is drawn by openwit instead. `chance` is the score of guessing. A card of one's own has its path as
+    `card`, and a whole path as `folder`.
     """
 
     name: str
@@ -48,7 +48,11 @@ class Task:
     conditions: tuple[str, ...] = ()
     reference: str | None = None
     card: str = ""
-    home: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a user's own card."""
+        return _is_path(self.card)
 
     @property
     def learns_from(self) -> str | None:
@@ -110,24 +114,22 @@ def _task(card: Card, variant: str, base: str, named: bool) -> Task:
         licence=card.licence,
         train="train" if "train" in there else None,
         val="val" if "val" in there else None,
-        layouts=way.layouts or card.layouts or (card.name,),
+        layouts=card.layouts or (card.name,),
         variant=variant,
         counts={} if card.varies else {split: getattr(way, split) for split in ("train", "val", "test")},
         conditions=card.conditions,
         reference=card.reference,
         card=base,
-        **_place(card, base),
+        folder=_place(card, base),
     )
 
 
-def _place(card: Card, base: str) -> dict[str, Any]:
+def _place(card: Card, base: str) -> str:
     """Where the pictures are: below evaluate.datasets, or for a card of one's own where it says, as seen from the card."""
-    if not _is_path(base):
-        return {"folder": card.folder or card.name}
-    above = base.rpartition("/")[0] or "."
-    whole = card.folder if "://" in card.folder else posixpath.normpath(posixpath.join(above, card.folder or card.name))
-    home, _, folder = whole.rstrip("/").rpartition("/")
-    return {"home": home or ("/" if whole.startswith("/") else "."), "folder": folder}
+    if not _is_path(base) or "://" in card.folder:
+        return card.folder or card.name
+    below = os.path.join(os.path.dirname(base), card.folder or card.name)
+    return below if "://" in below else os.path.abspath(below)
 
 
 def _is_path(name: str) -> bool:

@@ -34,8 +34,6 @@ class Variant(Settings):
     """Another set of names and templates."""
     metric: str | None = None
     """Another metric."""
-    layouts: tuple[str, ...] = ()
-    """Other readers."""
     hashes: dict[str, str] = Field(default_factory=dict)
     """split -> SHA-256 of its sorted (id, label) pairs (evaluation/catalog/verify.py), where it is known."""
     note: str = ""

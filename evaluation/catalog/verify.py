@@ -7,6 +7,7 @@ nearest is named. Labels are read, pictures are not decoded.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evaluation.catalog.benchmarks import Task, card_of, find, names
@@ -51,7 +52,7 @@ def _row(task: Task, root: str) -> dict[str, Any]:
     found = present(task, root)
     row: dict[str, Any] = {
         "task": task.name,
-        "status": "ok",
+        "status": "absent",
         "folder": found["folder"],
         "layout": found["layout"],
         "variant": "",
@@ -60,35 +61,50 @@ def _row(task: Task, root: str) -> dict[str, Any]:
         "problems": [],
         "notes": [],
     }
-    if found["status"] in ("absent", "broken"):
-        return row | {"status": "absent" if found["status"] == "absent" else "wrong", "problems": [found["reason"]]}
-    card = card_of(task.card)
+    if found["status"] == "absent":
+        return row | {"problems": [found["reason"]]}
+    if found["status"] == "broken":
+        return row | {"status": "wrong", "problems": [found["reason"]]}
     for split in [split for split in SPLITS if split in found["splits"]]:
         try:
-            row["splits"][split] = _counted(task, split, root)
+            row["splits"][split], problem = _counted(task, split, root)
         except DataError as error:
-            row["problems"].append(str(error))
-    _missing_conditions(task, found["splits"], row)
-    _compare(task, card, row)
+            problem = str(error)
+        row["problems"] += [problem] if problem else []
+    _compare(task, card_of(task.card), found["splits"], row)
     return row | {"status": "wrong" if row["problems"] else "ok"}
 
 
-def _counted(task: Task, split: str, root: str) -> dict[str, Any]:
-    from evaluation.pictures.open import open_pictures
+def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
+    """What is in a split, and what is wrong with its labels. Raises DataError where it cannot be read at all."""
+    from evaluation.pictures.joining import joined
+    from evaluation.pictures.open import PARTS, find_layout
+    from evaluation.pictures.pictures import load
 
-    pictures = open_pictures(task, split, root)
+    if task.loader:
+        pictures, part = load(task.loader, split), False
+    else:
+        folder, layout = find_layout(task, root)
+        pictures, part = replace(layout.open(folder, split), name=f"{task.name}/{split}"), layout.name in PARTS
+    if task.label not in pictures.columns:
+        return {}, f"{pictures.name}: has no '{task.label}', but {', '.join(pictures.columns)}"
+    classes, problem = prompts_of(task.prompts).classes if task.prompts else {}, ""
+    try:
+        pictures = joined(pictures, task.label, classes, part) if classes else pictures
+    except DataError as error:
+        problem = str(error)
     words = pictures.words(task.label)
     per_class = Counter(word for each in words for word in each)
-    classes = prompts_of(task.prompts).classes if task.prompts else {}
     counts = [per_class[label] for label in classes]
+    anchors = [word == "yes" for word in pictures.columns.get("anchor", ())] if task.kind == "frames" else None
     return {
-        "pictures": pictures.count,
+        "pictures": sum(anchors) if anchors is not None else pictures.count,
         "classes": sum(count > 0 for count in counts) if classes else None,
         "fewest": min(counts, default=None),
         "most": max(counts, default=None),
         "hash": list_hash(pictures.columns.get("id"), words),
         "per_class": {label: per_class[label] for label in classes},
-    }
+    }, problem
 
 
 def list_hash(ids: Sequence[str] | None, words: Sequence[Sequence[str]]) -> str:
@@ -98,44 +114,34 @@ def list_hash(ids: Sequence[str] | None, words: Sequence[Sequence[str]]) -> str:
     return storage.sha256(storage.canonical_json(pairs))
 
 
-def _missing_conditions(task: Task, splits: Sequence[str], row: dict[str, Any]) -> None:
-    missing = [name for name in task.conditions if name not in splits]
-    if missing and len(missing) < len(task.conditions):
-        row["notes"].append(f"without {len(missing)} of {len(task.conditions)} corruptions: {', '.join(missing)}")
-
-
-def _compare(task: Task, card: Card, row: dict[str, Any]) -> None:
+def _compare(task: Task, card: Card, splits: Sequence[str], row: dict[str, Any]) -> None:
     """Name the nearest variant, and what does not fit it."""
-    counts = {split: found["pictures"] for split, found in row["splits"].items()}
+    counts = {split: found["pictures"] for split, found in row["splits"].items() if found}
     if task.conditions:
-        kinds = sum(name in card.conditions for name in present_conditions(task, row)) or len(task.conditions)
-        counts = {split: count // (kinds * SEVERITIES) for split, count in counts.items()}
+        there = [name for name in task.conditions if name in splits]
+        counts = {split: count // (SEVERITIES * max(1, len(there))) for split, count in counts.items()}
+        missing = [name for name in task.conditions if name not in there]
+        if missing:
+            row["notes"].append(f"{task.name}: without {len(missing)} of {len(task.conditions)}: {', '.join(missing)}")
     if not counts:
         return
     row["variant"] = nearest(counts, card.variants)
     way = card.variants[row["variant"]]
     wrong = misfits(counts, way)
     row["exact"] = not wrong
-    said = f"{task.name}: " + ", ".join(
-        f"{split} has {have:,}, '{row['variant']}' has {want:,}" for split, have, want in wrong
-    )
     if wrong:
-        row["notes" if card.varies else "problems"].append(f"{said}; nearest known variant: {row['variant']}")
-    elif task.variant and row["variant"] != task.variant and misfits(counts, card.variants[task.variant]):
+        said = ", ".join(f"{split} has {have:,}, '{row['variant']}' has {want:,}" for split, have, want in wrong)
+        text = f"{task.name}: {said}; that is the nearest known variant of {', '.join(card.variants)}"
+        row["notes" if card.varies else "problems"].append(text)
+    elif row["variant"] != task.variant and misfits(counts, card.variants[task.variant]):
         row["notes"].append(
-            f"this is the variant '{row['variant']}': name it {card.name}@{row['variant']} in evaluate.tasks"
+            f"{task.name}: is '{row['variant']}'; call it {card.name}@{row['variant']} in evaluate.tasks"
         )
     for split, known in way.hashes.items():
         if split in row["splits"] and row["splits"][split]["hash"] != known:
             row["problems"].append(
-                f"{task.name}: {split} has as many pictures as '{row['variant']}', but others or other labels"
+                f"{task.name}: {split} has as many pictures as '{row['variant']}', but others, or other labels"
             )
-
-
-def present_conditions(task: Task, row: Mapping[str, Any]) -> list[str]:
-    note = next((note for note in row["notes"] if note.startswith("without ")), "")
-    missing = note.partition(": ")[2].split(", ") if note else []
-    return [name for name in task.conditions if name not in missing]
 
 
 def nearest(counts: Mapping[str, int], variants: Mapping[str, Variant]) -> str:
