@@ -28,6 +28,7 @@ from orchestration.cli_options import (
     root_option,
 )
 from orchestration.cli_queries import queries
+from orchestration.cli_tasks import tasks
 from orchestration.cli_training import models, profile
 
 
@@ -176,21 +177,6 @@ def inspect(path: str, sheet: str | None, as_json: bool) -> None:
         print_inspection(found)
 
 
-@cli.command(epilog=example("openwit tasks", "openwit tasks --json"))
-@json_option
-@debug_option
-def tasks(as_json: bool) -> None:
-    """List the tasks that a recipe can name."""
-    from orchestration import listing, show
-
-    with show.stdout_kept_clean(as_json):
-        found = listing.tasks()
-    if as_json:
-        show.print_json(found)
-    else:
-        listing.print_tasks(found)
-
-
 @cli.command(epilog=example("openwit ui", "openwit ui --root /data/runs --port 5050"))
 @root_option
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
@@ -238,6 +224,7 @@ def deliver(run_folder: str, as_json: bool) -> None:
 
 
 cli.add_command(models)
+cli.add_command(tasks)
 cli.add_command(profile)
 cli.add_command(submit)
 cli.add_command(jobs)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.catalog.benchmarks import task_table
+from evaluation.catalog.suites import SUITES
 from orchestration import show
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
@@ -25,9 +26,12 @@ _TASK_COLUMNS = {
     "task": "task",
     "kind": "kind",
     "metric": "metric",
-    "pictures": "pictures",
+    "train": "train",
+    "test": "pictures",
     "classes": "classes",
     "chance": "chance",
+    "variant": "variant",
+    "to get": "get",
     "licence": "licence",
 }
 
@@ -54,9 +58,11 @@ def _memory(model: str, workers: int, batch_per_worker: int) -> dict[str, float]
     return found
 
 
-def tasks() -> list[dict[str, Any]]:
-    """One row per benchmark."""
-    return task_table()
+def tasks(suite: str | None = None) -> list[dict[str, Any]]:
+    """One row per benchmark, of all or of one suite. Raises ConfigError for a suite that there is not."""
+    if suite is not None and suite not in SUITES:
+        raise ConfigError(f"--suite {suite}: there is none; the suites are {', '.join(SUITES)}")
+    return task_table(None if suite is None else [suite])
 
 
 def print_models(table: Sequence[Mapping[str, Any]]) -> None:
@@ -68,8 +74,7 @@ def print_models(table: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_tasks(table: Sequence[Mapping[str, Any]]) -> None:
-    _print(table, _TASK_COLUMNS)
-
-
-def _print(table: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    show.rows(list(columns), [[row[name] for name in columns.values()] for row in table])
+    """The table, then the suites, and where more is said."""
+    show.rows(list(_TASK_COLUMNS), [[row[name] for name in _TASK_COLUMNS.values()] for row in table])
+    suites = [suite for suite in SUITES if any(suite in row["suites"] for row in table)]
+    print(f"\nsuites: {', '.join(suites)}\n--json tells variants, prompts, sources and differences from the paper")

@@ -6,11 +6,12 @@ joined to pictures by the label word, never by position. This module imports nei
 
 import difflib
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evaluation.catalog.card import HERE, Card, Kind, Variant, read_card
+from evaluation.catalog.card import HERE, Card, Kind, read_card
 from evaluation.catalog.suites import SUITES
 from evaluation.catalog.words import Prompts, prompts_of
 from pipeline.errors import ConfigError
@@ -23,7 +24,8 @@ class Task:
     `pictures` counts the test split and is checked when it is loaded; None where copies differ. `train` names the split
     that a probe learns from, `val` the one it may choose by, `None` where there is none; `counts` their sizes, as far as
     known. `folder` lies below `evaluate.datasets` and is read by the first of `layouts` that finds itself there; a task
-    with a `loader` is drawn by openwit instead. `chance` is the score of guessing.
+    with a `loader` is drawn by openwit instead. `chance` is the score of guessing. A card of one's own has its path as
+    `card`, and a whole path as `folder`.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Task:
     counts: Mapping[str, int | None] | None = None
     conditions: tuple[str, ...] = ()
     reference: str | None = None
+    card: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a user's own card."""
+        return _is_path(self.card)
 
     @property
     def learns_from(self) -> str | None:
@@ -72,15 +80,15 @@ def find(name: str) -> Task:
     base, _, variant = name.partition("@")
     card = card_of(base)
     if variant and variant not in card.variants:
-        known = ", ".join(card.variants) or "none"
+        known = ", ".join(card.variants)
         raise ConfigError(f"evaluate.tasks: '{base}' has no variant '{variant}'; it has {known}")
-    return _task(card, variant or next(iter(card.variants), ""), base, bool(variant))
+    return _task(card, variant or next(iter(card.variants)), base, bool(variant))
 
 
 @functools.cache
 def card_of(name: str) -> Card:
     """The card of a task by name or path. Raises ConfigError naming the nearest known one."""
-    if name.endswith((".yaml", ".yml")):
+    if _is_path(name):
         return read_card(name)
     if name in names():
         return read_card(str(HERE / f"{name}.yaml"))
@@ -90,7 +98,7 @@ def card_of(name: str) -> Card:
 
 
 def _task(card: Card, variant: str, base: str, named: bool) -> Task:
-    way = card.variants[variant] if variant else Variant.model_validate(card.splits or {})
+    way = card.variants[variant]
     there = {split for split in ("train", "val") if getattr(way, split)} | set(card.splits)
     prompts = way.prompts or card.prompts or (base if card.classes else None)
     return Task(
@@ -106,13 +114,26 @@ def _task(card: Card, variant: str, base: str, named: bool) -> Task:
         licence=card.licence,
         train="train" if "train" in there else None,
         val="val" if "val" in there else None,
-        folder=card.folder or card.name,
         layouts=card.layouts or (card.name,),
         variant=variant,
         counts={} if card.varies else {split: getattr(way, split) for split in ("train", "val", "test")},
         conditions=card.conditions,
         reference=card.reference,
+        card=base,
+        folder=_place(card, base),
     )
+
+
+def _place(card: Card, base: str) -> str:
+    """Where the pictures are: below evaluate.datasets, or for a card of one's own where it says, as seen from the card."""
+    if not _is_path(base) or "://" in card.folder:
+        return card.folder or card.name
+    below = os.path.join(os.path.dirname(base), card.folder or card.name)
+    return below if "://" in below else os.path.abspath(below)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
 
 def _chance(metric: str, prompts: str | None) -> float | None:
@@ -136,7 +157,7 @@ def _row(name: str) -> dict[str, Any]:
         "title": card.title,
         "kind": task.kind,
         "metric": task.metric,
-        "pictures": card.variants[task.variant].test if task.variant else task.pictures,
+        "pictures": card.variants[task.variant].test,
         "train": _sum(card, task.variant),
         "classes": len(prompts.classes) if prompts else None,
         "templates": len(prompts.templates) if prompts else None,
@@ -159,8 +180,8 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def _sum(card: Card, variant: str) -> int | None:
-    way = card.variants.get(variant)
-    return ((way.train or 0) + (way.val or 0)) or None if way else None
+    way = card.variants[variant]
+    return ((way.train or 0) + (way.val or 0)) or None
 
 
 __all__ = ["Kind", "Prompts", "Task", "card_of", "expand", "find", "names", "prompts_of", "task_table"]

@@ -34,7 +34,7 @@ class Variant(Settings):
     """Another set of names and templates."""
     metric: str | None = None
     """Another metric."""
-    hashes: dict[str, str] = {}
+    hashes: dict[str, str] = Field(default_factory=dict)
     """split -> SHA-256 of its sorted (id, label) pairs (evaluation/catalog/verify.py), where it is known."""
     note: str = ""
     """What is particular about it."""
@@ -52,7 +52,7 @@ class Hub(Settings):
     variant: str | None = None
     """The variant that it holds, where that is not the card's first."""
     gated: bool = False
-    """Whether the hub gives it only to those who accepted its terms there."""
+    """Whether its makers want terms accepted first, there or at its source: then it is not downloaded for anyone."""
 
 
 class Paper(Settings):
@@ -93,9 +93,9 @@ class Card(Settings):
     """Sentences for `classes`."""
     chance: float | None = Field(None, ge=0, le=1)
     """Score of guessing; default: one over the number of classes."""
-    splits: dict[Literal["train", "val", "test"], int | None] = {}
+    splits: dict[Literal["train", "val", "test"], int | None] = Field(default_factory=dict)
     """In place of `variants`, where there is one: split -> pictures, null where they need not be counted."""
-    variants: dict[str, Variant] = {}
+    variants: dict[str, Variant] = Field(default_factory=dict)
     """Ways to split it, the one that is measured first."""
     varies: bool = False
     """Whether sizes differ from copy to copy (pictures at their URLs), so that they are told and not insisted on."""
@@ -157,4 +157,4 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
         )
     if card.splits and card.variants:
         raise ConfigError(f"{path}: has both splits and variants; leave splits out")
-    return card
+    return card if card.variants else card.model_copy(update={"variants": {"own": Variant.model_validate(card.splits)}})

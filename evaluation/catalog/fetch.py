@@ -28,7 +28,7 @@ def fetch(
 ) -> dict[str, Any]:
     """The benchmark `name` below `root`, or only the files of one `split`; what is there and right is not taken again.
 
-    Returns {task, folder, repository, revision, variant, files, bytes, taken}. Raises DataError where it cannot be
+    Returns {task, folder, repository, revision, pinned, variant, files, bytes, taken, licence}. Raises DataError where it cannot be
     downloaded (saying where to get it) and where the disk or the hub fails, ConfigError for an unknown name.
     """
     task, card = find(name), card_of(name.partition("@")[0])
@@ -70,6 +70,7 @@ def fetch(
         "files": len(files),
         "bytes": sum(file.bytes for file in files),
         "taken": len(missing),
+        "licence": card.licence,
     }
 
 
@@ -83,7 +84,7 @@ def by_hand(name: str, root: str) -> str:
 
 def _why(copy: Any, licence: str) -> str:
     if copy is not None and copy.gated:
-        return f"its copy {copy.repository} is given to those who accepted its terms; licence: {licence}"
+        return f"it is for those who accepted its terms; licence: {licence}"
     return f"no stable public copy is known, or its licence forbids one: {licence}"
 
 

@@ -23,7 +23,7 @@ HUB = "https://huggingface.co"
 PART_BYTES = 16 << 20
 FILES_AT_ONCE = 4
 MAX_LIST_BYTES = 32 << 20
-_NAME = re.compile(r"[A-Za-z0-9_][\w.+=@ -]*(/[A-Za-z0-9_][\w.+=@ -]*)*")
+_NAME = re.compile(r"\.?[A-Za-z0-9_][\w.+=@ -]*(/\.?[A-Za-z0-9_][\w.+=@ -]*)*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Said = Callable[[int, int, str], None]
@@ -191,7 +191,7 @@ def _file(repository: str, entry: dict[str, Any]) -> HubFile:
     name, size = str(entry.get("path", "")), entry.get("size")
     large = entry.get("lfs") or {}
     digest = str(large.get("oid") or entry.get("oid") or "")
-    if not _NAME.fullmatch(name) and not name.startswith("."):
+    if not _NAME.fullmatch(name):
         raise DataError(
             f"{repository}: lists a file called {name[:80]!r}, which could lie outside its folder; nothing is taken"
         )

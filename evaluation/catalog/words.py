@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.catalog.card import read_card
 from pipeline import storage
 from pipeline.errors import ConfigError
 
@@ -61,11 +62,19 @@ def imagenet_classes_of(name: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def path_of(name: str) -> str:
-    return name if name.endswith(".json") else str(HERE / f"{name}.json")
+    return name if name.endswith((".json", ".yaml", ".yml")) else str(HERE / f"{name}.json")
 
 
 def _read(name: str) -> dict[str, Any]:
     path = path_of(name)
+    if path.endswith((".yaml", ".yml")):
+        card = read_card(path)
+        words = (
+            card.classes
+            if isinstance(card.classes, dict)
+            else {word: [word.replace("_", " ")] for word in card.classes}
+        )
+        return {"classes": {word: list(names) for word, names in words.items()}, "templates": list(card.templates)}
     if not storage.exists(path):
         raise ConfigError(f"prompts '{name}': there is no {path}; write classes and templates there, or name another")
     try:

@@ -15,159 +15,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from own_words import CALTECH, CODES, EUROSAT, SUN_PLACES, VID, YTBB
+
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "evaluation" / "catalog" / "prompts"
 CLIP = "openai/CLIP data/prompts.md at d05afc4 (MIT)"
 CB = "LAION-AI/CLIP_benchmark en_classnames.json and en_zeroshot_classification_templates.json at 48de38c (MIT)"
-CODES = [
-    "AG",
-    "AX",
-    "BA",
-    "BN",
-    "BQ",
-    "CD",
-    "CF",
-    "CI",
-    "CV",
-    "CW",
-    "FO",
-    "GB",
-    "GS",
-    "KG",
-    "KN",
-    "KP",
-    "KR",
-    "MF",
-    "MK",
-    "MM",
-    "RE",
-    "SJ",
-    "SX",
-    "SZ",
-    "TL",
-    "TT",
-    "VA",
-    "VG",
-    "VI",
-    "WS",
-    "XK",
-]
-"""Countries of Country211 whose name there is not the one in ISO 3166's table, in the order of that list."""
-SUN_PLACES = {
-    "shop": "bakery",
-    "office": "cubicle",
-    "home": "dinette poolroom",
-    "vehicle": "dinette",
-    "interior": "balcony elevator",
-    "exterior": "balcony covered_bridge gazebo",
-    "door": "elevator",
-    "sand": "desert",
-    "vegetation": "desert",
-    "cultivated": "field",
-    "wild": "field",
-    "broadleaf": "forest",
-    "needleleaf": "forest",
-    "natural": "canal lake",
-    "urban": "canal",
-    "water": "moat",
-    "fan": "waterfall",
-    "block": "waterfall",
-    "plunge": "waterfall",
-    "public": "atrium",
-    "platform": "subway_station train_station",
-    "establishment": "poolroom",
-    "baseball": "stadium",
-    "football": "stadium",
-    "backseat": "car_interior",
-    "frontseat": "car_interior",
-    "east_asia": "temple",
-    "south_asia": "temple",
-    "indoor_procenium": "theater",
-    "indoor_seats": "theater",
-    "coral_reef": "underwater",
-    "barrel_storage": "wine_cellar",
-    "bottle_storage": "wine_cellar",
-}
-EUROSAT = {
-    "AnnualCrop": "annual crop land",
-    "Forest": "forest",
-    "HerbaceousVegetation": "brushland or shrubland",
-    "Highway": "highway or road",
-    "Industrial": "industrial buildings or commercial buildings",
-    "Pasture": "pasture land",
-    "PermanentCrop": "permanent crop land",
-    "Residential": "residential buildings or homes or apartments",
-    "River": "river",
-    "SeaLake": "lake or sea",
-}
-CALTECH = {
-    "background": "BACKGROUND_Google",
-    "off-center face": "Faces",
-    "centered face": "Faces_easy",
-    "leopard": "Leopards",
-    "motorbike": "Motorbikes",
-    "airplane": "airplanes",
-    "side of a car": "car_side",
-    "body of a cougar cat": "cougar_body",
-    "face of a cougar cat": "cougar_face",
-    "head of a  crocodile": "crocodile_head",
-    "head of a flamingo": "flamingo_head",
-    "snoopy (cartoon beagle)": "snoopy",
-    "yin and yang symbol": "yin_yang",
-}
-VID = [
-    "airplane",
-    "antelope",
-    "bear",
-    "bicycle",
-    "bird",
-    "bus",
-    "car",
-    "cattle",
-    "dog",
-    "domestic_cat",
-    "elephant",
-    "fox",
-    "giant_panda",
-    "hamster",
-    "horse",
-    "lion",
-    "lizard",
-    "monkey",
-    "motorcycle",
-    "rabbit",
-    "red_panda",
-    "sheep",
-    "snake",
-    "squirrel",
-    "tiger",
-    "train",
-    "turtle",
-    "watercraft",
-    "whale",
-    "zebra",
-]
-YTBB = {
-    1: "bird",
-    2: "bicycle",
-    3: "boat",
-    4: "bus",
-    5: "bear",
-    7: "cat",
-    9: "potted plant",
-    10: "horse",
-    11: "motorcycle",
-    12: "knife",
-    13: "airplane",
-    15: "train",
-    16: "truck",
-    17: "zebra",
-    19: "dog",
-    20: "elephant",
-    21: "umbrella",
-    23: "car",
-    0: "person",
-}
 
 
 def clip_lists(path: Path) -> dict[str, dict[str, list[Any]]]:
@@ -201,7 +54,8 @@ def countries(names: Iterable[str]) -> list[str]:
     codes = {plain(line.split("\t")[1]): line[:2] for line in lines if not line.startswith("#")}
     others = iter(CODES)
     found = [codes.get(plain(name)) or next(others) for name in names]
-    assert found == sorted(found) and len(set(found)) == 211
+    assert found == sorted(set(found))
+    assert len(found) == 211
     return found
 
 

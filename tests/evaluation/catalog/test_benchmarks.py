@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from evaluation.catalog import benchmarks as catalog
+from evaluation.catalog import references
+from evaluation.catalog.suites import SUITES
 from evaluation.config import EvaluateConfig
 from evaluation.pictures import pictures
 from evaluation.protocols.classified import label_positions
@@ -14,11 +16,9 @@ from pipeline.demo.casting import EVALUATION_SCENES
 from pipeline.errors import ConfigError, DataError
 from pipeline.overlap.reference_sets import PICTURES
 
-SMALL = [catalog.find(name) for name in catalog.SUITES["small"]]
 
-
-@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
-def test_each_row_has_its_pictures_labels_and_prompts(task: catalog.Task) -> None:
+@pytest.mark.parametrize("task", [catalog.find(name) for name in SUITES["small"]], ids=lambda task: task.name)
+def test_each_drawn_row_has_its_pictures_labels_and_prompts(task: catalog.Task) -> None:
     loaded = pictures.load(task.loader, task.split, task.pictures)
     assert len(loaded.column(task.label)) == loaded.count == task.pictures
     if task.kind == "classification":
@@ -58,8 +58,15 @@ def test_an_unknown_task_is_refused_with_the_nearest_known() -> None:
         EvaluateConfig(tasks=("scenes", "scenes"))
 
 
+def test_suites_stand_for_their_tasks_each_once() -> None:
+    assert EvaluateConfig().tasks == EvaluateConfig(tasks=("small",)).tasks == SUITES["small"]
+    chosen = EvaluateConfig(tasks=("cars", "kornblith-12", "eurosat@clip-paper")).tasks
+    assert chosen[:2] == ("cars", "food101")
+    assert len(chosen) == 13
+
+
 def test_reference_sets_hold_each_picture_once_and_unchanged() -> None:
-    sets = catalog.reference_sets(["scenes-colour", "scenes", "digits", "scenes-retrieval"])
+    sets = references.reference_sets(["scenes-colour", "scenes", "digits", "scenes-retrieval"])
     assert [(one.name, one.count) for one in sets] == [("scenes-colour", 400), ("digits", 360)]
     table = sets[1].read(2, 5)
     assert table.schema == PICTURES
@@ -67,14 +74,13 @@ def test_reference_sets_hold_each_picture_once_and_unchanged() -> None:
     row = table.to_pylist()[1]
     stored = np.asarray(Image.open(io.BytesIO(row["image"])))
     assert (stored == np.asarray(pictures.load("digits", "test").read(row["index"]))).all()
-    assert "scenes-retrieval" in catalog.list_names("scenes")
-    assert "digits" not in catalog.list_names("scenes")
+    assert "scenes-retrieval" in references.list_names("scenes")
+    assert "digits" not in references.list_names("scenes")
 
 
-def test_listing_tasks_and_reference_pictures_need_no_torch() -> None:
+def test_reference_pictures_need_no_torch() -> None:
     code = (
-        "import sys; from evaluation import config; from evaluation.catalog import benchmarks as catalog;"
-        "assert len(catalog.task_table()) == len(catalog.TASKS);"
-        "catalog.reference_sets(['digits'])[0].read(0, 2); assert 'torch' not in sys.modules"
+        "import sys; from evaluation import config; from evaluation.catalog import references;"
+        "references.reference_sets(['digits'])[0].read(0, 2); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,47 @@
+"""Which benchmarks are on disk: a glance at names of files, nothing is opened or decoded."""
+
+from typing import Any
+
+from evaluation.catalog.benchmarks import Task, card_of
+from pipeline import storage
+from pipeline.errors import DataError
+
+
+def present(task: Task, datasets: str | None) -> dict[str, Any]:
+    """{task, variant, status, pictures, folder, layout, splits, reason}: `status` is "drawn" for what openwit makes itself,
+    "present" where a layout is found in the task's folder below `datasets`, "broken" where files are there in no layout that
+    can be read, else "absent"; with the reason and the way out.
+
+    `pictures` is the number of the test part as the card has it (None where copies differ).
+    """
+    from evaluation.pictures.open import find_layout
+
+    row: dict[str, Any] = {
+        "task": task.name,
+        "variant": task.variant,
+        "status": "absent",
+        "pictures": task.pictures,
+        "folder": None,
+        "layout": None,
+        "splits": [],
+        "reason": "",
+    }
+    if task.loader:
+        return row | {"status": "drawn", "splits": [split for split in (task.train, task.val, task.split) if split]}
+    try:
+        folder, layout = find_layout(task, datasets)
+        splits = layout.splits(folder)
+    except DataError as error:
+        folder = task.folder if task.own else storage.join(datasets, task.folder) if datasets else ""
+        broken = bool(folder) and bool(storage.list_names(folder))
+        return row | {"status": "broken" if broken else "absent", "reason": f"{error}{_way_out(task)}"}
+    return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
+
+
+def _way_out(task: Task) -> str:
+    if task.own:
+        return ""
+    card = card_of(task.card)
+    return f"; `openwit tasks fetch {task.card}`" + (
+        " gets it" if card.hub and not card.hub.gated else " says where to get it"
+    )

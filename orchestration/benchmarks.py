@@ -1,0 +1,59 @@
+"""`openwit tasks verify` and `openwit tasks fetch`: what evaluation's catalog finds, for people and as JSON."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orchestration import show
+
+WORST = ("wrong", "absent", "ok")
+
+
+def verify(root: str, names: Sequence[str]) -> dict[str, Any]:
+    """{ok, root, tasks: rows of evaluation/catalog/verify.py, others: folders that belong to no benchmark}."""
+    from evaluation.catalog.suites import SUITES
+    from evaluation.catalog.verify import strangers, verify
+
+    chosen = [task for name in names for task in SUITES.get(name, (name,))]
+    found = verify(root, chosen)
+    return {
+        "ok": all(row["status"] == "ok" for row in found),
+        "root": root,
+        "tasks": found,
+        "others": [] if names else strangers(root),
+    }
+
+
+def print_verified(found: Mapping[str, Any]) -> None:
+    """A line per task, then every problem and note in full."""
+    tasks = sorted(found["tasks"], key=lambda row: WORST.index(row["status"]))
+    lines = []
+    for row in tasks:
+        splits = " ".join(f"{split} {counts['pictures']:,}" for split, counts in row["splits"].items())
+        classes = {counts["classes"] for counts in row["splits"].values() if counts["classes"] is not None}
+        hashes = " ".join(counts["hash"][:8] for counts in row["splits"].values())
+        variant = f"{row['variant']}{'' if row['exact'] else ' (nearest)'}" if row["variant"] else ""
+        lines.append((row["task"], row["status"], row["layout"], splits, max(classes, default=None), variant, hashes))
+    show.rows(("task", "state", "layout", "pictures", "classes", "variant", "hash"), lines)
+    said = [(row["status"], text) for row in tasks for text in (*row["problems"], *row["notes"])]
+    if said:
+        print()
+    for status, text in said:
+        show.console().print(f"{status}: {text}" if status != "ok" else f"note: {text}")
+    if found["others"]:
+        print(f"\nno benchmark's folder: {', '.join(found['others'])}")
+
+
+def fetch(name: str, root: str, split: str | None, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+    """What `evaluation.catalog.fetch` did; progress is told in MiB."""
+    from evaluation.catalog.fetch import fetch
+    from evaluation.catalog.hub import HUB
+
+    mebibyte = 1 << 20
+    return fetch(
+        name,
+        root,
+        split,
+        lambda done, total, file: progress(done // mebibyte, -(-total // mebibyte), f"MiB of {name}: {file}"),
+        hub=os.environ.get("HF_ENDPOINT", HUB).rstrip("/"),
+    )

@@ -1,0 +1,86 @@
+"""The command `openwit tasks`: what can be measured, whether what is on disk is it, and downloads."""
+
+from typing import Any
+
+import click
+
+from orchestration.cli_options import debug_option, example, json_option
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=example(
+        "openwit tasks",
+        "openwit tasks --suite clip-27",
+        "openwit tasks verify /data/benchmarks",
+        "openwit tasks fetch dtd --to /data/benchmarks",
+    ),
+)
+@click.option("--suite", metavar="NAME", help="Only the tasks of a suite, such as clip-27 or natural-shifts.")
+@json_option
+@debug_option
+@click.pass_context
+def tasks(context: click.Context, suite: str | None, as_json: bool) -> None:
+    """List the tasks that a recipe can name, check those on disk, download some."""
+    if context.invoked_subcommand is not None:
+        return
+    from orchestration import listing, show
+
+    with show.stdout_kept_clean(as_json):
+        found = listing.tasks(suite)
+    if as_json:
+        show.print_json(found)
+    else:
+        listing.print_tasks(found)
+
+
+@tasks.command(
+    epilog=example("openwit tasks verify /data/benchmarks", "openwit tasks verify /data/benchmarks eurosat cars")
+)
+@click.argument("root")
+@click.argument("names", nargs=-1, metavar="[TASK]...")
+@json_option
+@debug_option
+def verify(root: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Compare the benchmarks below ROOT with what is known of them.
+
+    Pictures per split and class, and a hash of ids and labels, beside the nearest known variant. Ends with 2 where one is
+    wrong, or where one that was named is absent.
+    """
+    from orchestration import benchmarks, show
+
+    with show.stdout_kept_clean(as_json):
+        found = benchmarks.verify(root, names)
+    if as_json:
+        show.print_json(found)
+    else:
+        benchmarks.print_verified(found)
+    if not found["ok"]:
+        raise SystemExit(2)
+
+
+@tasks.command(
+    epilog=example("openwit tasks fetch dtd", "openwit tasks fetch eurosat --split test --to /data/benchmarks")
+)
+@click.argument("name", metavar="TASK")
+@click.option("--to", "root", default="datasets", show_default=True, metavar="FOLDER", help="Folder of all benchmarks.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this part of it.")
+@json_option
+@debug_option
+def fetch(name: str, root: str, split: str | None, as_json: bool) -> None:
+    """Download a benchmark where that is allowed, or say where to get it.
+
+    Files come from the Hugging Face hub with its checksums; started again, it goes on where it ended. HF_ENDPOINT names
+    another hub.
+    """
+    from orchestration import show
+    from orchestration.progress import progress_shown
+
+    with show.stdout_kept_clean(as_json), progress_shown(silent=as_json) as progress:
+        from orchestration import benchmarks
+
+        found: dict[str, Any] = benchmarks.fetch(name, root, split, progress)
+    if as_json:
+        show.print_json(found)
+    else:
+        show.facts(found)
