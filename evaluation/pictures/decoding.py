@@ -67,7 +67,10 @@ def of_array(
     rows = functools.cache(open_rows)
 
     def read(index: int) -> Image.Image:
-        row: NDArray[np.uint8] = np.ascontiguousarray(rows()[index], np.uint8)
+        try:
+            row: NDArray[np.uint8] = np.ascontiguousarray(rows()[index], np.uint8)
+        except (OSError, ValueError, IndexError) as error:
+            raise Broken(f"{name}: picture {index:,} cannot be read ({str(error)[:80]}); get its file anew") from error
         return Image.fromarray(row)
 
     return Pictures(name, identity_of("array", fingerprint), columns, read, count)
