@@ -41,12 +41,13 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
 
 def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
     """The task's folder below `datasets`, and the first layout that fits it. Raises Absent with what is expected."""
-    if datasets is None and not task.folder.startswith("/"):
+    datasets = getattr(task, "home", None) or datasets
+    if datasets is None:
         raise Absent(
             f"{task.name}: its pictures are on disk; set evaluate.datasets to the folder that holds {task.folder}/"
         )
-    folder = task.folder if task.folder.startswith("/") else Folder(datasets or "").at(task.folder)
-    if datasets is not None and not Folder(datasets).names():
+    folder = Folder(datasets).at(task.folder)
+    if not Folder(datasets).names():
         raise Absent(f"{datasets}: no such folder, or nothing in it; {task.name} is expected in {folder}")
     if not Folder(folder).names():
         raise Absent(f"{folder}: no such folder, or nothing in it; {task.name} is expected there")
