@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evaluation.pictures import plain_pickle
 from evaluation.pictures.decoding import of_array
 from evaluation.pictures.folder import Folder
-from evaluation.pictures.layout import Reader
+from evaluation.pictures.layout import Either, Reader
 from evaluation.pictures.npy import rows_of
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
@@ -98,36 +98,48 @@ def _words(numbers: Sequence[int], names: Sequence[str], path: str) -> tuple[str
 
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-CIFAR10 = Reader(
+CIFAR10 = Either(
     "cifar10",
-    (("test_batch", "batches.meta"),),
-    functools.partial(
-        _pickled, {"train": _BATCHES, "test": ("test_batch",)}, "labels", ("batches.meta", "label_names")
+    (
+        Reader(
+            "cifar10",
+            (("test_batch", "batches.meta"),),
+            functools.partial(
+                _pickled, {"train": _BATCHES, "test": ("test_batch",)}, "labels", ("batches.meta", "label_names")
+            ),
+            homes=("", "cifar-10-batches-py"),
+        ),
+        Reader(
+            "cifar10",
+            (("test_batch.bin", "batches.meta.txt"),),
+            functools.partial(
+                _binary,
+                {"train": tuple(f"{batch}.bin" for batch in _BATCHES), "test": ("test_batch.bin",)},
+                1,
+                "batches.meta.txt",
+            ),
+            homes=("", "cifar-10-batches-bin"),
+        ),
     ),
-    homes=("", "cifar-10-batches-py"),
 )
-CIFAR10_BINARY = Reader(
-    "cifar10-binary",
-    (("test_batch.bin", "batches.meta.txt"),),
-    functools.partial(
-        _binary,
-        {"train": tuple(f"{batch}.bin" for batch in _BATCHES), "test": ("test_batch.bin",)},
-        1,
-        "batches.meta.txt",
-    ),
-    homes=("", "cifar-10-batches-bin"),
-)
-CIFAR100 = Reader(
+CIFAR100 = Either(
     "cifar100",
-    (("train", "test", "meta"),),
-    functools.partial(_pickled, {"train": ("train",), "test": ("test",)}, "fine_labels", ("meta", "fine_label_names")),
-    homes=("", "cifar-100-python"),
-)
-CIFAR100_BINARY = Reader(
-    "cifar100-binary",
-    (("test.bin", "fine_label_names.txt"),),
-    functools.partial(_binary, {"train": ("train.bin",), "test": ("test.bin",)}, 2, "fine_label_names.txt"),
-    homes=("", "cifar-100-binary"),
+    (
+        Reader(
+            "cifar100",
+            (("train", "test", "meta"),),
+            functools.partial(
+                _pickled, {"train": ("train",), "test": ("test",)}, "fine_labels", ("meta", "fine_label_names")
+            ),
+            homes=("", "cifar-100-python"),
+        ),
+        Reader(
+            "cifar100",
+            (("test.bin", "fine_label_names.txt"),),
+            functools.partial(_binary, {"train": ("train.bin",), "test": ("test.bin",)}, 2, "fine_label_names.txt"),
+            homes=("", "cifar-100-binary"),
+        ),
+    ),
 )
 
 
@@ -146,7 +158,7 @@ def _cifar10_1(version: str, home: Folder, split: str) -> Pictures:
 
 CIFAR10_1 = tuple(
     Reader(
-        f"cifar10.1-{version}",
+        "cifar10.1" if version == "v6" else f"cifar10.1@{version}",
         ((f"cifar10.1_{version}_data.npy",),),
         functools.partial(_cifar10_1, version),
         ("test",),
@@ -160,7 +172,7 @@ def _corruptions(home: Folder) -> list[str]:
     return [name.removesuffix(".npy") for name in home.names() if name.endswith(".npy") and name != "labels.npy"]
 
 
-def _corrupted(home: Folder, split: str) -> Pictures:
+def _corrupted(names: tuple[str, ...], home: Folder, split: str) -> Pictures:
     """The pictures of "fog/3", or of every file and severity."""
     present = _corruptions(home)
     kind, _, wanted = split.partition("/")
@@ -172,7 +184,6 @@ def _corrupted(home: Folder, split: str) -> Pictures:
     runs = [
         (name, severity) for name in chosen for severity in range(1, SEVERITIES + 1) if wanted in ("", str(severity))
     ]
-    names = TEN if int(numbers.max(initial=0)) < len(TEN) else HUNDRED
     words = _words(numbers.tolist(), names, home.at("labels.npy"))
     labels = [word for _, severity in runs for word in words[(severity - 1) * each : severity * each]]
 
@@ -194,10 +205,13 @@ def _corrupted(home: Folder, split: str) -> Pictures:
     return of_array(f"cifar-c/{split}", fingerprint, columns, Rows, len(labels))
 
 
-CIFAR_C = Reader(
-    "cifar-c",
-    (("labels.npy", "fog.npy"),),
-    _corrupted,
-    lambda home: ("test", *_corruptions(home)),
-    homes=("", "CIFAR-10-C", "CIFAR-100-C"),
+CIFAR_C = tuple(
+    Reader(
+        name,
+        (("labels.npy", "fog.npy"), ("labels.npy", "gaussian_noise.npy")),
+        functools.partial(_corrupted, names),
+        lambda home: ("test", *_corruptions(home)),
+        homes=("", folder),
+    )
+    for name, folder, names in (("cifar10-c", "CIFAR-10-C", TEN), ("cifar100-c", "CIFAR-100-C", HUNDRED))
 )

@@ -38,7 +38,8 @@ def of_files(
     columns: Mapping[str, Sequence[Any]],
     crop_pixels: int = 0,
 ) -> Pictures:
-    """Pictures that are a file each. Their identity: names and sizes in order, and the border that is cut away."""
+    """Pictures that are a file each; the column `id` has their names. Their identity: names and sizes in order, and the
+    border that is cut away."""
     _check_columns(name, len(names), columns)
 
     def stored(index: int) -> bytes:
@@ -52,7 +53,7 @@ def of_files(
         return picture.crop((crop_pixels, crop_pixels, width - crop_pixels, height - crop_pixels))
 
     identity = identity_of("files", folder.listing(names), crop_pixels)
-    return Pictures(name, identity, columns, read, len(names), None if crop_pixels else stored)
+    return Pictures(name, identity, {"id": names, **columns}, read, len(names), None if crop_pixels else stored)
 
 
 def of_array(
@@ -67,7 +68,10 @@ def of_array(
     rows = functools.cache(open_rows)
 
     def read(index: int) -> Image.Image:
-        row: NDArray[np.uint8] = np.ascontiguousarray(rows()[index], np.uint8)
+        try:
+            row: NDArray[np.uint8] = np.ascontiguousarray(rows()[index], np.uint8)
+        except (OSError, ValueError, IndexError) as error:
+            raise Broken(f"{name}: picture {index:,} cannot be read ({str(error)[:80]}); get its file anew") from error
         return Image.fromarray(row)
 
     return Pictures(name, identity_of("array", fingerprint), columns, read, count)

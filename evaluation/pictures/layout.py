@@ -77,3 +77,30 @@ class Reader:
         if home is None:
             raise Absent(f"{folder}: is not laid out as {self.name}; expected {self.expects}")
         return home
+
+
+@dataclass(frozen=True)
+class Either:
+    """A dataset that is published in several forms: the first that is there."""
+
+    name: str
+    readers: tuple[Reader, ...]
+
+    @property
+    def expects(self) -> str:
+        return " or ".join(reader.expects for reader in self.readers)
+
+    def found(self, folder: str) -> bool:
+        return any(reader.found(folder) for reader in self.readers)
+
+    def splits(self, folder: str) -> tuple[str, ...]:
+        return self._reader(folder).splits(folder)
+
+    def open(self, folder: str, split: str) -> Pictures:
+        return self._reader(folder).open(folder, split)
+
+    def _reader(self, folder: str) -> Reader:
+        found = next((reader for reader in self.readers if reader.found(folder)), None)
+        if found is None:
+            raise Absent(f"{folder}: is not laid out as {self.name}; expected {self.expects}")
+        return found

@@ -2,57 +2,63 @@
 
     open_pictures(task, "test", "/data/benchmarks")
 
-looks into /data/benchmarks/<task.folder>, tries the task's own layouts in their order and then the universal ones, and joins
-the labels to the task's classes. Absent: nothing there; Broken: there, and not whole. Both are one line.
+looks into /data/benchmarks/<task.folder>, tries the task's own layouts in their order and then the universal ones, joins the
+labels to the task's classes, and counts. Absent: nothing there; Broken: there, and not whole. Both are one line.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
+from evaluation.catalog.benchmarks import Task, prompts_of
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.joining import joined
 from evaluation.pictures.layout import Layout
-from evaluation.pictures.pictures import LOADERS, Absent, Pictures, load
+from evaluation.pictures.pictures import LOADERS, Absent, Broken, Pictures, load
 from evaluation.pictures.table import LAYOUTS, UNIVERSAL
 
-
-def open_pictures(task: Any, split: str, datasets: str | None = None) -> Pictures:
-    """The pictures of one split of `task`, labels in the words of its table. Raises Absent or Broken."""
-    if task.loader in LOADERS:
-        return load(task.loader, split, task.pictures if split == task.split else None)
-    folder, layout = find_layout(task, datasets)
-    pictures = layout.open(folder, split)
-    pictures = replace(pictures, name=f"{task.name}/{split}")
-    classes = _classes(task)
-    return joined(pictures, task.label, classes, layout.name in PARTS) if classes else pictures
-
-
-PARTS = ("objectnet", "imagenet")
+PARTS = ("objectnet", "imagenet", "imagenet-real")
 """Layouts of which a task may want some classes only."""
+COOP = "coop"
 
 
-def find_layout(task: Any, datasets: str | None) -> tuple[str, Layout]:
+def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictures:
+    """The pictures of one split of `task`, labels in the words of its table. Raises Absent or Broken.
+
+    "trainval" is train and val together where there are both, and train alone where there is no val.
+    """
+    if task.loader:
+        named = "train" if split == "trainval" else split
+        return load(task.loader, named, task.pictures if split == task.split else None)
+    folder, layout = find_layout(task, datasets)
+    pictures = replace(layout.open(folder, split), name=f"{task.name}/{split}")
+    if task.label not in pictures.columns:
+        raise Broken(f"{folder}: as {layout.name} it has no '{task.label}', but {', '.join(pictures.columns)}")
+    if task.prompts:
+        pictures = joined(pictures, task.label, prompts_of(task.prompts).classes, layout.name in PARTS)
+    _count(task, split, pictures)
+    return pictures
+
+
+def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
     """The task's folder below `datasets`, and the first layout that fits it. Raises Absent with what is expected."""
+    datasets = getattr(task, "home", None) or datasets
     if datasets is None:
         raise Absent(
-            f"{task.name}: needs pictures on disk; set evaluate.datasets to the folder that holds {task.folder}/"
+            f"{task.name}: its pictures are on disk; set evaluate.datasets to the folder that holds {task.folder}/"
         )
     folder = Folder(datasets).at(task.folder)
     if not Folder(datasets).names():
         raise Absent(f"{datasets}: no such folder, or nothing in it; {task.name} is expected in {folder}")
     if not Folder(folder).names():
         raise Absent(f"{folder}: no such folder, or nothing in it; {task.name} is expected there")
-    for layout in _layouts(task):
+    layouts = list(_layouts(task))
+    for layout in layouts:
         if layout.found(folder):
             return folder, layout
-    own = "; or ".join(f"{name}: {LAYOUTS[name].expects}" for name in task.layouts[:2])
-    raise Absent(
-        f"{folder}: holds {task.name} in no layout that can be read; expected {own or 'one of the universal ones'}"
-    )
+    raise Absent(f"{folder}: holds {task.name} in no layout that is known; expected {layouts[0].expects}")
 
 
-def splits_of(task: Any, datasets: str | None) -> tuple[str, ...]:
+def splits_of(task: Task, datasets: str | None) -> tuple[str, ...]:
     """Which splits can be opened. Raises Absent."""
     if task.loader in LOADERS:
         return ("train", "test")
@@ -60,12 +66,26 @@ def splits_of(task: Any, datasets: str | None) -> tuple[str, ...]:
     return layout.splits(folder)
 
 
-def _layouts(task: Any) -> Iterator[Layout]:
-    yield from (LAYOUTS[name] for name in task.layouts)
+def _layouts(task: Task) -> Iterator[Layout]:
+    """A variant's own reader in place of the dataset's; then what fits any dataset."""
+    if task.variant == COOP:
+        yield LAYOUTS[COOP]
+    else:
+        named = [LAYOUTS.get(f"{name}@{task.variant}") or LAYOUTS.get(name) for name in task.layouts]
+        yield from (layout for layout in named if layout is not None)
     yield from (layout for layout in UNIVERSAL if layout.name not in task.layouts)
 
 
-def _classes(task: Any) -> dict[str, tuple[str, ...]]:
-    from evaluation.catalog.benchmarks import prompts_of
-
-    return prompts_of(task.prompts).classes if task.prompts else {}
+def _count(task: Task, split: str, pictures: Pictures) -> None:
+    """Raises Broken where the split has not as many pictures as the card says."""
+    sizes: Mapping[str, int | None] = task.counts or {}
+    parts = [sizes.get("train"), sizes.get("val") or 0] if split == "trainval" else [sizes.get(split)]
+    if None in parts or (split == "test" and task.conditions):
+        return
+    wanted = sum(part for part in parts if part is not None)
+    there = sum(word == "yes" for word in pictures.column("anchor")) if task.kind == "frames" else pictures.count
+    if there != wanted:
+        raise Broken(
+            f"{pictures.name} has {there:,} pictures, its benchmark has {wanted:,}; scores would not compare with "
+            f"anyone's, so get the right split, or name a variant of the task (`openwit tasks` lists them)"
+        )

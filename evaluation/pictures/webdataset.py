@@ -67,7 +67,7 @@ def open_webdataset(home: Folder, split: str) -> Pictures:
         return decoded(stored(at), f"{folder.at(shards[index.shard[at]])}:{index.keys[at]}")
 
     identity = identity_of("webdataset", index.keys, list(index.size))
-    columns = {COLUMNS[kind]: tuple(index.labels)}
+    columns = {"id": index.keys, COLUMNS[kind]: tuple(index.labels)}
     return Pictures(f"webdataset/{split}", identity, columns, read, len(index.keys), stored, classes)
 
 

@@ -10,9 +10,14 @@ from pathlib import Path
 
 from miniatures.arrays import ARRAYS
 from miniatures.canvas import Made, colour, picture
+from miniatures.files import FILES
+from miniatures.folders import FOLDERS
+from miniatures.lists import LISTS
+from miniatures.scenes import SCENES
+from miniatures.tables import TABLES
 from miniatures.universal import UNIVERSAL
 
-MINIATURES = {**ARRAYS, **UNIVERSAL}
+MINIATURES = {**ARRAYS, **FILES, **LISTS, **FOLDERS, **TABLES, **SCENES, **UNIVERSAL}
 
 __all__ = ["MINIATURES", "Made", "colour", "make", "picture"]
 

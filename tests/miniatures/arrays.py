@@ -108,7 +108,7 @@ def cifar10_binary(folder: Path) -> Made:
         numbers = range(2 * at, 2 * at + 2)
         writer.put(f"{file}.bin", records(numbers))
         splits["test" if at == 5 else "train"] += [(TEN[number % 10], number) for number in numbers]
-    return Made("cifar10-binary", splits)
+    return Made("cifar10", splits)
 
 
 def cifar100_binary(folder: Path) -> Made:
@@ -117,15 +117,13 @@ def cifar100_binary(folder: Path) -> Made:
     writer.put("fine_label_names.txt", "apple\naquarium_fish\nbaby\nbear\nbeaver\n")
     writer.put("train.bin", records(range(2), 19))
     writer.put("test.bin", records(range(3, 5), 19))
-    return Made(
-        "cifar100-binary", {"train": [("apple", 0), ("aquarium_fish", 1)], "test": [("bear", 3), ("beaver", 4)]}
-    )
+    return Made("cifar100", {"train": [("apple", 0), ("aquarium_fish", 1)], "test": [("bear", 3), ("beaver", 4)]})
 
 
 def cifar10_1(folder: Path) -> Made:
     np.save(folder / "cifar10.1_v6_data.npy", rows(range(3)))
     np.save(folder / "cifar10.1_v6_labels.npy", np.array([3, 0, 9], np.int32))
-    return Made("cifar10.1-v6", {"test": [("cat", 0), ("airplane", 1), ("truck", 2)]})
+    return Made("cifar10.1", {"test": [("cat", 0), ("airplane", 1), ("truck", 2)]})
 
 
 def cifar_c(folder: Path) -> Made:
@@ -140,7 +138,7 @@ def cifar_c(folder: Path) -> Made:
     severities = [str(number % 10 // 2 + 1) for number in range(20)]
     kinds = ["fog"] * 10 + ["snow"] * 10
     return Made(
-        "cifar-c",
+        "cifar10-c",
         {"test": every, "snow": every[10:], "fog/3": every[4:6]},
         columns={"test": {"corruption": kinds, "severity": severities}, "fog/3": {"severity": ["3", "3"]}},
     )
@@ -194,7 +192,7 @@ ARRAYS = {
     "cifar10-binary": cifar10_binary,
     "cifar100-binary": cifar100_binary,
     "cifar10.1": cifar10_1,
-    "cifar-c": cifar_c,
+    "cifar10-c": cifar_c,
     "mnist": mnist,
     "mnist-gz": mnist_zipped,
     "emnist-letters": emnist,

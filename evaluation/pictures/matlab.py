@@ -1,0 +1,118 @@
+"""Matlab's .mat files: SVHN, Stanford Cars, Oxford Flowers-102. (Version 5 of the format, which runs nothing when read.)"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluation.pictures.decoding import of_array, of_files
+from evaluation.pictures.folder import Folder
+from evaluation.pictures.layout import Reader
+from evaluation.pictures.pictures import Broken, Pictures
+
+
+def load_mat(folder: Folder, name: str, variables: Sequence[str]) -> dict[str, Any]:
+    """These variables of the file. Raises Broken where it cannot be read or lacks one."""
+    from scipy.io import loadmat
+
+    path = folder.at(name)
+    data = folder.read(name)
+    try:
+        values = loadmat(io.BytesIO(data), variable_names=list(variables))
+    except Exception as error:  # hostile bytes make the parser raise anything
+        raise Broken(f"{path}: is no whole Matlab file of version 5 ({str(error)[:80]}); get it anew") from error
+    lacking = [variable for variable in variables if variable not in values]
+    if lacking:
+        raise Broken(f"{path}: has no variable '{lacking[0]}'")
+    return values
+
+
+def scalar(value: Any) -> int:
+    """The one number in Matlab's nested arrays."""
+    return int(np.asarray(value).reshape(-1)[0])
+
+
+def text(value: Any) -> str:
+    """The one text in them."""
+    while isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0] if value.size else ""
+    return str(value)
+
+
+def _svhn(home: Folder, split: str) -> Pictures:
+    """X (32, 32, 3, N) and y, in which 10 stands for the digit 0."""
+    name = f"{split}_32x32.mat"
+    numbers = load_mat(home, name, ["y"])["y"].reshape(-1)
+    words = tuple(str(int(number) % 10) for number in numbers)
+
+    def rows() -> Any:
+        pixels = load_mat(home, name, ["X"])["X"]
+        if pixels.shape != (32, 32, 3, len(words)):
+            raise Broken(f"{home.at(name)}: X is {pixels.shape}, not (32, 32, 3, {len(words)})")
+        return pixels.transpose(3, 0, 1, 2)
+
+    return of_array(f"svhn/{split}", home.fingerprint(name), {"label": words}, rows, len(words))
+
+
+SVHN = Reader(
+    "svhn",
+    (("test_32x32.mat",),),
+    _svhn,
+    lambda home: tuple(split for split in ("train", "test", "extra") if home.has(f"{split}_32x32.mat")),
+)
+
+_CARS = {
+    "train": ("devkit/cars_train_annos.mat", "cars_train"),
+    "test": ("cars_test_annos_withlabels.mat", "cars_test"),
+}
+
+
+def _cars(home: Folder, split: str) -> Pictures:
+    """annotations: fname and class, from 1. The labels of the test part are in a file of their own."""
+    name, folder = _CARS[split]
+    if not home.has(name) and home.has(f"devkit/{name}"):
+        name = f"devkit/{name}"
+    rows = load_mat(home, name, ["annotations"])["annotations"].reshape(-1)
+    if rows.dtype.names is None or not {"fname", "class"} <= set(rows.dtype.names):
+        raise Broken(f"{home.at(name)}: its annotations have no fname and class (the file without labels has none)")
+    names = [f"{folder}/{text(row['fname'])}" for row in rows]
+    return of_files(f"cars/{split}", home, names, {"label": tuple(str(scalar(row["class"])) for row in rows)})
+
+
+def _cars_joint(home: Folder, split: str) -> Pictures:
+    """The older archive: cars_annos.mat with relative_im_path, class and test for all 16,185, pictures in car_ims/."""
+    rows = load_mat(home, "cars_annos.mat", ["annotations"])["annotations"].reshape(-1)
+    chosen = [row for row in rows if bool(scalar(row["test"])) == (split == "test")]
+    names = [text(row["relative_im_path"]) for row in chosen]
+    return of_files(f"cars/{split}", home, names, {"label": tuple(str(scalar(row["class"])) for row in chosen)})
+
+
+CARS = (
+    Reader(
+        "cars",
+        (("cars_test_annos_withlabels.mat", "cars_test"), ("devkit/cars_test_annos_withlabels.mat", "cars_test")),
+        _cars,
+        homes=("", "stanford_cars"),
+    ),
+    Reader("cars-joint", (("cars_annos.mat", "car_ims"),), _cars_joint, homes=("", "stanford_cars")),
+)
+
+_FLOWERS = {"train": "trnid", "val": "valid", "test": "tstid"}
+
+
+def _flowers(home: Folder, split: str) -> Pictures:
+    """setid.mat: which pictures; imagelabels.mat: 1 to 102 by picture. The larger part, tstid, is the one to test on."""
+    labels = load_mat(home, "imagelabels.mat", ["labels"])["labels"].reshape(-1)
+    numbers = load_mat(home, "setid.mat", [_FLOWERS[split]])[_FLOWERS[split]].reshape(-1)
+    if numbers.size and not (int(numbers.min()) >= 1 and int(numbers.max()) <= len(labels)):
+        raise Broken(f"{home.at('setid.mat')}: names picture {int(numbers.max())}, imagelabels.mat has {len(labels)}")
+    names = [f"jpg/image_{int(number):05d}.jpg" for number in numbers]
+    return of_files(
+        f"flowers102/{split}", home, names, {"label": tuple(str(int(labels[number - 1])) for number in numbers)}
+    )
+
+
+FLOWERS = Reader(
+    "flowers102", (("imagelabels.mat", "setid.mat"),), _flowers, ("train", "val", "test"), homes=("", "flowers-102")
+)

@@ -1,0 +1,88 @@
+"""The door: which layout is taken, what is said of what is absent or broken, and counts against the catalog's."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from miniatures import make
+
+from evaluation.catalog.benchmarks import Task, find, names
+from evaluation.pictures.open import find_layout, open_pictures, splits_of
+from evaluation.pictures.pictures import Absent, Broken
+from evaluation.pictures.table import LAYOUTS
+
+
+def small(name: str) -> Task:
+    """The task of the catalog as if it had as many pictures as are there, and any classes."""
+    return replace(find(name), prompts=None, counts={}, pictures=None)
+
+
+def test_every_task_of_the_catalog_has_a_reader_of_its_own() -> None:
+    tasks = [find(name) for name in names()]
+    without = [task.name for task in tasks if not task.loader and not set(task.layouts) & set(LAYOUTS)]
+    assert without == []
+
+
+def test_a_tasks_own_layout_comes_before_those_that_fit_anything(tmp_path: Path) -> None:
+    make("rendered-sst2", tmp_path / "rendered-sst2")
+    make("image-folder", tmp_path / "rendered-sst2")
+    assert find_layout(small("rendered-sst2"), str(tmp_path))[1].name == "rendered-sst2"
+    make("webdataset", tmp_path / "pets")
+    assert find_layout(small("pets"), str(tmp_path))[1].name == "webdataset"
+
+
+def test_a_variant_has_its_own_reader(tmp_path: Path) -> None:
+    make("coop", tmp_path / "pets")
+    make("sun397@datacomp", tmp_path / "sun397")
+    make("gtsrb@official", tmp_path / "gtsrb")
+    assert open_pictures(small("pets@coop"), "trainval", str(tmp_path)).count == 2
+    assert open_pictures(small("sun397@datacomp"), "test", str(tmp_path)).count == 4
+    assert open_pictures(small("sun397"), "test", str(tmp_path)).count == 1
+    assert open_pictures(small("gtsrb@official"), "train", str(tmp_path)).column("label") == ("7", "7")
+    with pytest.raises(Absent, match=r"has no Training/; the competition's 26,640 and the final 39,209"):
+        open_pictures(small("gtsrb"), "train", str(tmp_path))
+    assert splits_of(small("pets@coop"), str(tmp_path)) == ("train", "val", "test", "trainval")
+
+
+def test_what_is_absent_is_said_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(
+        Absent, match=r"pets: its pictures are on disk; set evaluate.datasets to the folder that holds pets/"
+    ):
+        open_pictures(find("pets"), "test", None)
+    with pytest.raises(Absent, match=r"nowhere: no such folder.*pets is expected in .*/nowhere/pets"):
+        open_pictures(find("pets"), "test", str(tmp_path / "nowhere"))
+    (tmp_path / "something").mkdir()
+    with pytest.raises(Absent, match=r"/pets: no such folder, or nothing in it; pets is expected there"):
+        open_pictures(find("pets"), "test", str(tmp_path))
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "images.tar.gz").write_bytes(b"x")
+    with pytest.raises(Absent, match=r"expected annotations/test.txt and images \(or in oxford-iiit-pet/\)"):
+        open_pictures(find("pets"), "test", str(tmp_path))
+
+
+def test_labels_and_counts_are_checked_against_the_catalog(tmp_path: Path) -> None:
+    make("pets", tmp_path / "pets")
+    with pytest.raises(Broken, match=r"pets/test: has no picture of class 'Abyssinian' and 35 more of 37"):
+        open_pictures(find("pets"), "test", str(tmp_path))
+    task = replace(find("pets"), prompts=None)
+    with pytest.raises(Broken, match=r"pets/test has 1 pictures, its benchmark has 3,669"):
+        open_pictures(task, "test", str(tmp_path))
+    fitting = replace(task, counts={"train": 2, "val": None, "test": 1})
+    assert open_pictures(fitting, "trainval", str(tmp_path)).count == 2
+    films = replace(find("imagenet-vid-robust"), prompts=None)
+    make("imagenet-vid-robust", tmp_path / "imagenet-vid-robust")
+    with pytest.raises(Broken, match=r"has 2 pictures, its benchmark has 1,109"):
+        open_pictures(films, "test", str(tmp_path))
+
+
+def test_a_layout_without_the_column_that_is_asked_for_is_broken(tmp_path: Path) -> None:
+    make("image-folder", tmp_path / "flickr30k")
+    with pytest.raises(Broken, match="as image-folder it has no 'caption', but id, label"):
+        open_pictures(find("flickr30k"), "test", str(tmp_path))
+
+
+def test_openwits_own_drawings_need_no_folder() -> None:
+    assert open_pictures(find("digits"), "test").count == 360
+    assert open_pictures(find("digits"), "trainval").count == 1437
+    with pytest.raises(Absent, match="digits: has no split 'val'; it has train, test"):
+        open_pictures(find("digits"), "val")
