@@ -49,7 +49,5 @@ def test_an_interval_of_the_error_holds_the_error_of_ten_times_the_pictures() ->
     logits, labels = answers(2.0, 20_000)
     confidence, right = probabilities(logits).max(axis=1), logits.argmax(axis=1) == labels
     whole = calibration_error(confidence, right, 100, 0).value
-    parts = [
-        calibration_error(confidence[n : n + 2000], right[n : n + 2000], 300, 0) for n in range(0, 20_000, 2000)
-    ]
+    parts = [calibration_error(confidence[n : n + 2000], right[n : n + 2000], 300, 0) for n in range(0, 20_000, 2000)]
     assert sum(part.low <= whole <= part.high for part in parts) >= 8

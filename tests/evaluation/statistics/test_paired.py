@@ -14,7 +14,11 @@ def test_p_values_equal_scipys_binomial_test() -> None:
     for b, c in ((0, 0), (0, 1), (3, 9), (9, 3), (20, 20), (150, 199)):
         exact = binomtest(b, b + c).pvalue if b + c else 1.0
         assert exact_p(b, c) == pytest.approx(exact, abs=1e-12)
-        tie = binomtest(b, b + c).pvalue - 2 * binomtest(min(b, c) - 1, b + c, alternative="less").pvalue if min(b, c) else 0
+        tie = (
+            binomtest(b, b + c).pvalue - 2 * binomtest(min(b, c) - 1, b + c, alternative="less").pvalue
+            if min(b, c)
+            else 0
+        )
         expected = 1.0 if b == c else exact - (tie / 2 if min(b, c) else 0.5 ** (b + c))
         assert mid_p(b, c) == pytest.approx(expected, abs=1e-12)
 

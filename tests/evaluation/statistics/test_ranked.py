@@ -79,7 +79,9 @@ def test_metrics_of_one_label() -> None:
     assert METRICS["fold_mean"](answers, 100, 0).value == pytest.approx(answers.correct.mean())
     assert applicable(answers, "mean_top1_top5") == ["top1", "mean_per_class", "top5", "fold_mean", "mean_top1_top5"]
     two = Answers.of(scores[:, :2], labels % 2)
-    assert METRICS["roc_auc"](two, 100, 0).value == pytest.approx(roc_auc_score(labels % 2, scores[:, 1] - scores[:, 0]))
+    assert METRICS["roc_auc"](two, 100, 0).value == pytest.approx(
+        roc_auc_score(labels % 2, scores[:, 1] - scores[:, 0])
+    )
 
 
 def test_a_class_missing_in_a_resample_is_left_out() -> None:
