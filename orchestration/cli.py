@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from orchestration.cli_checkpoints import checkpoint_commands
+from orchestration.cli_compare import compare
 from orchestration.cli_dataset import dataset_commands
 from orchestration.cli_failures import fail, failed, wrong_command_line
 from orchestration.cli_jobs import jobs, submit
@@ -226,6 +227,7 @@ def deliver(run_folder: str, as_json: bool) -> None:
 cli.add_command(models)
 cli.add_command(tasks)
 cli.add_command(profile)
+cli.add_command(compare)
 cli.add_command(submit)
 cli.add_command(jobs)
 for command in (*dataset_commands, *checkpoint_commands):

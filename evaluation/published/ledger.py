@@ -44,7 +44,8 @@ class Entry:
 
 @functools.cache
 def reasons() -> tuple[Mapping[str, Any], ...]:
-    """id, tables, scores and models (patterns), says, source; `when` names traits that must hold."""
+    """id, tables, scores and models (patterns), says, source; `when` names traits that must hold, `at_most` the largest
+    difference that a reason for many scores explains."""
     return tuple(storage.read_json(str(Path(__file__).parent / "reasons.json")))
 
 
@@ -64,7 +65,8 @@ def entry(score: Score, figure: Published, traits: Mapping[str, str]) -> Entry:
     difference = round(score.value - figure.value, 6)
     found: dict[str, Any] = {"verdict": "match"}
     if not wide.low - figure.rounding <= figure.value <= wide.high + figure.rounding:
-        reason = next((each for each in reasons() if _applies(each, figure, traits)), None)
+        fitting = (each for each in reasons() if _applies(each, figure, traits))
+        reason = next((each for each in fitting if abs(difference) <= each.get("at_most", 1)), None)
         found = {"verdict": "unexplained"}
         if reason:
             found = {"verdict": "explained", "reason": reason["id"], "says": reason["says"]}

@@ -21,6 +21,8 @@ from scipy.stats import binom, norm
 from evaluation.statistics.intervals import CONFIDENCE, Statistic, percentiles, weight_chunks
 
 LEVEL = 0.05
+COINS_PER_RESAMPLE = 5
+"""A p-value of one in ten thousand needs more draws than an interval does."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,19 @@ def swapped_signs(differences_N: NDArray[np.float64], resamples: int, seed: int)
     """
     value = float(differences_N.sum())
     moving_M = differences_N[differences_N != 0]
+    coins = COINS_PER_RESAMPLE * resamples
     generator = np.random.default_rng([seed, 1])
     # A sum in another order differs in its last bits: as extreme as the observed one means as extreme but for those.
     least = abs(value) - 1e-9 * float(np.abs(moving_M).sum())
     extreme, done = 0, 0
-    while done < resamples:
-        rows = min(resamples - done, max(1, (1 << 22) // max(1, len(moving_M))))
+    while done < coins:
+        rows = min(coins - done, max(1, (1 << 22) // max(1, len(moving_M))))
         signs_RM = generator.integers(0, 2, (rows, len(moving_M)), np.int8) * 2 - 1
         extreme += int((np.abs(signs_RM @ moving_M) >= least).sum())
         done += rows
     sums_R = np.concatenate([weights @ differences_N for weights in weight_chunks(len(differences_N), resamples, seed)])
     low, high = percentiles(sums_R)
-    p = (extreme + 1) / (resamples + 1)
+    p = (extreme + 1) / (coins + 1)
     return Difference(value, min(low, value), max(high, value), p, "signs swapped")
 
 

@@ -1,0 +1,239 @@
+"""The same numbers as CLIP_benchmark, open_clip, torchmetrics, scikit-learn, scipy and statsmodels on the same inputs.
+
+    make bench NAME=evaluation_parity
+
+A row per comparison: the largest difference found and the one allowed. A difference above it stops the benchmark. The model is
+open_clip's ViT-S-32-alt with random weights, saved by open_clip and read by `training.foreign`; pictures are scikit-learn's
+digits, enlarged. PARITY_IMAGES=5000 sets the size of the retrieval (five captions a picture).
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evaluation_peers import EVALUATION_PEERS
+from harness import Peer, peer, write_facts
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
+
+from evaluation.catalog.benchmarks import Prompts, prompts_of
+from evaluation.models.encoder import EMBEDDING, Encoder
+from evaluation.models.foreign import open_checkpoint
+from evaluation.protocols.ranks import DEPTHS, Matches, match_ranks
+from evaluation.protocols.zero_shot_classifier import classifier, cosines
+from evaluation.statistics.calibration import calibration_error, probabilities
+from evaluation.statistics.intervals import clopper_pearson, wilson
+from evaluation.statistics.metrics import METRICS, Answers
+from evaluation.statistics.paired import exact_p, holm
+
+HEADINGS = ("facts, G", "what", "peer", "ours", "peer's", "largest difference", "allowed")
+PICTURES = 64
+SIDE = 224
+IMAGES = int(os.environ.get("PARITY_IMAGES", 1000))
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+Row = list[Any]
+
+
+def row(number: int, what: str, name: str, ours: Any, theirs: Any, allowed: float) -> Row:
+    """A comparison of numbers or arrays. Raises AssertionError above what is allowed."""
+    mine, other = (np.asarray(each, np.float64) for each in (ours, theirs))
+    difference = float(np.abs(mine - other).max())
+    assert difference <= allowed, (number, what, name, difference, allowed)
+    shown = [f"{float(each):.9g}" if each.ndim == 0 else f"{each.size} numbers" for each in (mine, other)]
+    return [number, what, name, *shown, f"{difference:.1e}", f"{allowed:.0e}" if allowed else "0"]
+
+
+def digits() -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """Pictures (N, 3, SIDE, SIDE) uint8 with smooth edges, and their labels."""
+    found = load_digits()
+    small = torch.tensor(found.images[:PICTURES] / 16, dtype=torch.float32)[:, None]
+    large = torch.nn.functional.interpolate(small, SIDE, mode="bilinear")
+    return (large * 255).round().to(torch.uint8).repeat(1, 3, 1, 1), found.target[:PICTURES].astype(np.int64)
+
+
+def zero_shot_rows(theirs: Peer, folder: Path, prompts: Prompts) -> list[Row]:
+    pixels, labels = digits()
+    save_file({"pixels": pixels, "labels": torch.tensor(labels)}, folder / "pictures.safetensors")
+    told = theirs.ask("zero_shot")
+    found = {name: each.numpy() for name, each in load_file(folder / "zero_shot.safetensors").items()}
+    encoder = Encoder(open_checkpoint(str(folder / "model")), 32)
+    weights = classifier(encoder.texts, prompts).weights
+    parts = [encoder.features(pixels[start : start + 32], [EMBEDDING])[EMBEDDING] for start in range(0, PICTURES, 32)]
+    logits = 100 * cosines(np.concatenate(parts), weights)
+    answers = Answers.of(logits, labels)
+    values = {name: METRICS[name](answers, 100, 0).value for name in ("top1", "top5", "mean_per_class")}
+    same = answers.predictions == found["logits"].argmax(axis=1)
+    assert same.all(), f"{(~same).sum()} answers differ"
+    return [
+        row(1, "zero-shot weights", "CLIP_benchmark", weights, found["weights"], 1e-6),
+        row(1, "zero-shot weights", "open_clip", weights, found["open_clip"], 1e-6),
+        row(2, "logits of pictures", "CLIP_benchmark", logits, found["logits"], 2e-4),
+        row(2, "top-1", "CLIP_benchmark", values["top1"], told["acc1"], 1e-15),
+        row(2, "top-5", "CLIP_benchmark", values["top5"], told["acc5"], 1e-15),
+        row(2, "mean per class", "CLIP_benchmark", values["mean_per_class"], told["mean_per_class_recall"], 1e-15),
+    ]
+
+
+def multilabel_rows(theirs: Peer, folder: Path) -> list[Row]:
+    random = np.random.default_rng(0)
+    right = random.random((2000, 20)) < 0.1
+    scores = (random.normal(size=(2000, 20)) + right).astype(np.float32)
+    save_file({"scores": torch.tensor(scores), "right": torch.tensor(right)}, folder / "multilabel.safetensors")
+    told = theirs.ask("multilabel")
+    answers = Answers.of(scores, right.argmax(axis=1), right)
+    value = METRICS["map"](answers, 100, 0).value
+    first = Answers.of(np.stack([-scores[:, 0], scores[:, 0]], axis=1), right[:, 0].astype(np.int64))
+    area = METRICS["roc_auc"](first, 100, 0).value
+    names = ("CLIP_benchmark", "torchmetrics", "scikit-learn")
+    return [
+        *(row(3, "mean average precision, all thresholds", name, value, told[name], 1e-6) for name in names),
+        row(3, "area under the ROC curve", "scikit-learn", area, told["area"], 1e-12),
+    ]
+
+
+def calibration_rows(theirs: Peer, folder: Path) -> list[Row]:
+    random = np.random.default_rng(1)
+    logits, labels = random.normal(size=(5000, 10)) * 2, random.integers(0, 10, 5000)
+    logits[np.arange(5000), labels] += 2
+    share = probabilities(logits)
+    given = {"probabilities": torch.tensor(share), "labels": torch.tensor(labels)}
+    save_file(given, folder / "calibration.safetensors")
+    told = theirs.ask("calibration")
+    answers = Answers.of(share, labels)
+    values = {name: METRICS[name](answers, 100, 0).value for name in ("top1", "top5", "mean_per_class")}
+    error = calibration_error(share.max(axis=1), answers.correct, 100, 0).value
+    return [
+        row(7, "calibration error, 15 bins", "torchmetrics", error, told["error"], 1e-6),
+        row(7, "mean per class", "torchmetrics (its default, macro)", values["mean_per_class"], told["macro"], 1e-6),
+        row(7, "mean per class", "scikit-learn", values["mean_per_class"], told["balanced"], 1e-12),
+        row(7, "top-1", "torchmetrics (micro)", values["top1"], told["micro"], 1e-6),
+        row(7, "top-5", "torchmetrics (micro)", values["top5"], told["top5"], 1e-6),
+    ]
+
+
+def recalls(folder: Path) -> dict[str, Any]:
+    """Ours, in a process of its own so that its memory can be told."""
+    given = {name: each.numpy() for name, each in load_file(folder / "retrieval.safetensors").items()}
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    owned = Matches(np.arange(len(given["owners"])), given["owners"].astype(np.int64))
+    ways = {
+        "text_to_image": match_ranks(given["texts"], given["images"], owned).first,
+        "image_to_text": match_ranks(given["images"], given["texts"], owned.turned()).first,
+    }
+    found = {
+        f"recall@{depth}/{name}": float((first < depth).mean()) for depth in DEPTHS for name, first in ways.items()
+    }
+    seconds = time.process_time() - start
+    return {
+        "recalls": found,
+        "seconds": seconds,
+        "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
+
+
+def retrieval_rows(theirs: Peer, folder: Path) -> list[Row]:
+    random = np.random.default_rng(2)
+    images = random.normal(size=(IMAGES, 512)).astype(np.float32)
+    owners = np.repeat(np.arange(IMAGES), 5)
+    texts = images[owners] + 4 * random.normal(size=(5 * IMAGES, 512)).astype(np.float32)
+    unit = {
+        name: each / np.linalg.norm(each, axis=1, keepdims=True)
+        for name, each in (("images", images), ("texts", texts))
+    }
+    given = {name: torch.tensor(each) for name, each in unit.items()} | {"owners": torch.tensor(owners)}
+    save_file(given, folder / "retrieval.safetensors")
+    told = theirs.ask("retrieval")
+    command = [sys.executable, __file__, str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+    size = f"{IMAGES:,} pictures, {5 * IMAGES:,} captions"
+    keys = sorted(told["recalls"])
+    for each in (ours, told):
+        each["megabytes"] = max(each["megabytes"], 1.0)  # what was free already is no growth
+    assert all(ours[key] <= told[key] for key in ("seconds", "megabytes")), (ours, told)
+    mine, other = ([found["recalls"][key] for key in keys] for found in (ours, told))
+    figures = [
+        [
+            8,
+            f"{what}, {size}",
+            "CLIP_benchmark",
+            f"{ours[key]:.1f}",
+            f"{told[key]:.1f}",
+            f"{told[key] / ours[key]:.0f} x",
+            "1 x",
+        ]
+        for what, key in (("retrieval, CPU s", "seconds"), ("retrieval, MB on top", "megabytes"))
+    ]
+    return [row(8, f"recall at 1, 5, 10 both ways, {size}", "CLIP_benchmark", mine, other, 1e-6), *figures]
+
+
+COUNTS = ((0, 50), (50, 50), (1, 360), (411, 711), (26_117, 50_000))
+PAIRS = ((3, 9), (0, 4), (150, 199), (800, 700))
+P_VALUES = (0.01, 0.04, 0.03, 0.005, 0.5, 0.2)
+
+
+def interval_rows(theirs: Peer) -> list[Row]:
+    told = theirs.ask("intervals")
+    exact = [[*clopper_pearson(k, n, 0.995)[1:]] for k, n in COUNTS]
+    theirs_at = np.array(told["intervals"])
+    return [
+        row(10, "Clopper-Pearson, 99.5 %", "scipy", exact, theirs_at[:, :2], 1e-10),
+        row(10, "Clopper-Pearson, 99.5 %", "statsmodels", exact, theirs_at[:, 2:4], 1e-10),
+        row(10, "Wilson, 95 %", "statsmodels", [[*wilson(k, n)[1:]] for k, n in COUNTS], theirs_at[:, 4:], 1e-10),
+        row(10, "McNemar, exact", "statsmodels", [exact_p(b, c) for b, c in PAIRS], told["mcnemar"], 1e-10),
+        row(10, "Holm's correction", "statsmodels", holm(P_VALUES), told["holm"], 1e-12),
+    ]
+
+
+def compared(folder: Path) -> tuple[list[Row], Mapping[str, str]]:
+    prompts = prompts_of("digits")
+    one_name = Prompts({label: names[:1] for label, names in prompts.classes.items()}, prompts.templates, "")
+    job = {
+        "folder": str(folder),
+        "model": str(folder / "model"),
+        "names": [names[0] for names in one_name.classes.values()],
+        "templates": list(one_name.templates),
+        "mean": MEAN,
+        "std": STD,
+        "depths": DEPTHS,
+        "counts": COUNTS,
+        "pairs": PAIRS,
+        "p_values": P_VALUES,
+    }
+    with peer("evaluation_parity", EVALUATION_PEERS, job, folder) as theirs:
+        versions = theirs.ask("create")["versions"]
+        rows = [
+            *zero_shot_rows(theirs, folder, one_name),
+            *multilabel_rows(theirs, folder),
+            *calibration_rows(theirs, folder),
+            *interval_rows(theirs),
+        ]
+    with peer("evaluation_parity", EVALUATION_PEERS, job, folder) as theirs:  # a fresh one, whose memory can be told
+        rows += retrieval_rows(theirs, folder)
+    return sorted(rows, key=lambda each: int(each[0])), versions
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(json.dumps(recalls(Path(sys.argv[1]))))
+        return
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows, versions = compared(Path(folder))
+    data = f"random weights of ViT-S-32-alt, {PICTURES} enlarged digits; random scores; retrieval as said in its row"
+    write_facts("evaluation_parity", data, HEADINGS, rows, versions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from evaluation.statistics.intervals import bootstrap_mean
+from evaluation.statistics.metrics import group_mean
+from evaluation.statistics.paired import exact_p, holm, mcnemar, mid_p, paired_bootstrap, swapped_signs
+
+TEST_SIZES = (711, 1821, 1880, 2149, 3333, 3669, 4952, 6149, 8000, 10_000, 12_630, 19_850, 25_250, 32_768, 50_000)
+"""Pictures in the test parts of CLIP's table 9."""
+
+
+def test_p_values_equal_scipys_binomial_test() -> None:
+    for b, c in ((0, 0), (0, 1), (3, 9), (9, 3), (20, 20), (150, 199)):
+        exact = binomtest(b, b + c).pvalue if b + c else 1.0
+        assert exact_p(b, c) == pytest.approx(exact, abs=1e-12)
+        tie = (
+            binomtest(b, b + c).pvalue - 2 * binomtest(min(b, c) - 1, b + c, alternative="less").pvalue
+            if min(b, c)
+            else 0
+        )
+        expected = 1.0 if b == c else exact - (tie / 2 if min(b, c) else 0.5 ** (b + c))
+        assert mid_p(b, c) == pytest.approx(expected, abs=1e-12)
+
+
+def test_of_ten_thousand_equal_pairs_one_in_twenty_is_called_different() -> None:
+    """Two models that are equally good and split on 3 to 25 % of a benchmark's pictures, as CLIP models of a size do."""
+    random = np.random.default_rng(0)
+    pictures = random.choice(TEST_SIZES, 10_000)
+    split = random.binomial(pictures, random.uniform(0.03, 0.25, 10_000))
+    only_first = random.binomial(split, 0.5)
+    rate = (mid_p(only_first, split - only_first) < 0.05).mean()
+    assert 0.045 <= rate <= 0.055
+    assert (exact_p(only_first, split - only_first) < 0.05).mean() < rate
+
+
+def pairs(random: np.random.Generator, pictures: int, gain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Answers of two models to the same pictures, of which some are easy for both and some hard."""
+    ease = random.beta(2, 1, pictures)
+    return random.random(pictures) < ease, random.random(pictures) < np.minimum(ease + gain, 1)
+
+
+def test_a_difference_is_found_with_its_interval() -> None:
+    random = np.random.default_rng(1)
+    covered, found = 0, 0
+    for _ in range(200):
+        first, second = pairs(random, 1500, 0.05)
+        told = mcnemar(first, second)
+        assert told.value == pytest.approx(second.mean() - first.mean())
+        assert told.low <= told.value <= told.high
+        covered += told.low <= 0.04750 <= told.high  # E[min(ease + 0.05, 1) - ease]: 0.05 but for the easiest pictures
+        found += told.p_value < 0.05
+    assert covered >= 180
+    assert found >= 150
+    none = mcnemar(first, first)
+    assert (none.value, none.p_value) == (0, 1)
+
+
+def test_swapped_signs_equal_all_sign_patterns_and_keep_their_level() -> None:
+    random = np.random.default_rng(2)
+    values = random.normal(size=12)
+    patterns = np.array([[1 - 2 * (n >> bit & 1) for bit in range(12)] for n in range(4096)])
+    exact = (np.abs(patterns @ values) >= abs(values.sum()) - 1e-9).mean()
+    assert swapped_signs(values, 4000, 0).p_value == pytest.approx(exact, abs=0.02)
+    calls = sum(swapped_signs(random.normal(size=40), 100, n).p_value < 0.05 for n in range(600))
+    assert 0.03 <= calls / 600 <= 0.07
+
+
+def test_the_paired_bootstrap_keeps_its_level_for_means_over_classes() -> None:
+    random = np.random.default_rng(3)
+    groups = random.integers(0, 10, 600)
+    calls = 0
+    for n in range(400):
+        first, second = pairs(random, 600)
+        calls += paired_bootstrap(group_mean(groups, first), group_mean(groups, second), 600, 150, n).p_value < 0.05
+    assert 0.02 <= calls / 400 <= 0.085
+
+
+def test_the_paired_bootstrap_s_interval_is_that_of_the_differences() -> None:
+    values = np.random.default_rng(4).normal(0.2, 1, (2, 500))
+    told = paired_bootstrap(lambda w: w @ values[0] / 500, lambda w: w @ values[1] / 500, 500, 1000, 7)
+    alone = bootstrap_mean(values[1] - values[0], 1000, 7)
+    assert (told.low, told.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_holm_equals_stepping_down_by_hand() -> None:
+    p_values = [0.01, 0.04, 0.03, 0.005, 0.5]
+    assert holm(p_values) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
+    assert holm([]) == []

@@ -1,0 +1,133 @@
+"""Comparing two reports whose differences are known."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from evaluation.compare import Comparison, compare
+from evaluation.report import OUTCOMES, Report
+from pipeline.errors import DataError
+
+
+def outcomes(
+    task: str, labels: Sequence[str], right: NDArray[np.bool_], protocol: str = "zero_shot", **columns: Any
+) -> list[dict[str, Any]]:
+    """Rows of classified pictures; a wrong answer is 'other'."""
+    empty = dict.fromkeys(OUTCOMES.names)
+    return [
+        empty
+        | {"task": task, "protocol": protocol, "variant": "ensemble", "index": n, "id": str(n), "label": label}
+        | {"prediction": label if right[n] else "other", "correct": bool(right[n]), "rank": 0 if right[n] else 7}
+        | {"margin": 0.5 if right[n] else -0.01 * (n + 1), "probability": 0.5, "top5": ["x"]}
+        | {name: values[n] for name, values in columns.items()}
+        for n, label in enumerate(labels)
+    ]
+
+
+def report(rows: Sequence[dict[str, Any]], name: str, metrics: dict[str, str] | None = None, **details: Any) -> Report:
+    tasks = {row["task"] for row in rows}
+    return Report(
+        checkpoint_id=name,
+        config={"metrics": dict.fromkeys(tasks, "top1") | (metrics or {})},
+        versions={},
+        scores=(),
+        outcomes=pa.Table.from_pylist(list(rows), schema=OUTCOMES),
+        details=details,
+    )
+
+
+def two(random: np.random.Generator, pictures: int, gain: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    ease = random.beta(2, 1, pictures)
+    return random.random(pictures) < ease, random.random(pictures) < ease + gain
+
+
+@pytest.fixture(scope="module")
+def compared() -> Comparison:
+    random = np.random.default_rng(0)
+    one: list[dict[str, Any]] = []
+    other: list[dict[str, Any]] = []
+    for task, pictures, gain in (("same", 900, 0), ("better", 900, 0.15), ("worse", 900, -0.15), ("alike", 900, 0)):
+        labels = [f"class {n % 5}" for n in range(pictures)]
+        first, second = two(random, pictures, gain)
+        one += outcomes(task, labels, first)
+        other += outcomes(task, labels, first if task == "same" else second)
+    metrics = {"worse": "mean_per_class"}
+    return compare(report(one, "a", metrics), report(other, "b", metrics))
+
+
+def test_differences_that_are_there_are_found_and_the_others_said_to_be_none(compared: Comparison) -> None:
+    verdicts = {row.task: row.verdict for row in compared.rows}
+    assert verdicts == {
+        "same": "not distinguishable",
+        "better": "second better",
+        "worse": "first better",
+        "alike": "not distinguishable",
+    }
+    rows = {row.task: row for row in compared.rows}
+    assert rows["worse"].test == "signs swapped"
+    assert rows["better"].test == "McNemar, mid-p"
+    assert rows["same"].p_holm == 1
+    assert all(row.p_holm >= row.p_value for row in compared.rows)
+    assert all(row.low <= row.difference <= row.high for row in compared.rows)
+    assert all(row.difference == pytest.approx(row.second - row.first, abs=2e-6) for row in compared.rows)
+
+
+def test_flips_are_the_pictures_that_one_model_alone_has_right(compared: Comparison) -> None:
+    for row in compared.rows:
+        own = [flip for flip in compared.flips if flip.task == row.task]
+        assert len(own) == row.only_first + row.only_second
+        assert sum(flip.better == "first" for flip in own) == row.only_first
+        changes = [abs(flip.change) for flip in own]
+        assert changes == sorted(changes, reverse=True)
+    better = next(flip for flip in compared.flips if flip.task == "better" and flip.better == "second")
+    assert (better.first, better.second) == ("other", better.label)
+
+
+def test_an_average_covers_what_was_compared(compared: Comparison) -> None:
+    (average,) = compared.averages
+    assert average["tasks"] == 4
+    assert average["difference"] == pytest.approx(np.mean([row.difference for row in compared.rows]), abs=1e-5)
+    assert average["low"] < average["difference"] < average["high"]
+
+
+def test_other_pictures_are_never_paired_and_are_named() -> None:
+    right = np.ones(6, bool)
+    labels = list("aabbcc")
+    base = outcomes("equal", labels, right)
+
+    def apart(rows: list[dict[str, Any]], **details: Any) -> str:
+        found = compare(report(base + outcomes("task", labels, right), "a", **details.get("a", {})),
+                        report(base + rows, "b", **details.get("b", {})))  # fmt: skip
+        assert [row.task for row in found.rows] == ["equal"]
+        (told,) = found.apart
+        assert told["task"] == "task"
+        return told["reason"]
+
+    assert apart(outcomes("task", labels[:4], right)) == "6 and 4 pictures; only in the first: 4, 5"
+    assert "1 of 6 pictures differ: 5 (c) and 5 (b)" in apart(outcomes("task", list("aabbcb"), right))
+    assert apart([]) == "not in the second run"
+    lists = {side: {"task": {"zero_shot": {"pictures": {"identity": side}}}} for side in ("a", "b")}
+    assert "the pictures themselves are not" in apart(outcomes("task", labels, right), **lists)
+    with pytest.raises(DataError, match="no task that can be compared"):
+        compare(report(base, "a"), report(outcomes("other", labels, right), "b"))
+
+
+def test_areas_are_compared_by_their_scores() -> None:
+    random = np.random.default_rng(3)
+    labels = random.random(400) < 0.4
+    words = ["yes" if each else "no" for each in labels]
+    reports, areas = [], []
+    for name, strength in (("a", 0.5), ("b", 2.0)):
+        second = strength * labels + random.normal(size=400)
+        scores = np.stack([np.zeros(400), second], axis=1).astype(np.float32)
+        rows = outcomes("memes", words, (second > 0) == labels, scores=[list(map(float, row)) for row in scores])
+        reports.append(report(rows, name, {"memes": "roc_auc"}, memes={"zero_shot": {"classes": ["no", "yes"]}}))
+        areas.append(roc_auc_score(labels, second))
+    (row,) = compare(*reports).rows
+    assert (row.metric, row.test, row.verdict) == ("roc_auc", "paired bootstrap", "second better")
+    assert (row.first, row.second) == pytest.approx(areas, abs=1e-5)

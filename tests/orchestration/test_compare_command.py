@@ -1,0 +1,64 @@
+"""`openwit compare` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.report import Report
+from orchestration.cli import main
+from orchestration.journal import Journal
+from pipeline.demo.digits import digit_labels
+from tests.evaluation.test_compare import outcomes, report
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[str, str]:
+    """Two evaluations of digits, of which the second is behind a run's journal, as recipes leave it."""
+    random = np.random.default_rng(0)
+    labels = [str(label) for label in digit_labels("test")]
+    folders = []
+    for name, share in (("evaluate-a", 0.5), ("evaluate-b", 0.8)):
+        right = random.random(len(labels)) < share
+        rows = outcomes("digits", labels, right) + outcomes("gone", [HOSTILE] * 40, right[:40], "linear_probe")
+        made: Report = report(rows, name)
+        made.save(str(tmp_path / name))
+        folders.append(str(tmp_path / name))
+    with Journal(str(tmp_path), "demo-1") as journal:
+        journal.run_started("evaluate", "evaluate")
+        journal.artifact("evaluate", str(tmp_path / "evaluate-b" / "report.json"), "scores")
+    return folders[0], str(tmp_path / "runs" / "demo-1")
+
+
+def test_tables_json_and_page(runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "pages" / "difference.html"
+    assert main(["compare", *runs, "--html", str(page)]) == 0
+    told = capsys.readouterr().out
+    assert "second better" in told
+    assert "not distinguishable" in told or "second better" in told.split("gone")[1]
+    assert main(["compare", *runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    digits = next(row for row in found["rows"] if row["task"] == "digits")
+    flips = [flip for flip in found["flips"] if flip["task"] == "digits"]
+    assert len(flips) == digits["only_first"] + digits["only_second"]
+    html = page.read_text("utf-8")
+    assert html.count("data:image/jpeg;base64,") == 48  # of digits; "gone" is no task any more
+    assert "no picture" in html
+    assert HOSTILE not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_mistakes_are_one_line(runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for words, said in (
+        ([runs[0], str(tmp_path / "empty")], "is no run; give the folder of a run or evaluation"),
+        ([*runs, "--html", str(tmp_path / "file" / "x.html")], "cannot be written"),
+    ):
+        assert main(["compare", *words]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1
+        assert said in lines[0]
