@@ -1,30 +1,45 @@
 """Linear probe: logistic regression on frozen features, with CLIP's search for the penalty (arXiv:2103.00020, A.3).
 
-Features are penultimate (before the projection) and not normalised; the solver is scikit-learn's L-BFGS, at most 1000
-iterations. The penalty lambda = 1/C lies on a grid of 97 points from 1e-6 to 1e6, eight per decade. Seven fits find the
-best of every second decade; then the best point's neighbours at distance 8, 4, 2 and 1 are tried, so 15 fits at most.
-The final fit is on training and validation part together, and the test part is looked at once.
+Features are penultimate (before the projection) and not normalised. The penalty is searched on a validation part of the
+training pictures, the final fit is on all of them, and the test part is looked at once.
 
-N = pictures, W = feature width.
+N = pictures, W = feature width, C = classes.
 """
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import sklearn
+import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-GRID = np.logspace(-6, 6, 97)
-MAX_ITERATIONS = 1000
+from evaluation.probe.ladder import GRID, search_grid
+from evaluation.probe.objective import Loss
+from evaluation.probe.sklearn_fit import SOLVER, fit, fit_each
+from evaluation.probe.solver import MOST_EVALUATIONS, TOLERANCE, Fit, Job, Solver
+
 VALIDATION_SHARE = 0.2
-SOLVER = f"scikit-learn {sklearn.__version__} LogisticRegression lbfgs, tol 1e-4, max_iter {MAX_ITERATIONS}"
-"""Named in every report: since scikit-learn 1.4 the same tolerance stops earlier, so scores depend on the version."""
+PATH_BATCH = 8
+"""Penalties of the full path that are solved side by side, warm from the one before them."""
+SOLVERS = {
+    "exact": f"own L-BFGS in principal axes, gap at most {TOLERANCE:g} of the objective, {MOST_EVALUATIONS} evaluations",
+    "sklearn": SOLVER,
+}
+"""Named in every report, because where a solver stops can change the penalty that is chosen."""
+
+Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+"""The task's own metric of (labels (n,) or (n, C), logits (n, C))."""
+
+
+@dataclass(frozen=True)
+class How:
+    """Where and how exactly to solve; `device` and `precision` are those of `place`."""
+
+    mode: Literal["exact", "sklearn"] = "exact"
+    device: str = "cpu"
+    precision: torch.dtype = torch.float64
+    full_path: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,95 +53,118 @@ class Tried:
 
 @dataclass(frozen=True)
 class Probe:
-    """A finished probe: the search in the order of its penalties, the final fit, its logits on the test part (N, C)."""
+    """A finished probe: the search in the order of its penalties, the final fit, its logits on the test part (N, C).
+
+    `path` has all 97 penalties where they were asked for.
+    """
 
     search: tuple[Tried, ...]
-    penalty: float
-    iterations: int
-    gradient_norm: float
+    fit: Fit
     scores: NDArray[np.float64]
+    path: tuple[Tried, ...] = ()
+
+    @property
+    def validation(self) -> float:
+        """The best value on the validation part."""
+        return max(each.validation for each in self.search)
 
 
-def search_grid(evaluate: Callable[[int], float]) -> tuple[int, dict[int, float]]:
-    """CLIP's search over the positions of GRID: the best position and what each tried one gave.
-
-    Of equal values the larger penalty wins, so that a flat curve does not end in an unregularised fit.
-    """
-    values: dict[int, float] = {}
-
-    def tried(positions: list[int]) -> int:
-        for position in positions:
-            if 0 <= position < len(GRID) and position not in values:
-                values[position] = evaluate(position)
-        return max(values, key=lambda position: (values[position], position))
-
-    best = tried(list(range(0, len(GRID), 16)))
-    for distance in (8, 4, 2, 1):
-        best = tried([best - distance, best + distance])
-    return best, values
+def place(device: str, precision: str) -> tuple[str, torch.dtype]:
+    """What "auto" means here: a GPU where there is one, float32 there and float64 on a CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = "float64" if device == "cpu" else "float32"
+    return device, torch.float64 if precision == "float64" else torch.float32
 
 
 def probe(
-    train_NW: NDArray[np.float32],
-    labels_N: NDArray[np.int64],
-    test_NW: NDArray[np.float32],
-    score: Callable[[NDArray[np.int64], NDArray[np.int64]], float],
+    train_NW: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    test_NW: NDArray[np.floating],
+    score: Score,
     seed: int,
+    how: How | None = None,
 ) -> Probe:
-    """Search, fit and answer; `score(labels, predictions)` is the task's own metric.
+    """Search, fit and answer. `labels` are class positions (N,), or 0 and 1 per class (N, C): then one classifier per class."""
+    how = how or How()
+    held_out = validation_part(labels, seed)
+    learned = _Part(train_NW[~held_out], labels[~held_out], how)
+    asked_nW, right = train_NW[held_out], labels[held_out]
+    fits: dict[int, Fit] = {}
+    seen: dict[int, float] = {}
 
-    Features are centred on the training part: the unpenalised intercept takes the mean up exactly, so the optimum is the
-    same, and L-BFGS needs several times fewer steps because a transformer's features lie in a narrow cone.
-    """
-    mean_W = train_NW.mean(axis=0, dtype=np.float64)
-    centred_NW, centred_test_NW = train_NW - mean_W, test_NW - mean_W
-    held_out = validation_part(labels_N, seed)
-    iterations: dict[int, int] = {}
-
-    def evaluate(position: int) -> float:
-        model = _fit(centred_NW[~held_out], labels_N[~held_out], GRID[position])
-        iterations[position] = int(model.n_iter_.max())
-        return score(labels_N[held_out], model.predict(centred_NW[held_out]))
+    def evaluate(positions: list[int]) -> list[float]:
+        fits.update(zip(positions, learned.fits(positions, fits), strict=True))
+        seen.update((at, score(right, learned.logits(fits[at], asked_nW))) for at in positions)
+        return [seen[at] for at in positions]
 
     best, values = search_grid(evaluate)
-    final = _fit(centred_NW, labels_N, GRID[best])
-    return Probe(
-        tuple(Tried(float(GRID[at]), values[at], iterations[at]) for at in sorted(values)),
-        float(GRID[best]),
-        int(final.n_iter_.max()),
-        gradient_norm(final, centred_NW, labels_N),
-        _class_scores(final, centred_test_NW, int(labels_N.max()) + 1),
-    )
+    if how.full_path:
+        rest = [position for position in reversed(range(len(GRID))) if position not in fits]
+        for start in range(0, len(rest), PATH_BATCH):
+            evaluate(rest[start : start + PATH_BATCH])
+    everything = _Part(train_NW, labels, how)
+    warm = fits if everything.classes.tolist() == learned.classes.tolist() else {}
+    final = everything.fits([best], warm)[0]
+
+    def curve(positions: Sequence[int]) -> tuple[Tried, ...]:
+        return tuple(Tried(float(GRID[at]), seen[at], fits[at].evaluations) for at in sorted(positions))
+
+    return Probe(curve(list(values)), final, everything.logits(final, test_NW), curve(list(seen)) if how.full_path else ())
 
 
-def validation_part(labels_N: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """A fifth of each class, drawn by seed, shape (N,). A class of one picture stays in training."""
-    held_out = np.zeros(len(labels_N), bool)
+def validation_part(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """A fifth of each class, drawn by seed, shape (N,). A class of one picture stays in training.
+
+    Of pictures with several labels (N, C), a fifth of all.
+    """
+    held_out = np.zeros(len(labels), bool)
     random = np.random.default_rng(seed)
-    for label in np.unique(labels_N):
-        members = random.permutation(np.flatnonzero(labels_N == label))
+    strata_N = labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
+    for stratum in np.unique(strata_N):
+        members = random.permutation(np.flatnonzero(strata_N == stratum))
         held_out[members[: int(len(members) * VALIDATION_SHARE)]] = True
     return held_out
 
 
-def gradient_norm(model: Any, features_NW: NDArray[np.float64], labels_N: NDArray[np.int64]) -> float:
-    """Largest entry of the objective's gradient per picture: how far from the optimum the solver stopped."""
-    wrong_NC = model.predict_proba(features_NW) - (labels_N[:, None] == model.classes_[None, :])
-    weights_CW = wrong_NC.T @ features_NW + model.coef_ / model.C
-    return float(max(np.abs(weights_CW).max(), np.abs(wrong_NC.sum(axis=0)).max()) / len(labels_N))
+class _Part:
+    """Rows with labels, decomposed once. Classes without an example are left out: their intercept would have no optimum."""
 
+    def __init__(self, features_NW: NDArray[np.floating], labels: NDArray[np.int64], how: How) -> None:
+        self._features, self._how, self._labels = features_NW, how, labels
+        self._width = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+        if labels.ndim == 2:
+            share_C = labels.mean(axis=0)
+            self._answers = np.where(share_C > 0.5, np.inf, -np.inf)
+            self.classes = np.flatnonzero((share_C > 0) & (share_C < 1))
+            self._targets = labels[:, self.classes]
+        else:
+            self._answers = np.full(self._width, -np.inf)
+            self.classes, self._targets = np.unique(labels, return_inverse=True)
+        self._solver: Solver | None = None
+        if how.mode == "exact":
+            loss: Loss = "softmax" if labels.ndim == 1 else "sigmoid"
+            self._solver = Solver(
+                [features_NW], self._targets[None], len(self.classes), loss, device=how.device, precision=how.precision
+            )
 
-def _fit(features_NW: NDArray[np.float64], labels_N: NDArray[np.int64], penalty: float) -> Any:
-    # One thread: products this small lose more time at thread barriers than they gain, a hundredfold on a busy machine.
-    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
-        # Reaching the iteration limit is part of the protocol; iterations and gradient are in the report.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=1 / penalty, max_iter=MAX_ITERATIONS).fit(features_NW, labels_N)
+    def fits(self, positions: Sequence[int], known: Mapping[int, Fit]) -> list[Fit]:
+        """A fit per position of GRID, side by side, each from the known one that is nearest."""
+        if self._solver is None:
+            each = fit_each if self._labels.ndim == 2 else self._one
+            return [each(self._features, self._targets, float(GRID[position])) for position in positions]
+        jobs = []
+        for position in positions:
+            near = min(known, key=lambda other: (abs(other - position), -other), default=None)
+            jobs.append(Job(float(GRID[position]), 0, None if near is None else known[near]))
+        return self._solver.solve(jobs)
 
+    def _one(self, features_NW: NDArray[np.floating], targets_N: NDArray[np.int64], penalty: float) -> Fit:
+        return fit(features_NW, targets_N, len(self.classes), penalty)
 
-def _class_scores(model: Any, features_NW: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    """Logits with a column for every class, -inf where training had no picture of it; two classes have one logit."""
-    logits = model.decision_function(features_NW)
-    scores_NC = np.full((len(features_NW), classes), -np.inf)
-    scores_NC[:, model.classes_] = np.stack([-logits, logits], axis=1) / 2 if logits.ndim == 1 else logits
-    return scores_NC
+    def logits(self, found: Fit, features_NW: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, C) with a column for every class: -inf where training had no picture of it."""
+        out_NC = np.tile(self._answers, (len(features_NW), 1))
+        out_NC[:, self.classes] = found.logits(features_NW)
+        return out_NC

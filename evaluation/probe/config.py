@@ -1,0 +1,37 @@
+"""The `evaluate.probe` section of a recipe: classifiers on frozen features."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings import Settings
+
+Anchor = Literal["zero", "zero_shot"]
+
+
+class ProbeConfig(Settings):
+    """How classifiers are fitted to frozen features; the defaults are the papers'."""
+
+    mode: Literal["exact", "sklearn"] = "exact"
+    """exact solves each fit to its optimum and says how far off it can be; sklearn stops where the installed
+    scikit-learn's LogisticRegression does (tol 1e-4, 1000 iterations), as published probes did."""
+    full_path: bool = False
+    """Also fit all 97 penalties and keep the curve: CLIP's search looks at 15."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where fits run; auto takes a GPU where there is one."""
+    precision: Literal["auto", "float32", "float64"] = "auto"
+    """Of the matrix products; auto is float64 on a CPU and float32 on a GPU. Sums are float64 always."""
+    shots: tuple[int, ...] = Field((1, 2, 4, 8, 16), min_length=1)
+    """Pictures per class of few_shot (arXiv:2103.00020, figure 6)."""
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    """Draws of few_shot and few_shot_lsr (CoOp, arXiv:2109.01134: 1 to 3); scores are means over them."""
+    anchors: tuple[Anchor, ...] = Field(("zero", "zero_shot"), min_length=1)
+    """What few_shot's penalty pulls the weights to: zero, or the zero-shot classifier (models that read text)."""
+    lsr_shots: tuple[int, ...] = Field((1, 5, 10, 25), min_length=1)
+    """Pictures per class of few_shot_lsr (big_vision)."""
+    lsr_penalty: float = Field(1024.0, gt=0)
+    """Ridge of few_shot_lsr: 2^10, big_vision's default."""
+    neighbours: tuple[int, ...] = Field((10, 20, 100, 200), min_length=1)
+    """Numbers of neighbours of knn (DINO, arXiv:2104.14294)."""
+    temperature: float = Field(0.07, gt=0)
+    """Of knn's votes: a neighbour at cosine s counts exp(s / temperature) (DINO's 0.07)."""

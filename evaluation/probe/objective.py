@@ -1,0 +1,126 @@
+"""The loss of logistic regression and its gradient, for many problems in one matrix product per block of rows.
+
+The loss is the cross-entropy of a softmax over the classes, or, for several labels per picture, one logistic loss per class.
+Problems that share their rows form a group: they lie side by side in one product, so that features are read once per round.
+
+Rows are cut into blocks whose size follows from the problem alone. Blocks are shared out to as many threads as torch may use,
+each with one thread inside, and sums are added in a fixed order: the result is the same bits for any number of threads.
+
+G = groups, N = rows, R = features (one of them constant), K = problems side by side, C = classes.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Loss = Literal["softmax", "sigmoid"]
+BLOCK_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 27}
+"""Of one block: on a CPU they stay in its cache, on a GPU they keep it busy."""
+LEAST_ROWS = 128
+STRIPES = 16
+"""Runs of neighbouring blocks that are summed on their own: the most threads that can help."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features of G groups: `block(groups, start, stop)` gives (len(groups), stop - start, R) in the type of the products."""
+
+    groups: int
+    count: int
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+    block: Callable[[Sequence[int], int, int], torch.Tensor]
+
+
+class Objective:
+    """Sum of losses and its gradient. `targets` are class positions (G, N), or for sigmoid 0 and 1 of shape (G, N, C)."""
+
+    def __init__(self, rows: Rows, targets: torch.Tensor, classes: int, loss: Loss) -> None:
+        self.rows, self.classes, self.loss = rows, classes, loss
+        self._targets = targets.to(rows.device)
+
+    def __call__(self, groups: Sequence[int], weights_GKRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(losses (len(groups), K), gradient (len(groups), K, R, C)), float64; `weights_GKRC` of the named groups."""
+        count, beside, width, classes = weights_GKRC.shape
+        weights_GRM = weights_GKRC.transpose(1, 2).reshape(count, width, beside * classes).to(self.rows.dtype)
+        step = _block_rows(beside * classes, self.rows.device.type)
+        together = max(1, step // max(1, self.rows.count)) if count > 1 else 1
+        blocks = range(0, self.rows.count, step)
+        stripe = max(1, -(-len(blocks) // STRIPES))
+        parts = [
+            (range(first, min(first + together, count)), blocks[start : start + stripe])
+            for first in range(0, count, together)
+            for start in range(0, len(blocks), stripe)
+        ]
+
+        def work(part: tuple[range, range]) -> tuple[torch.Tensor, torch.Tensor]:
+            members, starts = part
+            own = [groups[member] for member in members]
+            weights = weights_GRM[members.start : members.stop]
+            return self._sum(own, weights, beside, [(start, min(start + step, self.rows.count)) for start in starts])
+
+        losses_GK = torch.zeros(count, beside, dtype=torch.float64, device=self.rows.device)
+        gradient_GRM = torch.zeros(weights_GRM.shape, dtype=torch.float64, device=self.rows.device)
+        for (members, _), (losses, gradient) in zip(parts, _in_threads(work, parts, self.rows.device), strict=True):
+            losses_GK[members.start : members.stop] += losses
+            gradient_GRM[members.start : members.stop] += gradient
+        return losses_GK, gradient_GRM.view(count, width, beside, classes).transpose(1, 2)
+
+    def _sum(
+        self, groups: Sequence[int], weights_GRM: torch.Tensor, beside: int, blocks: Sequence[tuple[int, int]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        losses, gradients = None, None
+        for start, stop in blocks:
+            rows_GnR = self.rows.block(groups, start, stop)
+            logits_GnM = _product(rows_GnR, weights_GRM)
+            targets = self._targets[list(groups), start:stop]
+            loss_GK = self._losses(logits_GnM.unflatten(2, (beside, self.classes)), targets)
+            gradient_GRM = _product(rows_GnR.transpose(1, 2), logits_GnM).double()
+            losses = loss_GK if losses is None else losses.add_(loss_GK)
+            gradients = gradient_GRM if gradients is None else gradients.add_(gradient_GRM)
+        assert losses is not None
+        assert gradients is not None
+        return losses, gradients
+
+    def _losses(self, logits_GnKC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Losses summed over rows (G, K) float64; the logits are overwritten by their gradient."""
+        if self.loss == "sigmoid":
+            wanted_Gn1C = targets.unsqueeze(2).to(logits_GnKC.dtype)
+            losses = torch.nn.functional.softplus(logits_GnKC) - wanted_Gn1C * logits_GnKC
+            logits_GnKC.sigmoid_().sub_(wanted_Gn1C)
+            return losses.sum(dim=(1, 3), dtype=torch.float64)
+        right_GnK1 = targets[:, :, None, None].expand(-1, -1, logits_GnKC.shape[2], 1)
+        logits_GnKC.sub_(logits_GnKC.amax(dim=3, keepdim=True))
+        spoken_GnK1 = logits_GnKC.gather(3, right_GnK1)
+        total_GnK1 = logits_GnKC.exp_().sum(dim=3, keepdim=True)
+        logits_GnKC.div_(total_GnK1)
+        logits_GnKC.scatter_add_(3, right_GnK1, logits_GnKC.new_full((1, 1, 1, 1), -1.0).expand_as(right_GnK1))
+        return (total_GnK1.log() - spoken_GnK1).sum(dim=(1, 3), dtype=torch.float64)
+
+
+def _product(left_Gab: torch.Tensor, right_Gbc: torch.Tensor) -> torch.Tensor:
+    # One plain product is faster than a batch of one.
+    return (left_Gab[0] @ right_Gbc[0])[None] if len(left_Gab) == 1 else torch.bmm(left_Gab, right_Gbc)
+
+
+def _block_rows(columns: int, device: str) -> int:
+    """A power of two, so that the same rows meet in a block whatever else changes."""
+    fitting = max(1, BLOCK_LOGITS.get(device, BLOCK_LOGITS["cpu"]) // columns)
+    return max(LEAST_ROWS, 1 << (fitting.bit_length() - 1))
+
+
+def _in_threads(work, parts, device):  # type: ignore[no-untyped-def]
+    """`work` of each part, in their order."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or len(parts) == 1:
+        return [work(part) for part in parts]
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)

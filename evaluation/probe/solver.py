@@ -1,0 +1,193 @@
+"""Multinomial logistic regression on frozen features, solved to the optimum, for many penalties and many sets of rows at once.
+
+    f(W, b) = sum over rows of loss(x W + b, y) + lambda/2 |W - A|^2
+
+A is zero, or the zero-shot classifier where few examples should not move far from it. Solver: L-BFGS in the features' own
+axes (basis.py), all penalties side by side in one product. What it returns says how far from the optimum it can be: with the
+intercept at its best, f is lambda-strongly convex in W, so f - f* <= |grad_W|^2 / (2 lambda) (Nesterov 2004, theorem 2.1.10).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evaluation.probe.basis import decompose, rotated, streamed
+from evaluation.probe.lbfgs import NOISE, minimise
+from evaluation.probe.objective import Loss, Objective
+
+TOLERANCE = 1e-6
+MOST_EVALUATIONS = 1000
+RESIDENT_BYTES = 4 << 30
+"""Features up to this size are kept rotated in memory; larger ones are read from their file for each product."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One optimum: logits are features @ weights (D, C) + intercept (C,).
+
+    objective       f at the solution
+    gradient_norm   the gradient's largest entry there, by weights of the features' principal axes
+    gap_bound       |grad_W|^2 / (2 lambda): f - f* is at most this once the intercept is at its best
+    evaluations     of loss and gradient
+    """
+
+    group: int
+    penalty: float
+    weights: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    objective: float
+    gradient_norm: float
+    gap_bound: float
+    evaluations: int
+    steps: int
+
+    def logits(self, features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, C)."""
+        out: NDArray[np.float64] = np.asarray(features_ND, np.float64) @ self.weights + self.intercept
+        return out
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for: a penalty on one group's rows, from zero or from an earlier solution."""
+
+    penalty: float
+    group: int = 0
+    start: Fit | None = None
+
+
+class Solver:
+    """G sets of rows of equal size, decomposed once; `solve` then takes any number of jobs on them.
+
+    `targets`: class positions (G, N), or for "sigmoid" 0 and 1 of shape (G, N, C). `anchor` (D, C) is A. `precision` is that
+    of the products; sums and steps are float64 always.
+    """
+
+    def __init__(
+        self,
+        features_GND: Sequence[NDArray[np.floating]],
+        targets: NDArray[np.integer],
+        classes: int,
+        loss: Loss = "softmax",
+        anchor: NDArray[np.floating] | None = None,
+        device: str = "cpu",
+        precision: torch.dtype = torch.float64,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
+        self.classes, self.loss, self.precision = classes, loss, precision
+        self.basis = decompose(features_GND, torch.device(device))
+        size = sum(each.size for each in features_GND) * precision.itemsize
+        self.streams = size > resident_bytes and len(features_GND) == 1
+        rows = streamed(features_GND[0], self.basis, precision) if self.streams else (
+            rotated(features_GND, self.basis, precision)
+        )  # fmt: skip
+        self._objective = Objective(rows, torch.from_numpy(np.asarray(targets, np.int64)), classes, loss)
+        self._anchor_DC = None if anchor is None else torch.as_tensor(np.asarray(anchor, np.float64), device=device)
+
+    @property
+    def count(self) -> int:
+        return self.basis.count
+
+    def solve(
+        self, jobs: Sequence[Job], tolerance: float = TOLERANCE, most_evaluations: int = MOST_EVALUATIONS
+    ) -> list[Fit]:
+        """A Fit per job; `tolerance` is the gap that may be left, as a share of the objective."""
+        groups = np.array([job.group for job in jobs])
+        penalties = np.array([job.penalty for job in jobs], np.float64)
+        scales_BR1 = torch.stack(
+            [self.basis.scales(job.group, job.penalty, self.classes, self.loss) for job in jobs]
+        )[:, :, None]  # fmt: skip
+        device = scales_BR1.device
+        strength_B11 = torch.as_tensor(penalties, device=device)[:, None, None]
+
+        def shaped(points_bP: torch.Tensor) -> torch.Tensor:
+            return points_bP.view(len(points_bP), -1, self.classes)
+
+        def evaluate(which: NDArray[np.int64], points_bP: torch.Tensor) -> tuple[NDArray[np.float64], torch.Tensor]:
+            at = torch.as_tensor(which, device=device)
+            scales_bR1, strength_b11 = scales_BR1[at], strength_B11[at]
+            weights_bRC = shaped(points_bP) * scales_bR1
+            losses_b, gradient_bRC = self._losses(groups[which], weights_bRC)
+            gradient_bRC[:, :-1] += strength_b11 * weights_bRC[:, :-1]
+            penalty_b = 0.5 * strength_b11[:, 0, 0] * weights_bRC[:, :-1].square().sum(dim=(1, 2))
+            return (losses_b + penalty_b).cpu().numpy(), (gradient_bRC * scales_bR1).flatten(1)
+
+        def finished(
+            which: NDArray[np.int64], values: NDArray[np.float64], gradients_bP: torch.Tensor
+        ) -> NDArray[np.bool_]:
+            scaled_bRC = shaped(gradients_bP)
+            steep_b = (scaled_bRC[:, :-1] / scales_BR1[torch.as_tensor(which, device=device), :-1]).square()
+            gap_b = steep_b.sum(dim=(1, 2)).cpu().numpy() / (2 * penalties[which])
+            constant_b = scaled_bRC[:, -1].square().sum(dim=1).cpu().numpy() / 2
+            out: NDArray[np.bool_] = gap_b + constant_b <= tolerance * np.abs(values)
+            return out
+
+        starts_BRC = torch.stack([self._start(job) for job in jobs]) / scales_BR1
+        found = minimise(
+            evaluate, starts_BRC.flatten(1), finished, tolerance, most_evaluations, NOISE[self.precision]
+        )  # fmt: skip
+        weights_BRC, gradients_BRC = shaped(found.points) * scales_BR1, shaped(found.gradients) / scales_BR1
+        return [
+            self._fit(job, weights_BRC[at], gradients_BRC[at], float(found.values[at]), int(found.evaluations[at]), int(found.steps[at]))
+            for at, job in enumerate(jobs)
+        ]  # fmt: skip
+
+    def _losses(self, groups: NDArray[np.int64], weights_bRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses (b,) and their gradient (b, R, C), by weights that stand where the penalty is least."""
+        weights_bRC = weights_bRC.clone()
+        if self._anchor_DC is not None:
+            weights_bRC[:, :-1] += (self.basis.axes.transpose(1, 2) @ self._anchor_DC)[groups]
+        present, place = np.unique(groups, return_inverse=True)
+        # Position of each job among those of its group; groups with fewer jobs repeat one, whose answer is not read.
+        order = np.array([int((place[:at] == group).sum()) for at, group in enumerate(place)])
+        slots = np.zeros((len(present), int(order.max()) + 1), np.int64)
+        slots[:] = np.array([int(np.flatnonzero(place == group)[0]) for group in range(len(present))])[:, None]
+        slots[place, order] = np.arange(len(groups))
+        gathered_GKRC = weights_bRC[torch.as_tensor(slots, device=weights_bRC.device)]
+        if self.streams:
+            turned = self.basis.axes[0] @ gathered_GKRC[:, :, :-1]
+            losses_GK, raw_GKDC = self._objective(present, torch.cat([turned, gathered_GKRC[:, :, -1:]], dim=2))
+            back = self.basis.axes[0].T @ raw_GKDC[:, :, :-1]
+            gradient_GKRC = torch.cat([back, raw_GKDC[:, :, -1:]], dim=2)
+        else:
+            losses_GK, gradient_GKRC = self._objective(present, gathered_GKRC)
+        at, beside = (torch.as_tensor(each, device=weights_bRC.device) for each in (place, order))
+        return losses_GK[at, beside], gradient_GKRC[at, beside].contiguous()
+
+    def _start(self, job: Job) -> torch.Tensor:
+        """(R, C): an earlier solution, or the anchor itself, in this group's axes."""
+        basis, device = self.basis, self.basis.mean.device
+        mean_1D, axes_Dr = basis.mean[job.group], basis.axes[job.group]
+        if job.start is None:
+            start_RC = axes_Dr.new_zeros(axes_Dr.shape[1] + 1, self.classes)
+            if self._anchor_DC is not None:
+                start_RC[-1] = (mean_1D @ self._anchor_DC)[0]
+            return start_RC
+        weights_DC = torch.as_tensor(job.start.weights, device=device)
+        moved_DC = weights_DC if self._anchor_DC is None else weights_DC - self._anchor_DC
+        constant_1C = torch.as_tensor(job.start.intercept, device=device) + mean_1D @ weights_DC
+        return torch.cat([axes_Dr.T @ moved_DC, constant_1C])
+
+    def _fit(
+        self, job: Job, weights_RC: torch.Tensor, gradient_RC: torch.Tensor, value: float, evaluations: int, steps: int
+    ) -> Fit:
+        axes_Dr = self.basis.axes[job.group]
+        weights_DC = axes_Dr @ weights_RC[:-1]
+        if self._anchor_DC is not None:
+            weights_DC = weights_DC + self._anchor_DC
+        intercept_C = weights_RC[-1] - (self.basis.mean[job.group] @ weights_DC)[0]
+        steepest = max(float((axes_Dr @ gradient_RC[:-1]).abs().max()), float(gradient_RC[-1].abs().max()))
+        return Fit(
+            job.group,
+            job.penalty,
+            weights_DC.cpu().numpy(),
+            intercept_C.cpu().numpy(),
+            value,
+            steepest / self.count,
+            float(gradient_RC[:-1].square().sum()) / (2 * job.penalty),
+            evaluations,
+            steps,
+        )
