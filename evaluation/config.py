@@ -1,18 +1,52 @@
 """The `evaluate` section of a recipe."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.suites import SUITES
+from evaluation.corruptions.config import RobustnessConfig
 from evaluation.features.config import FeaturesConfig
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
-Protocol = Literal["zero_shot", "linear_probe", "robustness", "retrieval"]
+Protocol = Literal[
+    "zero_shot",
+    "linear_probe",
+    "robustness",
+    "retrieval",
+    "occlusion",
+    "stored_corruptions",
+    "natural_shift",
+    "shape_bias",
+    "bias",
+    "inside",
+]
+DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("zero_shot", "linear_probe", "robustness", "retrieval")
 Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+]
+DEFAULT_CORRUPTIONS: tuple[Corruption, ...] = (
     "gaussian_noise",
     "shot_noise",
     "impulse_noise",
@@ -22,7 +56,8 @@ Corruption = Literal[
     "contrast",
     "pixelate",
     "jpeg_compression",
-]
+)
+"""Nine that cost little; the benchmark has fifteen."""
 
 
 class EvaluateConfig(Settings):
@@ -33,14 +68,16 @@ class EvaluateConfig(Settings):
     own cards (my.yaml)."""
     datasets: str | None = None
     """Folder (or URL) below which downloaded benchmarks lie, each under its card's `folder`."""
-    protocols: tuple[Protocol, ...] = Field(get_args(Protocol), min_length=1)
+    protocols: tuple[Protocol, ...] = Field(DEFAULT_PROTOCOLS, min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""
     batch_size: int = Field(128, ge=1)
     """Pictures or prompts per forward pass; changes speed and memory only."""
-    corruptions: tuple[Corruption, ...] = Field(get_args(Corruption), min_length=1)
+    corruptions: tuple[Corruption, ...] = Field(DEFAULT_CORRUPTIONS, min_length=1)
     """Corruptions of the robustness protocol, each at five severities."""
     robustness_pictures: int = Field(100, ge=1)
     """At most so many pictures per dataset are corrupted, drawn once by seed; the cost is this times 5 x corruptions."""
+    robustness: RobustnessConfig = RobustnessConfig()
+    """How pictures are corrupted and occluded."""
     bootstrap_resamples: int = Field(2000, ge=100)
     """Resamples behind intervals that have no closed form."""
     seed: int = Field(0, ge=0)

@@ -1,33 +1,24 @@
-"""Robustness: zero-shot accuracy on corrupted pictures, per corruption and severity, and over all of them.
+"""Robustness: accuracy on corrupted pictures, per corruption and severity, and over all of them.
 
 The mean over corruptions and severities is what Hendrycks and Dietterich (arXiv:1903.12261) report, here as plain
-accuracy, without dividing by AlexNet's errors, which exist for ImageNet only. The same pictures are corrupted in every
+accuracy; divided by AlexNet's errors, which exist for ImageNet only, it is in corruption_error.py. The same pictures are corrupted in every
 way, so their outcomes hang together: intervals of means come from a bootstrap over pictures, not over outcomes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.corruptions.constants import Setting
 from evaluation.corruptions.corruptions import SEVERITIES
+from evaluation.corruptions.variant import Variant
 from evaluation.pictures.pictures import Pictures
 from evaluation.statistics.intervals import Interval, bootstrap_mean, wilson
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way of corrupting: name and severity."""
-
-    corruption: str
-    severity: int
-
-    def __str__(self) -> str:
-        return f"{self.corruption}/{self.severity}"
-
-
-def variants(corruptions: tuple[str, ...]) -> list[Variant]:
-    return [Variant(corruption, severity) for corruption in corruptions for severity in SEVERITIES]
+def variants(corruptions: Sequence[str], setting: Setting = "tiny-imagenet-c", frost: str = "") -> list[Variant]:
+    return [Variant(corruption, severity, setting, frost) for corruption in corruptions for severity in SEVERITIES]
 
 
 def drawn_pictures(pictures: Pictures, limit: int, seed: int) -> Pictures:
@@ -45,3 +36,6 @@ def summarise(correct: dict[Variant, NDArray[np.bool_]], resamples: int, seed: i
         scores[corruption] = bootstrap_mean(hits_VN.mean(axis=0), resamples, seed)
     scores["mean"] = bootstrap_mean(np.stack(list(correct.values())).mean(axis=0), resamples, seed)
     return scores
+
+
+__all__ = ["SEVERITIES", "Variant", "drawn_pictures", "summarise", "variants"]

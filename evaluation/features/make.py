@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.corruptions.corruptions import corrupt
-from evaluation.corruptions.variants import Variant
+from evaluation.corruptions.variant import Variant
 from evaluation.features.config import FeaturesConfig
 from evaluation.features.pixels import picture_pixels, square_of
 from evaluation.models.encoder import EMBEDDING, Encoder
@@ -127,5 +126,5 @@ class _Squares:
         for place, variant in enumerate(self._variants):
             pixels = clean
             if variant is not None:
-                pixels = corrupt(clean, variant.corruption, variant.severity, index, self._seed)
+                pixels = variant.applied(clean, index, self._seed)
             square_of(pixels, self._encoder.form, out_V3SS[place])

@@ -56,7 +56,7 @@ class FeatureStore:
             "checkpoint": encoder.checkpoint_id,
             # Weights alone do not decide a feature: the code that runs them and prepares the pixels does too.
             "code": [code_version("training.saving.checkpoint"), code_version("evaluation.features.pixels")],
-            "corruptions": code_version("evaluation.corruptions.corruptions"),
+            "corruptions": code_version("evaluation.corruptions.variant"),
             "precision": self._config.precision,
         }
 
@@ -107,7 +107,7 @@ class FeatureStore:
             **self._fixed,
             "pictures": pictures.identity,
             "layer": want.layer,
-            "variant": [str(want.variant), self._seed] if want.variant else None,
+            "variant": [want.variant.key, self._seed] if want.variant else None,
             "part": [part.start, part.stop],
         }
         return storage.join(self.folder, f"{storage.sha256(storage.canonical_json(key))[:32]}.npy")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
+from evaluation.corruptions.constants import Setting, setting_for
 from evaluation.corruptions.variants import SEVERITIES, Variant, drawn_pictures, summarise, variants
 from evaluation.features.store import Wanted
 from evaluation.models.encoder import Encoder
@@ -26,8 +27,8 @@ class Robustness:
         return None if task.kind == "classification" else f"{task.name} has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
-        drawn = _drawn(question)
-        corrupted = [Wanted(variant=variant) for variant in variants(question.config.corruptions)]
+        drawn = drawn_for(question)
+        corrupted = [Wanted(variant=variant) for variant in _variants(question)]
         return [(drawn, want) for want in (Wanted(), *corrupted)]
 
     def measure(self, question: Question) -> Findings:
@@ -35,25 +36,37 @@ class Robustness:
         config, task = question.config, question.task
         findings = Findings(task.name, self.name)
         words = classifier(question.encoder.texts, question.prompts)
-        drawn = _drawn(question)
+        drawn, altered = drawn_for(question), _variants(question)
         labels_N = label_positions(drawn, task.label, question.prompts)
         features = question.features(drawn, [want for _, want in self.reads(question)])
 
         def right(want: Wanted) -> NDArray[np.bool_]:
             return np.asarray(cosines(features[want], words.weights).argmax(axis=1) == labels_N)
 
-        correct = {variant: right(Wanted(variant=variant)) for variant in variants(config.corruptions)}
+        correct = {variant: right(Wanted(variant=variant)) for variant in altered}
         clean = right(Wanted())
         summary = {"clean": wilson(int(clean.sum()), len(clean))}
         summary |= summarise(correct, config.bootstrap_resamples, config.seed)
         for variant, interval in summary.items():
             findings.add(task.metric, variant, interval, len(labels_N))
+        findings.details["constants"] = altered[0].setting
         findings.details["curves"] = {"clean": summary["clean"].value} | {
-            name: [summary[str(Variant(name, severity))].value for severity in SEVERITIES]
-            for name in config.corruptions
+            name: [summary[f"{name}/{severity}"].value for severity in SEVERITIES] for name in config.corruptions
         }
         return findings
 
 
-def _drawn(question: Question) -> Pictures:
+def drawn_for(question: Question) -> Pictures:
+    """The pictures that are altered: at most `evaluate.robustness_pictures`."""
     return drawn_pictures(question.pictures, question.config.robustness_pictures, question.config.seed)
+
+
+def _variants(question: Question) -> list[Variant]:
+    config = question.config.robustness
+    setting: Setting = _fitting(question) if config.constants == "auto" else config.constants
+    return variants(question.config.corruptions, setting, config.frost or "")
+
+
+def _fitting(question: Question) -> Setting:
+    """The table made for pictures of this size: a dataset is of one size, or of photographs of all sizes."""
+    return setting_for(min(question.pictures.read(0).size))
