@@ -8,6 +8,7 @@ from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.suites import SUITES
 from evaluation.corruptions.config import RobustnessConfig
 from evaluation.features.config import FeaturesConfig
+from evaluation.inside.config import InsideConfig
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
@@ -76,6 +77,8 @@ class EvaluateConfig(Settings):
     """Corruptions of the robustness protocol, each at five severities."""
     robustness_pictures: int = Field(100, ge=1)
     """At most so many pictures per dataset are corrupted, drawn once by seed; the cost is this times 5 x corruptions."""
+    inside: InsideConfig = InsideConfig()
+    """How much the protocol `inside` looks at."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How pictures are corrupted and occluded."""
     bootstrap_resamples: int = Field(2000, ge=100)
