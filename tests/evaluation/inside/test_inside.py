@@ -26,6 +26,7 @@ def pixels() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8))
 
 
+@torch.no_grad()
 def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: torch.nn.Module, pixels: torch.Tensor) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     blocks = model.visual.transformer.blocks
@@ -34,7 +35,6 @@ def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: t
     assert looked.shape[:3] == (len(blocks), 3, blocks[0].attn.heads)
     for block, (x_BTW, out_BTW), weights_BHTT in zip(blocks, seen, looked, strict=True):
         B, T, W = x_BTW.shape
-        x_BTW, out_BTW = x_BTW.clone(), out_BTW.clone()  # they were made in inference mode
         v_BHTw = block.attn.in_proj(x_BTW)[..., 2 * W :].view(B, T, block.attn.heads, -1).transpose(1, 2)
         mixed = block.attn.out_proj((weights_BHTT @ v_BHTw).transpose(1, 2).reshape(B, T, W))
         torch.testing.assert_close(mixed, out_BTW, atol=1e-5, rtol=1e-4)
