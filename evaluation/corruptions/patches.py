@@ -45,7 +45,9 @@ def _order(square: Picture, which: str, grid: int, index: int, seed: int) -> NDA
 
 def spectral_residual(square: Picture) -> NDArray[np.float32]:
     """(64, 64) in [0, 1]: what of the picture's spectrum its own smooth trend does not explain, back in space."""
-    small = cv2.resize(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY), (SPECTRUM_SIDE, SPECTRUM_SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        cv2.cvtColor(square, cv2.COLOR_RGB2GRAY), (SPECTRUM_SIDE, SPECTRUM_SIDE), interpolation=cv2.INTER_AREA
+    )
     spectrum = np.fft.fft2(small.astype(np.float64))
     logarithm = np.log(np.abs(spectrum) + 1e-8)
     residual = logarithm - cv2.blur(logarithm, (3, 3))

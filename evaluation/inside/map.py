@@ -37,7 +37,9 @@ def feature_map(features_ND: NDArray[np.floating]) -> Map:
         points_N2 = np.pad(small_NE, ((0, 0), (0, 2)))[:, :2]
         return Map(_in_unit_square(points_N2), 1.0)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of connected components")  # they are joined by their nearest points
+        warnings.filterwarnings(
+            "ignore", "The number of connected components"
+        )  # they are joined by their nearest points
         warnings.simplefilter("ignore", SparseEfficiencyWarning)
         points_N2 = Isomap(n_neighbors=neighbours, n_components=2, eigen_solver="dense").fit_transform(small_NE)
     trust = trustworthiness(unit_ND, points_N2, n_neighbors=neighbours)

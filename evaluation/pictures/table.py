@@ -1,6 +1,7 @@
 """The layouts that can be read, by name. A new one is its Reader in a file of its family, and its line here."""
 
 from evaluation.pictures import cifar, idx
+from evaluation.pictures.cue_conflict import CUE_CONFLICT
 from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.layout import Layout
 from evaluation.pictures.parquet import PARQUET
@@ -19,6 +20,7 @@ OFFICIAL: tuple[Layout, ...] = (
     cifar.CIFAR_C,
     idx.MNIST,
     *idx.EMNIST,
+    CUE_CONFLICT,
 )
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (*OFFICIAL, *UNIVERSAL)}

@@ -32,6 +32,7 @@ from evaluation.statistics.intervals import Interval
 
 class Inside:
     name = "inside"
+    learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         return None if task.kind == "classification" else f"{task.name} has no classes"
@@ -107,7 +108,10 @@ def _of_attention(question: Question, model: Any) -> dict[str, Any]:
         "distances": np.round(np.sum(heard, axis=0) / len(rows), 3).tolist(),
         "square_pixels": form.side,
         "attention": [
-            {"picture": mistakes.small_picture(squares[place].transpose(1, 2, 0)), "reaches": np.round(each, 3).tolist()}
+            {
+                "picture": mistakes.small_picture(squares[place].transpose(1, 2, 0)),
+                "reaches": np.round(each, 3).tolist(),
+            }
             for place, each in enumerate(maps)
         ],
     }
@@ -117,7 +121,7 @@ def _of_mistakes(question: Question, features_ND: NDArray[np.float32]) -> dict[s
     assert question.prompts is not None
     prompts, most, pictures = question.prompts, question.config.inside.mistakes, question.pictures
     labels_N = label_positions(pictures, question.task.label, prompts)
-    cosines_NC = cosines(features_ND, classifier(question.encoder.texts, prompts).weights)
+    cosines_NC = cosines(features_ND, classifier(question.embed, prompts).weights)
     answers_N = cosines_NC.argmax(axis=1)
     sure_N = mistakes.confidence(cosines_NC, question.encoder.logit_scale)
     names = list(prompts.classes)
@@ -134,7 +138,7 @@ def _of_mistakes(question: Question, features_ND: NDArray[np.float32]) -> dict[s
             for index in wrong
         ],
         "confused": [
-            {"label": names[pair.label], "answer": names[pair.answer], "count": pair.count, "of": pair.of,
+            {"label": names[pair.label], "answer": names[pair.answer], "count": pair.times, "of": pair.of,
              "picture": shown(pair.example)}
             for pair in pairs
         ],

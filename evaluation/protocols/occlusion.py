@@ -23,6 +23,7 @@ from evaluation.statistics.intervals import wilson
 
 class Occlusion:
     name = "occlusion"
+    learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.reads_text:
@@ -37,7 +38,7 @@ class Occlusion:
     def measure(self, question: Question) -> Findings:
         assert question.prompts is not None
         findings = Findings(question.task.name, self.name)
-        words = classifier(question.encoder.texts, question.prompts)
+        words = classifier(question.embed, question.prompts)
         wanted = self.reads(question)
         drawn = wanted[0][0]
         labels_N = label_positions(drawn, question.task.label, question.prompts)

@@ -1,7 +1,7 @@
 """Effective and relative robustness (Taori et al. 2020, arXiv:2007.00644, section 2), each with its interval.
 
-    effective: accuracy under the shift less what a standard model of equal reference accuracy has there
-    relative:  accuracy under the shift with an intervention less that without it
+effective: accuracy under the shift less what a standard model of equal reference accuracy has there
+relative:  accuracy under the shift with an intervention less that without it
 """
 
 from scipy.stats import norm
@@ -27,9 +27,7 @@ def effective_robustness(
     return _around(value, deviation, confidence)
 
 
-def relative_robustness(
-    before: tuple[int, int], after: tuple[int, int], confidence: float = CONFIDENCE
-) -> Interval:
+def relative_robustness(before: tuple[int, int], after: tuple[int, int], confidence: float = CONFIDENCE) -> Interval:
     """From (right answers, pictures) under the shift, of a model and of the model that was made more robust."""
     deviation = (_corrected(*before)[1] + _corrected(*after)[1]) ** 0.5
     return _around(after[0] / after[1] - before[0] / before[1], deviation, confidence)

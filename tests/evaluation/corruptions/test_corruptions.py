@@ -23,7 +23,9 @@ def pictures() -> list[np.ndarray]:
 
 # Not those whose tables are not of one direction: other panes of ice are drawn, rubber is pulled first and then waved,
 # glass is rougher and then rubbed more often, water turns into mud, colours fade and then glow.
-@pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"frost", "elastic_transform", "glass_blur", "spatter", "saturate"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CORRUPTIONS) - {"frost", "elastic_transform", "glass_blur", "spatter", "saturate"})
+)
 def test_a_stronger_severity_is_farther_from_the_clean_picture(name: str, pictures: list[np.ndarray]) -> None:
     distances = [
         np.mean(
@@ -42,7 +44,11 @@ def test_a_stronger_severity_is_farther_from_the_clean_picture(name: str, pictur
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_corruption_keeps_form_and_input_and_repeats_itself(name: str, pictures: list[np.ndarray]) -> None:
     large = np.tile(pictures[9], (3, 4, 1))[:170, :224]
-    for picture, setting in ((pictures[0], "tiny-imagenet-c"), (pictures[9][:40, :56], "cifar-c"), (large, "imagenet-c")):
+    for picture, setting in (
+        (pictures[0], "tiny-imagenet-c"),
+        (pictures[9][:40, :56], "cifar-c"),
+        (large, "imagenet-c"),
+    ):
         before = picture.copy()
         once = corrupt(picture, name, 4, 5, 0, setting)  # type: ignore[arg-type]
         assert once.dtype == np.uint8
@@ -122,7 +128,9 @@ def test_photographs_are_cut_as_imagenet_c_was_and_its_own_size_is_never_resized
     ]  # fmt: skip
 
 
-def test_frost_may_come_from_the_users_folder_and_is_known_by_content(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+def test_frost_may_come_from_the_users_folder_and_is_known_by_content(
+    tmp_path: Path, pictures: list[np.ndarray]
+) -> None:
     folders = [tmp_path / name for name in "abc"]
     for place, folder in enumerate(folders):
         folder.mkdir()
@@ -153,7 +161,9 @@ def test_the_most_salient_patches_are_those_of_the_one_thing_there_is() -> None:
     picture[40:60, 70:90] = np.random.default_rng(0).integers(0, 255, (20, 20, 3))
     thing = np.zeros((128, 128), bool)
     thing[40:60, 70:90] = True
-    salient, background = (occluded(picture, f"occluded_{which}", 20, 0, 0).any(axis=2) == 0 for which in ("salient", "background"))
+    salient, background = (
+        occluded(picture, f"occluded_{which}", 20, 0, 0).any(axis=2) == 0 for which in ("salient", "background")
+    )
     assert salient[thing].mean() > 0.8
     assert background[thing].mean() < 0.2
 

@@ -39,7 +39,9 @@ def test_the_zoom_is_scipys_of_the_middle(factor: float, picture: np.ndarray) ->
     cut = floats(picture)[first : first + middle, first : first + middle]
     slow = zoom(cut, (factor, factor, 1), order=1)
     trim = (len(slow) - side) // 2
-    np.testing.assert_allclose(pixels.zoomed(floats(picture), factor), slow[trim : trim + side, trim : trim + side], atol=2e-6)
+    np.testing.assert_allclose(
+        pixels.zoomed(floats(picture), factor), slow[trim : trim + side, trim : trim + side], atol=2e-6
+    )
 
 
 @pytest.mark.parametrize(("radius", "sigma", "degrees"), [(10, 1.0, 33.0), (20, 15.0, -120.0), (12, 8.0, 0.0)])
@@ -71,7 +73,9 @@ def test_glass_copies_near_pixels_from_the_last_to_the_first(picture: np.ndarray
 @pytest.mark.parametrize(("radius", "softness"), [(0.5, 0.6), (3.0, 0.1), (10.0, 0.5)])
 def test_defocus_is_a_softened_disc(radius: float, softness: float, picture: np.ndarray) -> None:
     reach = max(8, int(radius))
-    disc = np.array([[float(x * x + y * y <= radius * radius) for x in range(-reach, reach + 1)] for y in range(-reach, reach + 1)])
+    disc = np.array(
+        [[float(x * x + y * y <= radius * radius) for x in range(-reach, reach + 1)] for y in range(-reach, reach + 1)]
+    )
     taps = 1 if radius <= 8 else 2
     line = np.exp(-(np.arange(-taps, taps + 1) ** 2) / (2 * softness**2))
     soft = correlate(disc / disc.sum(), np.outer(line, line) / line.sum() ** 2, mode="mirror")
@@ -98,10 +102,16 @@ def test_elastic_fields_are_smoothed_noise_and_pixels_come_from_where_they_point
     side, strength, sigma = len(picture), 6.4, 5.12
     random = np.random.default_rng(1)
     random.uniform(-1e-9, 1e-9, size=(3, 2))  # the three points, which this twin leaves where they are
-    field = [gaussian_filter(random.uniform(-1, 1, (side, side)), sigma, mode="reflect", truncate=3) * strength for _ in "xy"]
+    field = [
+        gaussian_filter(random.uniform(-1, 1, (side, side)), sigma, mode="reflect", truncate=3) * strength for _ in "xy"
+    ]
     y, x = np.mgrid[:side, :side]
     slow = np.stack(
-        [map_coordinates(floats(picture)[:, :, c], [y + field[1], x + field[0]], order=1, mode="reflect") for c in range(3)], 2
+        [
+            map_coordinates(floats(picture)[:, :, c], [y + field[1], x + field[0]], order=1, mode="reflect")
+            for c in range(3)
+        ],
+        2,
     )
     fast = digital.elastic_transform(picture, (strength, sigma, 1e-9), np.random.default_rng(1))
     # Positions are taken to 1/32 of a pixel, so a pixel on a sharp edge may be off by that share of the edge.

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from training.spec import build, get_spec
 
 
 @pytest.fixture(scope="module")
-def model() -> torch.nn.Module:
+def model() -> Any:
     torch.manual_seed(0)
     return build(get_spec("clip-tiny")).eval()
 
@@ -27,7 +28,7 @@ def pixels() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: torch.nn.Module, pixels: torch.Tensor) -> None:
+def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: Any, pixels: torch.Tensor) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     blocks = model.visual.transformer.blocks
     hooks = [block.attn.register_forward_hook(lambda _, i, o: seen.append((i[0], o))) for block in blocks]
@@ -83,7 +84,7 @@ def test_filters_come_back_from_what_they_were_mixed_of() -> None:
     assert (found.components.min(), found.components.max()) == (0, 1)
 
 
-def test_positions_are_most_like_themselves(model: torch.nn.Module) -> None:
+def test_positions_are_most_like_themselves(model: Any) -> None:
     positions = patch_positions(model)
     assert positions is not None
     similarity, asked = position_similarity(positions, shown=3)
