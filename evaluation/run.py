@@ -28,6 +28,7 @@ from evaluation.pictures.open import open_pictures
 from evaluation.pictures.pictures import Absent, Pictures
 from evaluation.probe.linear_probe import SOLVER
 from evaluation.protocols.protocol import Findings, Measure, Question
+from evaluation.protocols.stored_corruptions import StoredCorruptions, first_split
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import OUTCOMES, Report
 from pipeline import storage
@@ -105,7 +106,12 @@ class _Evaluation:
         self._now = task.name
         self._say()
         protocols = [PROTOCOLS[name] for name in self.config.protocols]
-        fitting = [each for each in protocols if each.unfit(task, self._encoder) is None]
+        fitting = [
+            each
+            for each in protocols
+            if each.unfit(task, self._encoder) is None
+            and bool(task.conditions) == (each.name == StoredCorruptions.name)
+        ]
         if not fitting:
             return
         try:
@@ -148,7 +154,9 @@ class _Evaluation:
         self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": str(error)})
 
     def _question(self, task: Task) -> Question:
-        pictures = open_pictures(task, task.split, self.config.datasets)
+        # Of a benchmark that is stored under corruptions the first stands for all, as far as others than its protocol look.
+        split = first_split(task) if task.conditions else task.split
+        pictures = open_pictures(task, split, self.config.datasets)
         prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
         if prompts:
             self._prompts[task.name] = prompts.version

@@ -26,6 +26,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "corruptions": ("imagenet-c", "cifar10-c", "cifar100-c"),
     "retrieval": ("flickr30k", "coco"),
     "imagenets": ("imagenet", "imagenet-real", *NATURAL_SHIFTS),
+    "shape-bias": ("cue-conflict",),
     "bias": ("fairface-race", "fairface-gender", "fairface-age"),
 }
 """`small` needs no download. A suite's name may stand wherever a task's may (`evaluate.tasks`)."""

@@ -5,12 +5,21 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from evaluation.corruptions.pixels import Picture, Values, drawn_angle, gaussian_blurred, moved, to_bytes, zoomed
+from evaluation.corruptions.pixels import (
+    Picture,
+    Values,
+    drawn_angle,
+    fractions,
+    gaussian_blurred,
+    moved,
+    to_bytes,
+    zoomed,
+)
 
 
 def gaussian_blur(picture: Picture, values: Values, random: Generator) -> Picture:
     """(standard deviation in pixels,)."""
-    return to_bytes(gaussian_blurred(picture.astype(np.float32) / 255, values[0]))
+    return to_bytes(gaussian_blurred(fractions(picture), values[0]))
 
 
 def defocus_blur(picture: Picture, values: Values, random: Generator) -> Picture:
@@ -23,7 +32,7 @@ def defocus_blur(picture: Picture, values: Values, random: Generator) -> Picture
     soft = cv2.GaussianBlur(disc / disc.sum(), (side, side), softness)
     used = np.flatnonzero(soft.any(axis=0))  # of a small disc most of the square is empty
     soft = soft[used[0] : used[-1] + 1, used[0] : used[-1] + 1]
-    return to_bytes(np.asarray(cv2.filter2D(picture.astype(np.float32) / 255, -1, soft)))
+    return to_bytes(np.asarray(cv2.filter2D(fractions(picture), -1, soft)))
 
 
 def glass_blur(picture: Picture, values: Values, random: Generator) -> Picture:
@@ -33,7 +42,7 @@ def glass_blur(picture: Picture, values: Values, random: Generator) -> Picture:
     so: the exchange that their code writes is a copy, as both names see the same memory.
     """
     sigma, reach, rounds = values[0], int(values[1]), int(values[2])
-    blurred = np.floor(gaussian_blurred(picture.astype(np.float32) / 255, sigma) * 255).astype(np.uint8)
+    blurred = np.floor(gaussian_blurred(fractions(picture), sigma) * 255).astype(np.uint8)
     height, width = picture.shape[:2]
     rows, columns = np.arange(height - reach, reach, -1), np.arange(width - reach, reach, -1)
     here = (rows[:, None] * width + columns).ravel()
@@ -43,7 +52,7 @@ def glass_blur(picture: Picture, values: Values, random: Generator) -> Picture:
         for to, source in zip(here.tolist(), (here + down * width + across).tolist(), strict=True):
             origin[to] = origin[source]
     shuffled = blurred.reshape(-1, 3)[origin].reshape(picture.shape)
-    return to_bytes(gaussian_blurred(shuffled.astype(np.float32) / 255, sigma))
+    return to_bytes(gaussian_blurred(fractions(shuffled), sigma))
 
 
 def motion_blur(picture: Picture, values: Values, random: Generator) -> Picture:
@@ -53,7 +62,7 @@ def motion_blur(picture: Picture, values: Values, random: Generator) -> Picture:
 
 def zoom_blur(picture: Picture, values: Values, random: Generator) -> Picture:
     """A camera that came nearer: the mean of the picture and its zooms; (last zoom, step)."""
-    unit = picture.astype(np.float32) / 255
+    unit = fractions(picture)
     factors = np.arange(1, values[0], values[1])
     total: NDArray[np.float32] = unit.copy()
     for factor in factors:

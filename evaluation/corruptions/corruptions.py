@@ -49,7 +49,7 @@ EXTRA: dict[str, Corruption] = {
     each.__name__: each for each in (noise.speckle_noise, blur.gaussian_blur, weather.spatter, digital.saturate)
 }
 CORRUPTIONS = BENCHMARK | EXTRA
-CONSTANTS = "in memory, by our own code with the published constants: ImageNet-C's for 224, Tiny ImageNet-C's for 64, CIFAR-C's for 32 pixels"
+CONSTANTS = "in memory, our own code, the published constants: ImageNet-C's (224 pixels), Tiny ImageNet-C's (64) or CIFAR-C's (32)"
 """Named in every report: figures under other constants, or on stored JPEG files, do not compare."""
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
-from evaluation.corruptions.pixels import Picture, Values, to_bytes, to_unit
+from evaluation.corruptions.pixels import Picture, Values, fractions, to_bytes, to_unit
 
 
 def brightness(picture: Picture, values: Values, random: Generator) -> Picture:
@@ -43,7 +43,7 @@ def elastic_transform(picture: Picture, values: Values, random: Generator) -> Pi
     """Rubber: three points of a square pulled, then every pixel by a smooth field; (strength, smoothness, pull), pixels."""
     strength, sigma, pull = values
     height, width = picture.shape[:2]
-    unit = picture.astype(np.float32) / 255
+    unit = fractions(picture)
     middle, reach = np.array([height // 2, width // 2], np.float32), min(height, width) // 3
     corners = middle + reach * np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
     pulled = corners + random.uniform(-pull, pull, size=corners.shape).astype(np.float32)

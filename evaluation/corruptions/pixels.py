@@ -17,6 +17,11 @@ def to_unit(picture: Picture) -> NDArray[np.float64]:
     return picture.astype(np.float64) / 255
 
 
+def fractions(picture: Picture) -> NDArray[np.float32]:
+    """As `to_unit`, in half the memory; for what OpenCV filters."""
+    return np.asarray(picture.astype(np.float32) / np.float32(255), np.float32)
+
+
 def to_bytes(unit: NDArray[Any]) -> Picture:
     return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
 

@@ -1,8 +1,8 @@
 """Robustness: accuracy on corrupted pictures, per corruption and severity, and over all of them.
 
 The mean over corruptions and severities is what Hendrycks and Dietterich (arXiv:1903.12261) report, here as plain
-accuracy; divided by AlexNet's errors, which exist for ImageNet only, it is in corruption_error.py. The same pictures are corrupted in every
-way, so their outcomes hang together: intervals of means come from a bootstrap over pictures, not over outcomes.
+accuracy; divided by AlexNet's errors, which exist for ImageNet only, it is in corruption_error.py. The same pictures are
+corrupted in every way, so their outcomes hang together: intervals of means come from a bootstrap over pictures.
 """
 
 from collections.abc import Sequence

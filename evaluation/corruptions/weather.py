@@ -10,6 +10,7 @@ from evaluation.corruptions.pixels import (
     Picture,
     Values,
     drawn_angle,
+    fractions,
     gaussian_blurred,
     moved,
     to_bytes,
@@ -29,7 +30,7 @@ def snow(picture: Picture, values: Values, random: Generator) -> Picture:
     flakes[flakes < threshold] = 0
     blown = moved((np.clip(flakes, 0, 1) * 255).astype(np.uint8), radius, sigma, drawn_angle(random, (-135, -45)))
     layer = (blown.astype(np.float32) + blown[::-1, ::-1])[:, :, None] / 255
-    unit = picture.astype(np.float32) / 255
+    unit = fractions(picture)
     grey = unit @ np.array([0.299, 0.587, 0.114], np.float32)
     whitened = np.maximum(unit, grey[:, :, None] * 1.5 + 0.5)
     return to_bytes(share * unit + (1 - share) * whitened + layer)
@@ -64,7 +65,7 @@ def fog(picture: Picture, values: Values, random: Generator) -> Picture:
 def spatter(picture: Picture, values: Values, random: Generator) -> Picture:
     """Water or mud on the lens; (mean, deviation, sigma, threshold, strength or second sigma, 0: water, 1: mud)."""
     mean, deviation, sigma, threshold, strength, is_mud = values
-    unit = picture.astype(np.float32) / 255
+    unit = fractions(picture)
     liquid = gaussian_blurred(random.normal(mean, deviation, size=picture.shape[:2]).astype(np.float32), sigma)
     liquid[liquid < threshold] = 0
     if is_mud:

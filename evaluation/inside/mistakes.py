@@ -16,11 +16,11 @@ LOSSLESS_SIDE = 32
 
 
 class Pair(NamedTuple):
-    """`count` of the `of` pictures of class `label` were called `answer`; `example` is the surest of them."""
+    """`times` of the `of` pictures of class `label` were called `answer`; `example` is the surest of them."""
 
     label: int
     answer: int
-    count: int
+    times: int
     of: int
     example: int
 

@@ -18,6 +18,7 @@ from evaluation.pictures import (
     matlab,
 )
 from evaluation.pictures.coop import COOP
+from evaluation.pictures.cue_conflict import CUE_CONFLICT
 from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.layout import Either, Layout
 from evaluation.pictures.parquet import PARQUET
@@ -47,6 +48,7 @@ OFFICIAL: tuple[Layout, ...] = (
     Either("flickr30k", captioned.FLICKR30K),
     captioned.COCO,
     COOP,
+    CUE_CONFLICT,
 )
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (*OFFICIAL, *UNIVERSAL)}

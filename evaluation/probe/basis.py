@@ -99,8 +99,6 @@ def streamed(features_ND: NDArray[np.floating], basis: Basis, dtype: torch.dtype
     return Rows(1, basis.count, basis.width + 1, dtype, mean_1D.device, block)
 
 
-def load(
-    rows: NDArray[np.floating], device: torch.device | str, dtype: torch.dtype = torch.float64
-) -> torch.Tensor:
+def load(rows: NDArray[np.floating], device: torch.device | str, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """An array as a tensor of this type; memory-mapped ones are copied."""
     return torch.from_numpy(np.array(rows)).to(device=device, dtype=dtype)

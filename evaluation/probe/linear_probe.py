@@ -111,7 +111,9 @@ def probe(
     def curve(positions: Sequence[int]) -> tuple[Tried, ...]:
         return tuple(Tried(float(GRID[at]), seen[at], fits[at].evaluations) for at in sorted(positions))
 
-    return Probe(curve(list(values)), final, everything.logits(final, test_NW), curve(list(seen)) if how.full_path else ())
+    return Probe(
+        curve(list(values)), final, everything.logits(final, test_NW), curve(list(seen)) if how.full_path else ()
+    )
 
 
 def validation_part(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ intercept at its best, f is lambda-strongly convex in W, so f - f* <= |grad_W|^2
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch

@@ -121,7 +121,7 @@ def _of_mistakes(question: Question, features_ND: NDArray[np.float32]) -> dict[s
     assert question.prompts is not None
     prompts, most, pictures = question.prompts, question.config.inside.mistakes, question.pictures
     labels_N = label_positions(pictures, question.task.label, prompts)
-    cosines_NC = cosines(features_ND, classifier(question.encoder.texts, prompts).weights)
+    cosines_NC = cosines(features_ND, classifier(question.embed, prompts).weights)
     answers_N = cosines_NC.argmax(axis=1)
     sure_N = mistakes.confidence(cosines_NC, question.encoder.logit_scale)
     names = list(prompts.classes)
@@ -138,7 +138,7 @@ def _of_mistakes(question: Question, features_ND: NDArray[np.float32]) -> dict[s
             for index in wrong
         ],
         "confused": [
-            {"label": names[pair.label], "answer": names[pair.answer], "count": pair.count, "of": pair.of,
+            {"label": names[pair.label], "answer": names[pair.answer], "count": pair.times, "of": pair.of,
              "picture": shown(pair.example)}
             for pair in pairs
         ],

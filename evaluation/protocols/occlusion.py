@@ -38,7 +38,7 @@ class Occlusion:
     def measure(self, question: Question) -> Findings:
         assert question.prompts is not None
         findings = Findings(question.task.name, self.name)
-        words = classifier(question.encoder.texts, question.prompts)
+        words = classifier(question.embed, question.prompts)
         wanted = self.reads(question)
         drawn = wanted[0][0]
         labels_N = label_positions(drawn, question.task.label, question.prompts)

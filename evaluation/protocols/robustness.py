@@ -35,7 +35,7 @@ class Robustness:
         assert question.prompts is not None
         config, task = question.config, question.task
         findings = Findings(task.name, self.name)
-        words = classifier(question.encoder.texts, question.prompts)
+        words = classifier(question.embed, question.prompts)
         drawn, altered = drawn_for(question), _variants(question)
         labels_N = label_positions(drawn, task.label, question.prompts)
         features = question.features(drawn, [want for _, want in self.reads(question)])

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from torch_peers import PREPARE  # noqa: E402
+from torch_peers import PREPARE
 
 exec(PREPARE)
 

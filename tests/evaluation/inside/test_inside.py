@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from training.spec import build, get_spec
 
 
 @pytest.fixture(scope="module")
-def model() -> torch.nn.Module:
+def model() -> Any:
     torch.manual_seed(0)
     return build(get_spec("clip-tiny")).eval()
 
@@ -26,9 +27,8 @@ def pixels() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8))
 
 
-def test_the_weights_are_those_that_the_models_own_attention_mixes_with(
-    model: torch.nn.Module, pixels: torch.Tensor
-) -> None:
+@torch.no_grad()
+def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: Any, pixels: torch.Tensor) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     blocks = model.visual.transformer.blocks
     hooks = [block.attn.register_forward_hook(lambda _, i, o: seen.append((i[0], o))) for block in blocks]
@@ -36,7 +36,6 @@ def test_the_weights_are_those_that_the_models_own_attention_mixes_with(
     assert looked.shape[:3] == (len(blocks), 3, blocks[0].attn.heads)
     for block, (x_BTW, out_BTW), weights_BHTT in zip(blocks, seen, looked, strict=True):
         B, T, W = x_BTW.shape
-        x_BTW, out_BTW = x_BTW.clone(), out_BTW.clone()  # they were made in inference mode
         v_BHTw = block.attn.in_proj(x_BTW)[..., 2 * W :].view(B, T, block.attn.heads, -1).transpose(1, 2)
         mixed = block.attn.out_proj((weights_BHTT @ v_BHTw).transpose(1, 2).reshape(B, T, W))
         torch.testing.assert_close(mixed, out_BTW, atol=1e-5, rtol=1e-4)
@@ -85,7 +84,7 @@ def test_filters_come_back_from_what_they_were_mixed_of() -> None:
     assert (found.components.min(), found.components.max()) == (0, 1)
 
 
-def test_positions_are_most_like_themselves(model: torch.nn.Module) -> None:
+def test_positions_are_most_like_themselves(model: Any) -> None:
     positions = patch_positions(model)
     assert positions is not None
     similarity, asked = position_similarity(positions, shown=3)

@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score
 
 from evaluation.catalog.benchmarks import Prompts, Task, find
 from evaluation.config import EvaluateConfig
-from evaluation.features.store import Wanted
 from evaluation.features.texts import stored_texts
+from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.protocol import Findings, Question

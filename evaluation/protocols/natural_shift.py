@@ -1,0 +1,127 @@
+"""Natural distribution shifts: accuracy there, on ImageNet's own pictures of the same classes, and what lies between.
+
+Effective robustness (Taori et al. 2020, arXiv:2007.00644) against two lines: `published`, the least squares of that paper, and
+`weighted` (shifts/lines.py). The same classifier in words answers on both sides, so ImageNet's pictures are those of the
+shift's classes alone: 200 for -A and -R, the classes that fall on ObjectNet's 113 and on the frame sets' 30 and 22.
+
+Frame sets count anchors: pm-0 asks for the anchor, pm-10 for every verified frame within ten of it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.catalog import benchmarks as catalog
+from evaluation.catalog.benchmarks import Task
+from evaluation.catalog.words import imagenet_classes_of
+from evaluation.features.wanted import Wanted
+from evaluation.models.encoder import Encoder
+from evaluation.pictures.open import open_pictures
+from evaluation.pictures.pictures import Pictures
+from evaluation.protocols.protocol import Findings, Question, significant
+from evaluation.protocols.truth import truth_of
+from evaluation.protocols.zero_shot_classifier import Rows, classifier, cosines
+from evaluation.shifts.frames import anchors_right
+from evaluation.shifts.lines import COUNTS, Method, standard_line
+from evaluation.shifts.robustness import effective_robustness
+from evaluation.statistics.intervals import wilson
+from pipeline.errors import DataError
+
+METHODS: tuple[Method, ...] = ("published", "weighted")
+
+
+class NaturalShift:
+    name = "natural_shift"
+    learns = False
+
+    def unfit(self, task: Task, encoder: Encoder) -> str | None:
+        if not encoder.reads_text:
+            return f"asks in words, and {encoder.spec.name} reads none"
+        if task.reference is None or task.conditions or task.kind not in ("classification", "frames"):
+            return f"{task.name} is no shift of another benchmark"
+        return None
+
+    def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
+        reference = _reference(question)
+        lists = [question.pictures] if isinstance(reference, str) else [question.pictures, reference]
+        return [(pictures, Wanted()) for pictures in lists]
+
+    def measure(self, question: Question) -> Findings:
+        assert question.prompts is not None
+        findings = Findings(question.task.name, self.name)
+        weights = classifier(question.embed, question.prompts).weights
+        hits = _shifted(question, weights)
+        for part, right in hits.items():
+            findings.add("top1", part, wilson(int(right.sum()), len(right)), len(right))
+        reference = _reference(question)
+        if isinstance(reference, str):
+            findings.details["reference"] = reference
+            return findings
+        known = _reference_hits(question, reference, weights)
+        findings.add("top1", "reference", wilson(int(known.sum()), len(known)), len(known))
+        for part, right in hits.items():
+            self._against_lines(findings, part, known, right)
+        return findings
+
+    def _against_lines(self, findings: Findings, part: str, known: NDArray[np.bool_], right: NDArray[np.bool_]) -> None:
+        shift = _line_of(findings.task, part)
+        if shift not in COUNTS:
+            return
+        counts = (int(known.sum()), len(known)), (int(right.sum()), len(right))
+        point: dict[str, float] = {
+            "reference": significant(float(known.mean())),
+            "shifted": significant(float(right.mean())),
+        }
+        for method in METHODS:
+            line = standard_line(shift, method)
+            rho = effective_robustness(*counts, line)
+            variant = method if part == "shifted" else f"{part}/{method}"
+            findings.add("effective_robustness", variant, rho, len(right))
+            point[f"expected_{method}"] = significant(float(right.mean()) - rho.value)
+        findings.details.setdefault("points", {})[shift] = point
+
+
+def _line_of(task: str, part: str) -> str:
+    return task if part == "shifted" else f"{task}/{part}"
+
+
+def _shifted(question: Question, weights_CD: Rows) -> dict[str, NDArray[np.bool_]]:
+    """Whether each shifted picture, or each anchor as "pm-0" and "pm-10", was answered right."""
+    assert question.prompts is not None
+    rows_ND = question.features(question.pictures, [Wanted()])[Wanted()]
+    answers_N = cosines(rows_ND, weights_CD).argmax(axis=1)
+    if question.task.kind == "frames":
+        words = np.array(list(question.prompts.classes))[answers_N]
+        return anchors_right(question.pictures, question.task.label, words.tolist())
+    truth = truth_of(question.task, question.pictures, question.prompts)
+    asked_N = answers_N[truth.asked]
+    right = truth.labels == asked_N if truth.right is None else truth.right[np.arange(len(asked_N)), asked_N]
+    return {"shifted": np.asarray(right)}
+
+
+def _reference(question: Question) -> Pictures | str:
+    """The pictures that this is a shift of, or why they cannot be had: the shift is then measured without them."""
+    assert question.task.reference is not None
+    try:
+        return open_pictures(catalog.find(question.task.reference), "test", question.config.datasets)
+    except DataError as error:
+        return str(error)
+
+
+def _reference_hits(question: Question, reference: Pictures, weights_CD: Rows) -> NDArray[np.bool_]:
+    """Whether each reference picture of one of the shift's classes was answered right, by the shift's own words."""
+    assert question.prompts is not None
+    labels = list(question.prompts.classes)
+    falls_on = {
+        synset: place
+        for place, label in enumerate(labels)
+        for synset in imagenet_classes_of(question.task.prompts or question.task.name).get(label, ())
+    }
+    words = reference.column(catalog.find(question.task.reference or "").label)
+    asked = np.array([at for at, word in enumerate(words) if word in falls_on], np.int64)
+    if not len(asked):
+        raise DataError(f"{reference.name}: has no picture of the classes of {question.task.name}")
+    rows_ND = question.features(reference, [Wanted()])[Wanted()][asked]
+    right_N = np.array([falls_on[words[at]] for at in asked])
+    return np.asarray(cosines(rows_ND, weights_CD).argmax(axis=1) == right_N)
