@@ -124,18 +124,25 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool, pilot: in
         return
 
     from orchestration import flow, show
+    from orchestration.evaluation_estimate import evaluation_rows, print_evaluation
     from orchestration.training_estimate import estimate_of, print_estimate
 
     with show.stdout_kept_clean(as_json):
         steps = flow.plan(loaded, root)
         estimate = estimate_of(loaded, steps)
+        evaluation = evaluation_rows(loaded, steps, root)
     if as_json:
-        show.print_json({"recipe": loaded.name, "root": root, "steps": steps, "training": estimate})
+        show.print_json(
+            {"recipe": loaded.name, "root": root, "steps": steps, "training": estimate, "evaluation": evaluation}
+        )
         return
     show.plan_table(steps)
     if estimate is not None:
         print()
         print_estimate(estimate)
+    if evaluation is not None:
+        print()
+        print_evaluation(evaluation)
 
 
 def _pilot(recipe: Any, root: str, as_json: bool, pictures: int, workers: int) -> None:

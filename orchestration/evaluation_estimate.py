@@ -1,0 +1,69 @@
+"""The evaluation's part of `openwit plan`: a row per benchmark, and what to do about those that are not there."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluation.models.foreign import is_own, open_checkpoint
+from evaluation.plan import plan_evaluation
+from orchestration import show
+from orchestration.recipe import Recipe
+from orchestration.show import PlannedStep
+from pipeline import storage
+from pipeline.errors import UserError
+from training.saving.checkpoint import NAME, Checkpoint
+from training.spec import get_spec
+from training.specs.base import ModelSpec
+
+
+def evaluation_rows(recipe: Recipe, steps: Sequence[PlannedStep], root: str) -> list[dict[str, Any]] | None:
+    """None where the recipe evaluates nothing."""
+    if recipe.evaluate is None:
+        return None
+    spec, checkpoint_id = _model(recipe, steps)
+    features = os.path.join(root, "features")
+    name = spec.name if spec else ""
+    return plan_evaluation(recipe.evaluate, features, name, spec.image_flops() if spec else None, checkpoint_id)
+
+
+def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[ModelSpec | None, str | None]:
+    """The model's spec and the id of its checkpoint, each None where it is not known before the run."""
+    try:
+        if recipe.checkpoint:
+            if is_own(recipe.checkpoint):
+                return None, None
+            checkpoint = open_checkpoint(recipe.checkpoint)
+            return checkpoint.spec, checkpoint.id
+        for step in steps:
+            folder = storage.join(step.path, "checkpoint") if step.name == "train" and step.done else ""
+            if folder and storage.exists(storage.join(folder, NAME)):
+                trained = Checkpoint.load(folder, verify=False)
+                return trained.spec, trained.id
+        return (get_spec(recipe.train.model) if recipe.train else None), None
+    except UserError:  # the run will say it; a plan shows what it can
+        return None, None
+
+
+def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
+    """A table of the benchmarks; below it the total, and what those want that are not there."""
+    lines = [
+        (
+            row["task"],
+            row["status"],
+            row["pictures"],
+            row["to_read"],
+            {True: "made already", False: "", None: ""}[row["cached"]],
+            "" if row["minutes"] is None else f"{row['minutes']:.1f}",
+        )
+        for row in found
+    ]
+    show.rows(("benchmark", "state", "test pictures", "pictures to read", "features", "minutes"), lines)
+    minutes = [row["minutes"] for row in found if row["minutes"] is not None]
+    missing = [row for row in found if row["status"] in ("absent", "broken")]
+    print(
+        f"\nabout {sum(minutes):,.1f} minutes for {len(minutes)} of {len(found)} benchmarks; {len(missing)} not there"
+    )
+    for row in missing[:5]:
+        print(f"  {row['task']}: {row['reason']}")
+    if len(missing) > 5:
+        print(f"  and {len(missing) - 5} more: openwit tasks")
