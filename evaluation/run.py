@@ -100,10 +100,10 @@ class _Evaluation:
         self._found: list[Findings] = []
         self._absent: list[dict[str, str]] = []
         self._prompts: dict[str, str] = {}
-        self._now = config.tasks[0]
+        self._now = self.tasks[0]
 
     def measure(self, task: Task) -> None:
-        self._now = task.name
+        self._now = task
         self._say()
         protocols = [PROTOCOLS[name] for name in self.config.protocols]
         fitting = [
@@ -184,8 +184,7 @@ class _Evaluation:
         return self._store.get(pictures, wanted, lambda done, total, what: self._say(f": {what}, {done} of {total}"))
 
     def _say(self, detail: str = "") -> None:
-        names = self.config.tasks
-        self._progress(names.index(self._now), len(names), f"{self._now}{detail}")
+        self._progress(self.tasks.index(self._now), len(self.tasks), f"{self._now.name}{detail}")
 
     def report(self, seconds: float, dataset: str | None) -> Report:
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
