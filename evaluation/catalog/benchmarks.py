@@ -50,6 +50,12 @@ class Task:
     card: str = ""
 
     @property
+    def card_name(self) -> str:
+        """What `find` finds it by: its name, or the path of a user's own card."""
+        variant = self.name.partition("@")[2]
+        return f"{self.card}@{variant}" if variant else self.card
+
+    @property
     def own(self) -> bool:
         """Whether it is a user's own card."""
         return _is_path(self.card)

@@ -14,8 +14,6 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
 
     `pictures` is the number of the test part as the card has it (None where copies differ).
     """
-    from evaluation.pictures.open import find_layout
-
     row: dict[str, Any] = {
         "task": task.name,
         "variant": task.variant,
@@ -28,6 +26,8 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
     }
     if task.loader:
         return row | {"status": "drawn", "splits": [split for split in (task.train, task.val, task.split) if split]}
+    from evaluation.pictures.open import find_layout
+
     try:
         folder, layout = find_layout(task, datasets)
         splits = layout.splits(folder)
