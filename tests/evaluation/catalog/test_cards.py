@@ -200,7 +200,7 @@ def test_a_card_of_ones_own_is_ten_lines(tmp_path: Path) -> None:
         "classes: [red_apple, pear]\nfolder: photos\nlayouts: [image-folder]\nsplits: {train: 8, test: 4}\n"
     )
     task = find(str(card))
-    assert (task.name, task.own, task.folder, task.pictures) == ("fruit", True, str(tmp_path / "photos"), 4)
+    assert (task.name, task.home, task.folder, task.pictures) == ("fruit", str(tmp_path), "photos", 4)
     assert (task.train, task.val, task.learns_from, task.chance) == ("train", None, "train", 0.5)
     assert task.prompts
     assert prompts_of(task.prompts).classes == {"red_apple": ("red apple",), "pear": ("pear",)}
