@@ -42,8 +42,9 @@ def curation_steps(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any
         from_web = ("web",)
     from_references: tuple[str, ...] = ()
     given = _given_sets(recipe, curate)
-    if recipe.evaluate or given:
-        steps.append(_references(recipe, curate, given))
+    tasks = _tasks(recipe)
+    if tasks or given:
+        steps.append(_references(recipe, tasks, curate, given))
         from_references = ("references",)
     network, section = curate.network.identity(), {**shown["curate"], "deduplicate": _deduplicate_identity(curate)}
     # The sets' content, not the folders they lie in.
@@ -127,8 +128,17 @@ def _given_sets(recipe: Recipe, curate: CurateConfig) -> list[Any]:
     return list(given_sets(curate.decontaminate.against, recipe.evaluate.tasks if recipe.evaluate else ()))
 
 
-def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
-    tasks = list(recipe.evaluate.tasks) if recipe.evaluate else []
+def _tasks(recipe: Recipe) -> list[str]:
+    """The benchmarks whose pictures are there: those that are absent are not measured either."""
+    if recipe.evaluate is None:
+        return []
+    from evaluation.catalog.references import there
+
+    return there(recipe.evaluate.tasks, recipe.evaluate.datasets)
+
+
+def _references(recipe: Recipe, tasks: list[str], curate: CurateConfig, given: list[Any]) -> Step:
+    datasets = recipe.evaluate.datasets if recipe.evaluate else None
     config = curate.decontaminate
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
@@ -137,7 +147,7 @@ def _references(recipe: Recipe, curate: CurateConfig, given: list[Any]) -> Step:
         from pipeline.overlap.changes import chosen_variants
         from pipeline.overlap.references import Indexing, build_index
 
-        sets = [*reference_sets(tasks), *given]
+        sets = [*reference_sets(tasks, datasets), *given]
         indexing = Indexing(chosen_variants(config.variants), planted, config.seed)
         made = build_index(sets, indexing, folder, context.executor(), context.progress)
         return Made(made.id, {"tasks": len(sets), "pictures": sum(made.index.extra["pictures"].values())})

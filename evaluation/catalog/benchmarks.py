@@ -25,7 +25,7 @@ class Task:
     that a probe learns from, `val` the one it may choose by, `None` where there is none; `counts` their sizes, as far as
     known. `folder` lies below `evaluate.datasets` and is read by the first of `layouts` that finds itself there; a task
     with a `loader` is drawn by openwit instead. `chance` is the score of guessing. A card of one's own has its path as
-    `card`, and a whole path as `folder`.
+    `card`, and the folder above its pictures as `home`, which counts in place of `evaluate.datasets`.
     """
 
     name: str
@@ -48,11 +48,13 @@ class Task:
     conditions: tuple[str, ...] = ()
     reference: str | None = None
     card: str = ""
+    home: str | None = None
 
     @property
-    def own(self) -> bool:
-        """Whether it is a user's own card."""
-        return _is_path(self.card)
+    def card_name(self) -> str:
+        """What `find` finds it by: its name, or the path of a user's own card."""
+        variant = self.name.partition("@")[2]
+        return f"{self.card}@{variant}" if variant else self.card
 
     @property
     def learns_from(self) -> str | None:
@@ -120,16 +122,17 @@ def _task(card: Card, variant: str, base: str, named: bool) -> Task:
         conditions=card.conditions,
         reference=card.reference,
         card=base,
-        folder=_place(card, base),
+        **_place(card, base),
     )
 
 
-def _place(card: Card, base: str) -> str:
+def _place(card: Card, base: str) -> dict[str, Any]:
     """Where the pictures are: below evaluate.datasets, or for a card of one's own where it says, as seen from the card."""
-    if not _is_path(base) or "://" in card.folder:
-        return card.folder or card.name
-    below = os.path.join(os.path.dirname(base), card.folder or card.name)
-    return below if "://" in below else os.path.abspath(below)
+    if not _is_path(base):
+        return {"folder": card.folder or card.name}
+    whole = card.folder if "://" in card.folder else os.path.join(os.path.dirname(base), card.folder or card.name)
+    home, folder = os.path.split((whole if "://" in whole else os.path.abspath(whole)).rstrip("/"))
+    return {"folder": folder, "home": home}
 
 
 def _is_path(name: str) -> bool:

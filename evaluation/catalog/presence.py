@@ -14,8 +14,6 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
 
     `pictures` is the number of the test part as the card has it (None where copies differ).
     """
-    from evaluation.pictures.open import find_layout
-
     row: dict[str, Any] = {
         "task": task.name,
         "variant": task.variant,
@@ -28,18 +26,20 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
     }
     if task.loader:
         return row | {"status": "drawn", "splits": [split for split in (task.train, task.val, task.split) if split]}
+    from evaluation.pictures.open import find_layout
+
     try:
         folder, layout = find_layout(task, datasets)
         splits = layout.splits(folder)
     except DataError as error:
-        folder = task.folder if task.own else storage.join(datasets, task.folder) if datasets else ""
-        broken = bool(folder) and bool(storage.list_names(folder))
+        above = task.home or datasets
+        broken = above is not None and bool(storage.list_names(storage.join(above, task.folder)))
         return row | {"status": "broken" if broken else "absent", "reason": f"{error}{_way_out(task)}"}
     return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
 
 
 def _way_out(task: Task) -> str:
-    if task.own:
+    if task.home is not None:
         return ""
     card = card_of(task.card)
     return f"; `openwit tasks fetch {task.card}`" + (

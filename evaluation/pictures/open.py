@@ -41,7 +41,7 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
 
 def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
     """The task's folder below `datasets`, and the first layout that fits it. Raises Absent with what is expected."""
-    datasets = getattr(task, "home", None) or datasets
+    datasets = task.home or datasets
     if datasets is None:
         raise Absent(
             f"{task.name}: its pictures are on disk; set evaluate.datasets to the folder that holds {task.folder}/"

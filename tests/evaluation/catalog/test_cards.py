@@ -12,6 +12,8 @@ from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import card_of, find, prompts_of
 from evaluation.catalog.suites import SUITES
 from evaluation.catalog.words import imagenet_classes_of, path_of, source_of
+from evaluation.pictures.table import LAYOUTS
+from evaluation.statistics.metrics import METRICS
 from pipeline.errors import ConfigError
 
 TABLE_9 = {
@@ -133,6 +135,19 @@ def test_no_key_stands_twice_and_no_name_belongs_to_two_classes(path: Path) -> N
     assert path.stem.startswith(("digits", "scenes")) or source_of(path.stem)["keys"]
 
 
+def test_every_metric_can_be_computed() -> None:
+    others = {"recall@1", "pm0"}  # of retrieval and of frames, which have measures of their own
+    asked = {way.metric or card.metric for card in map(card_of, catalog.names()) for way in card.variants.values()}
+    assert asked - set(METRICS) == others
+
+
+def test_every_dataset_on_disk_has_a_reader_of_its_own_layout() -> None:
+    on_disk = [find(name) for name in catalog.names() if not find(name).loader]
+    assert [task.name for task in on_disk if not set(task.layouts) <= set(LAYOUTS)] == []
+    variants = [name.split("@") for name in LAYOUTS if "@" in name]
+    assert all(variant in card_of(name).variants for name, variant in variants)
+
+
 def test_imagenet_has_1000_synsets_though_two_names_belong_to_two_of_them() -> None:
     classes = prompts_of("imagenet").classes
     assert list(classes) == sorted(classes)
@@ -200,7 +215,7 @@ def test_a_card_of_ones_own_is_ten_lines(tmp_path: Path) -> None:
         "classes: [red_apple, pear]\nfolder: photos\nlayouts: [image-folder]\nsplits: {train: 8, test: 4}\n"
     )
     task = find(str(card))
-    assert (task.name, task.own, task.folder, task.pictures) == ("fruit", True, str(tmp_path / "photos"), 4)
+    assert (task.name, task.home, task.folder, task.pictures) == ("fruit", str(tmp_path), "photos", 4)
     assert (task.train, task.val, task.learns_from, task.chance) == ("train", None, "train", 0.5)
     assert task.prompts
     assert prompts_of(task.prompts).classes == {"red_apple": ("red apple",), "pear": ("pear",)}

@@ -18,7 +18,7 @@ from orchestration.cli import main
 from pipeline.errors import ConfigError, DataError
 
 COMMIT = "c" * 40
-TREE = f"/api/datasets/clip-benchmark/wds_vtab-dtd/tree/{COMMIT}"
+TREE = f"/api/datasets/clip-benchmark/wds_vtab-svhn/tree/{COMMIT}"
 
 
 class FakeHub:
@@ -38,6 +38,7 @@ class FakeHub:
         self.ranges = True
         self.status = 200
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.server.handle_error = lambda *request: None  # type: ignore[method-assign]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
@@ -99,7 +100,7 @@ class FakeHub:
 
         return Handler
 
-    def fetch(self, root: Path, name: str = "dtd", **more: Any) -> dict[str, Any]:
+    def fetch(self, root: Path, name: str = "svhn", **more: Any) -> dict[str, Any]:
         address = f"127.0.0.1:{self.server.server_address[1]}"
         quick = {"hosts": {"hub.example": address, "cdn.example": address}, "retries": 0}
         config = hubs.network_config().model_copy(update=quick)
@@ -123,7 +124,7 @@ def test_a_dataset_is_downloaded_in_parts_checked_and_not_taken_again(hub: FakeH
     found = hub.fetch(tmp_path, said=lambda *words: said.append(words))
     assert (found["files"], found["taken"], found["revision"], found["pinned"]) == (5, 5, COMMIT, False)
     for name, data in hub.files.items():
-        assert (tmp_path / "dtd" / name).read_bytes() == data
+        assert (tmp_path / "svhn" / name).read_bytes() == data
     total = sum(map(len, hub.files.values()))
     assert said[-1][:2] == (total, total)
     assert [line.split()[-1] for line in hub.taken() if "test/0.tar" in line] == [
@@ -131,27 +132,27 @@ def test_a_dataset_is_downloaded_in_parts_checked_and_not_taken_again(hub: FakeH
         "bytes=4096-8191",
         "bytes=8192-10239",
     ]
-    record = json.loads((tmp_path / "dtd" / RECORD).read_text())
+    record = json.loads((tmp_path / "svhn" / RECORD).read_text())
     assert record["files"]["test/0.tar"] == hashlib.sha256(hub.files["test/0.tar"]).hexdigest()
     before = len(hub.taken())
     assert hub.fetch(tmp_path)["taken"] == 0
     assert len(hub.taken()) == before
-    (tmp_path / "dtd/test/0.tar").write_bytes(b"short")
+    (tmp_path / "svhn/test/0.tar").write_bytes(b"short")
     assert hub.fetch(tmp_path)["taken"] == 1
-    assert (tmp_path / "dtd/test/0.tar").read_bytes() == hub.files["test/0.tar"]
+    assert (tmp_path / "svhn/test/0.tar").read_bytes() == hub.files["test/0.tar"]
 
 
 def test_a_download_that_broke_off_goes_on_where_it_ended(hub: FakeHub, tmp_path: Path) -> None:
     hub.cut_after = 9000
     with pytest.raises(DataError, match="the same command goes on where this one ended"):
         hub.fetch(tmp_path, split="test")
-    part = tmp_path / "dtd/test/0.tar.part"
+    part = tmp_path / "svhn/test/0.tar.part"
     assert part.read_bytes() == hub.files["test/0.tar"][:8192]
     hub.status = 200
     before = len(hub.taken())
     hub.fetch(tmp_path, split="test")
     assert not part.exists()
-    assert (tmp_path / "dtd/test/0.tar").read_bytes() == hub.files["test/0.tar"]
+    assert (tmp_path / "svhn/test/0.tar").read_bytes() == hub.files["test/0.tar"]
     assert [line for line in hub.taken()[before:] if "test/0.tar" in line] == [
         "cdn.example/test/0.tar?signature=1 bytes=8192-10239"
     ]
@@ -159,22 +160,22 @@ def test_a_download_that_broke_off_goes_on_where_it_ended(hub: FakeHub, tmp_path
 
 def test_only_one_split_is_taken_with_what_belongs_to_none(hub: FakeHub, tmp_path: Path) -> None:
     assert hub.fetch(tmp_path, split="test")["files"] == 4
-    assert not (tmp_path / "dtd/train").exists()
-    assert (tmp_path / "dtd/classnames.txt").exists()
+    assert not (tmp_path / "svhn/train").exists()
+    assert (tmp_path / "svhn/classnames.txt").exists()
 
 
 def test_a_server_without_parts_gives_whole_files(hub: FakeHub, tmp_path: Path) -> None:
     hub.ranges = False
     hub.fetch(tmp_path)
-    assert (tmp_path / "dtd/test/0.tar").read_bytes() == hub.files["test/0.tar"]
+    assert (tmp_path / "svhn/test/0.tar").read_bytes() == hub.files["test/0.tar"]
 
 
 def test_other_bytes_than_the_hub_lists_are_refused_and_thrown_away(hub: FakeHub, tmp_path: Path) -> None:
     hub.files["test/0.tar"] = b"x" + hub.files["test/0.tar"][1:]
     with pytest.raises(DataError, match=r"test/0\.tar: has not the sha256 that the hub lists"):
         hub.fetch(tmp_path)
-    assert not (tmp_path / "dtd/test/0.tar").exists()
-    assert not (tmp_path / "dtd/test/0.tar.part").exists()
+    assert not (tmp_path / "svhn/test/0.tar").exists()
+    assert not (tmp_path / "svhn/test/0.tar.part").exists()
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "a/../b", "a\\b", "a//b"])
@@ -199,7 +200,7 @@ def test_what_cannot_be_fetched_says_where_to_get_it(
     with pytest.raises(ConfigError, match="did you mean dtd"):
         hub.fetch(tmp_path, "dtdd")
     with pytest.raises(ConfigError, match="is no local folder"):
-        fetch("dtd", "s3://bucket/benchmarks")
+        fetch("svhn", "s3://bucket/benchmarks")
     hub.status = 401
     with pytest.raises(DataError, match="the hub wants its terms accepted first"):
         hub.fetch(tmp_path)
