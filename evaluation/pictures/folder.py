@@ -9,7 +9,7 @@ import fnmatch
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".
 """How names of pictures end, in either case."""
 
 EDGE_BYTES = 1 << 20
+LOOKED_INTO = 8
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,13 @@ class Folder:
             parts.append(storage.sha256(self.read(name, size - edge, edge)))
         return identity_of(*parts)
 
-    def listing(self, names: Iterable[str]) -> str:
-        """Names in their order, and sizes: what tells a list of pictures from another without opening one.
-
-        Times do not count. A file that was replaced by one of equal size under its name is not noticed.
-        """
-        return identity_of([[name, self.size(name)] for name in names])
+    def listing(self, names: Sequence[str]) -> str:
+        """Names in their order, sizes, and the bytes of LOOKED_INTO files spread over them: what tells a list of pictures
+        from another without reading all. Times do not count. A single file that is replaced by one of equal size under its
+        name is not noticed, unless it is one of those."""
+        looked = [names[at * len(names) // LOOKED_INTO] for at in range(LOOKED_INTO)] if names else []
+        sizes = [[name, self.size(name)] for name in names]
+        return identity_of(sizes, [storage.sha256(self.read(name)) for name in dict.fromkeys(looked)])
 
 
 def missing(path: str) -> Broken:

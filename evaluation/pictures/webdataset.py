@@ -66,7 +66,7 @@ def open_webdataset(home: Folder, split: str) -> Pictures:
     def read(at: int) -> Any:
         return decoded(stored(at), f"{folder.at(shards[index.shard[at]])}:{index.keys[at]}")
 
-    identity = identity_of("webdataset", index.keys, list(index.size))
+    identity = identity_of("webdataset", index.keys, list(index.size), folder.fingerprint(*shards))
     columns = {"id": index.keys, COLUMNS[kind]: tuple(index.labels)}
     return Pictures(f"webdataset/{split}", identity, columns, read, len(index.keys), stored, classes)
 

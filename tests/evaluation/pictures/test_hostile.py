@@ -164,7 +164,7 @@ def test_tars_links_are_not_followed_and_shards_are_counted(tmp_path: Path) -> N
         ("webdataset", "test/0.tar", b"1\0\0\0\0\0\0", b"7\0\0\0\0\0\0", "class 7 is outside classnames.txt, which has 2"),
         ("cifar10-binary", "cifar-10-batches-bin/test_batch.bin", b"\0", b"\x0b", "label 11 is outside its 10 classes"),
         ("cifar10-c", "CIFAR-10-C/labels.npy", b"\x05\0\0", b"\x0f\0\0", "label 15 is outside its 10 classes"),
-        ("kitti-distance", "training/label_2/000003.txt", b"Van", b"Van x", "is no label of KITTI"),
+        ("kitti-distance", "training/label_2/000001.txt", b"Car", b"Car 1\n", "is no label of KITTI"),
         ("clevr-counts", "CLEVR_v1.0/scenes/CLEVR_val_scenes.json", b"objects", b"things", "has a scene without"),
         ("gtsrb", "gtsrb/GT-final_test.csv", b"ClassId", b"Class", "has no column 'ClassId'"),
         ("hateful-memes", "dev_seen.jsonl", b'"label"', b'"gold"', "line 1 has no 'label'; this file was published without"),
