@@ -4,8 +4,8 @@ import os
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-from training import __main__, run, train  # noqa: E402, F401
-from training.engine import engine  # noqa: E402
+from training import __main__, run, train  # noqa: F401
+from training.engine import engine
 
 with engine._quiet():
     engine._deepspeed()

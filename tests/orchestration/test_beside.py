@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.beside import Beside
-from orchestration.training_rows import read_evaluations
 from orchestration.narrator import Narrator
 from orchestration.recipe import load
-from orchestration.training_rows import evaluation_note, numbers, train_note
+from orchestration.training_rows import evaluation_note, numbers, read_evaluations, train_note
 from pipeline.errors import DataError
 from training.config import TrainConfig
 
