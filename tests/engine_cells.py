@@ -97,10 +97,17 @@ def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
 
 
 def engine_loop(
-    changes: Changes, steps: int, ranks: Ranks, spec: ModelSpec = SPEC, rows: int = BATCH, model: Model | None = None
+    changes: Changes,
+    steps: int,
+    ranks: Ranks,
+    spec: ModelSpec = SPEC,
+    rows: int = BATCH,
+    model: Model | None = None,
+    weigh: bool = True,
 ) -> dict[str, Any]:
-    """The same by the engine: this rank's rows of the same batches."""
-    settings, before = config(changes, rows, ranks.world_size), held_bytes()
+    """The same by the engine: this rank's rows of the same batches. Where `weigh`, with the bytes that it holds, which takes a
+    look at every object."""
+    settings, before = config(changes, rows, ranks.world_size), held_bytes() if weigh else 0
     engine = Engine(model if model is not None else fresh_model(spec), settings, ranks)
     objective = make_objective(settings, spec)
     share = rows // ranks.world_size
@@ -114,7 +121,7 @@ def engine_loop(
         losses.append(ranks.mean(compute(engine, objective, part, keys, settings.memory.chunks).loss))
         norms.append(engine.update(RATE))
         seconds.append(time.perf_counter() - started)
-    held = held_bytes() - before
+    held = held_bytes() - before if weigh else 0
     out = {
         "losses": losses,
         "norms": norms,

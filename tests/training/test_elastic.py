@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from ranks import on_ranks
 from torch import Tensor
 from torch import distributed as dist
 
@@ -143,7 +144,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, Curve]:
     found = on_one(str(folder), ON_ONE, [])
-    torch.multiprocessing.spawn(one_rank, args=(2, str(folder), ON_TWO, RESUMED_ON_TWO), nprocs=2)
+    on_ranks(2, one_rank, 2, str(folder), ON_TWO, RESUMED_ON_TWO)
     found |= torch.load(folder / "results.pt")
     found |= on_one(str(folder), [], RESUMED_ON_ONE)
     return found

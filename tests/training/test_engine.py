@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from engine_cells import SPEC, Changes, batch, config, engine_loop, fresh_model, join, plain_loop
+from ranks import on_ranks
 from torch import Tensor
 from torch import distributed as dist
 
@@ -49,7 +50,7 @@ def one_rank(rank: int, folder: str) -> None:
     results: Results = {}
     for steps, cells in ((LONG_STEPS, LONG), (SHORT_STEPS, SHORT), (OTHER_STEPS, OTHER)):
         for name, changes in cells.items():
-            results[name] = engine_loop(changes, steps, ranks)
+            results[name] = engine_loop(changes, steps, ranks, weigh=steps == LONG_STEPS)
     for stage in STAGES:
         results[f"limits {stage}"] = limits(stage, ranks)
     if rank == 0:
@@ -80,7 +81,7 @@ def limits(stage: int, ranks: Ranks) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder: Path = tmp_path_factory.mktemp("engine")
-    torch.multiprocessing.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    on_ranks(RANKS, one_rank, str(folder))
     loaded: Results = torch.load(folder / "results.pt")
     return loaded
 

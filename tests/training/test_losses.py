@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from ranks import on_ranks
 from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
@@ -97,7 +98,7 @@ def one_rank(rank: int, world_size: int, folder: str) -> None:
 
 
 def test_several_ranks_give_loss_accuracy_and_gradient_of_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(one_rank, args=(3, str(tmp_path)), nprocs=3)
+    on_ranks(3, one_rank, 3, str(tmp_path))
     for name, together in torch.load(tmp_path / "result.pt", weights_only=True).items():
         assert_equal(together, wanted(name.split()[0]))
 

@@ -8,15 +8,15 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import logged_training
 import numpy as np
 import pytest
 from PIL import Image
+from ranks import started
 
 from pipeline.datasets.shards import write_dataset
 from training.config import TrainConfig
@@ -55,48 +55,39 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(dataset: Path, out: Path) -> list[subprocess.Popen[str]]:
+def start(dataset: Path, out: Path) -> list[Any]:
     """Two ranks, as any launcher starts them, in a process group of their own."""
     out.mkdir(exist_ok=True)
     (out / "train.json").write_text(CONFIG.model_dump_json())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(Path(__file__).with_name("logged_training.py")), "--config", str(out / "train.json")]
+    words = ["--config", out / "train.json", "--data", dataset, "--out", out]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     return [
-        subprocess.Popen(
-            [*command, "--data", str(dataset), "--out", str(out)],
-            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        started(logged_training.main, words, place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, said(out, rank))
         for rank in range(2)
     ]
 
 
-def ends(processes: list[subprocess.Popen[str]], codes: list[int]) -> str:
-    said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == codes, said
-    return said[0]
+def said(out: Path, rank: int) -> Path:
+    return out / f"said-{rank}.txt"
 
 
-def wait_for(out: Path, processes: list[subprocess.Popen[str]], steps: int) -> None:
+def ends(processes: list[Any], codes: list[int], out: Path) -> str:
+    for process in processes:
+        process.join(300)
+    assert [process.exitcode for process in processes] == codes, said(out, 0).read_text()
+    return said(out, 0).read_text()
+
+
+def wait_for(out: Path, processes: list[Any], steps: int) -> None:
     """Until the record has so many lines."""
     deadline = time.monotonic() + 300
     while not (out / "steps.jsonl").exists() or len((out / "steps.jsonl").read_text().splitlines()) < steps:
-        assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
+        assert all(process.is_alive() for process in processes), said(out, 0).read_text()
         assert time.monotonic() < deadline
         time.sleep(0.005)
-
-
-def kill(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        os.killpg(process.pid, signal.SIGKILL)
-    for process in processes:
-        process.communicate()
 
 
 def samples(out: Path) -> dict[int, list[int]]:
@@ -122,22 +113,21 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     dataset: Path, tmp_path: Path
 ) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    ends(start(dataset, alone), [0, 0])
+    ends(start(dataset, alone), [0, 0], alone)
     assert [step["step"] for step in curve(alone)] == list(range(1, 25))
     assert sealed(alone) == ["000000010", "000000015", "000000020"]  # the newest three
 
     processes = start(dataset, killed)
     wait_for(killed, processes, 2)
-    processes[1].send_signal(signal.SIGTERM)  # to one rank: both save and leave
-    said = ends(processes, [75, 75])
-    assert "told to leave: saved step" in said
+    processes[1].terminate()  # SIGTERM to one rank: both save and leave
+    assert "told to leave: saved step" in ends(processes, [75, 75], killed)
     assert len(sealed(killed)) == 1
 
     processes = start(dataset, killed)
     wait_for(killed, processes, 12)
-    kill(processes[1:])  # one worker: the other cannot go on, and ends
-    assert processes[0].wait(timeout=120) != 0
-    processes[0].communicate()
+    os.killpg(processes[1].pid, signal.SIGKILL)  # one worker: the other cannot go on, and ends
+    processes[0].join(120)
+    assert processes[0].exitcode not in (0, None)
     newest = sealed(killed)[-1]
     assert newest >= "000000005"
     weights = killed / "checkpoints" / newest / "state-00001.safetensors"
@@ -148,7 +138,7 @@ def test_a_killed_run_with_a_damaged_checkpoint_ends_like_one_that_was_left_alon
     half_written.mkdir()
     (half_written / "state-00000.safetensors").write_bytes(b"half")
 
-    ends(start(dataset, killed), [0, 0])
+    ends(start(dataset, killed), [0, 0], killed)
     assert curve(killed) == curve(alone)  # every float equal, bit for bit
     assert samples(killed) == samples(alone)
     final = Checkpoint.load(str(killed / "checkpoint"))

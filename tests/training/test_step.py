@@ -9,6 +9,7 @@ import gradient_cells
 import pytest
 import torch
 from gradient_cells import Cell
+from ranks import on_ranks
 from torch import Tensor, nn
 
 from training.data.batch import Batch
@@ -23,7 +24,7 @@ CELLS += [Cell("contrastive", 1, 3, 0.5), Cell("sigmoid", 1, 0, 0.0)]
 
 
 def test_two_ranks_under_every_zero_stage_update_like_one_process_with_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(gradient_cells.one_rank, args=(2, str(tmp_path), CELLS), nprocs=2)
+    on_ranks(2, gradient_cells.one_rank, 2, str(tmp_path), CELLS)
     for cell, (weights, shared, _) in zip(CELLS, json.loads(Path(tmp_path, "errors.json").read_text()), strict=True):
         assert weights < 1e-6, cell
         assert shared < 1e-6, cell
