@@ -32,9 +32,11 @@ from pipeline.web.web_config import NetworkConfig
 _MAX_PICTURES = 10_000
 _ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"
 _LINKS = '"Links":[{'
-_IMAGE, _BEFORE = '"IMG@/src"', '{"path":'
+_IMAGE = '"IMG@/src"'
 _STRING = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
-_PICTURE_FORM = re.compile(rf',"url":{_STRING}(?:,"alt":{_STRING})?(?:,"title":{_STRING})?\}}', re.DOTALL)
+_PICTURE_FORM = re.compile(
+    rf'\{{"path":"IMG@/src","url":{_STRING}(?:,"alt":{_STRING})?(?:,"title":{_STRING})?\}}', re.DOTALL
+)
 
 
 def harvest_wat(
@@ -137,21 +139,19 @@ def parse(payload: bytes) -> tuple[Any, list[tuple[str, str, str]]]:
     text = payload.decode()
     start = text.find(_LINKS)
     if start >= 0 and text.find("icense", start) < 0:
-        before, *parts = text.split(_IMAGE)  # faster than a pattern that looks for the next one itself
-        found = [_PICTURE_FORM.match(part) for part in parts]
-        if len(before) > start and None not in found and all(p.endswith(_BEFORE) for p in [before, *parts][:-1]):
-            end = text.find("}]", len(text) - len(parts[-1]) if parts else start)
+        found: list[tuple[str, str, str]] = _PICTURE_FORM.findall(text, start)
+        if len(found) == text.count(_IMAGE, start):
+            end = text.find("}]", max(start, text.rfind(_IMAGE)))
             with contextlib.suppress(ValueError):
                 value = orjson.loads(f'{text[:start]}"Links":[]{text[end + 2 :]}')
-                cells = [each.groups("") for each in found if each is not None]
-                return value, _unescaped(cells) if text.find("\\", start, end) >= 0 else cells
+                return value, _unescaped(found) if text.find("\\", start, end) >= 0 else found
     value = orjson.loads(payload)
     page = value["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"].get("HTML-Metadata") or {}
     links = [link for link in page.get("Links") or () if link.get("path") == "IMG@/src"]
     return value, [tuple(str(link.get(key) or "") for key in ("url", "alt", "title")) for link in links]  # type: ignore[misc]
 
 
-def _unescaped(found: list[Any]) -> list[tuple[str, str, str]]:
+def _unescaped(found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     def plain(cell: str) -> str:
         return str(orjson.loads(f'"{cell}"')) if "\\" in cell else cell
 
@@ -247,7 +247,7 @@ class _Page:
 
         plain = not shared and first == "alt"
         for word, alt, title in self._pictures[:_MAX_PICTURES]:
-            clean, said = " ".join(alt.split()), " ".join(title.split())
+            clean, said = " ".join(alt.split()) if alt else "", " ".join(title.split()) if title else ""
             if not (clean or said or shared):
                 silent.append(word)
                 continue

@@ -25,6 +25,7 @@ _CLEAN = re.compile(
     r"/[A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?",
     re.ASCII,
 )
+_CLEAN_PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?")
 _CLEAN_RELATIVE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9/_.-]*")
 
 
@@ -68,6 +69,7 @@ class Base:
     def __init__(self, url: str) -> None:
         self.url = url
         self._origin = origin_of(url)
+        self._is_clean = is_canonical(f"{self._origin}/")
         path = url.partition("?")[0]
         folder = path[: path.rindex("/") + 1]
         # urljoin takes empty segments out, but only where it has to put two paths together.
@@ -78,6 +80,8 @@ class Base:
         full = word
         first = word[:1]
         if first == "/":
+            if self._is_clean and _CLEAN_PATH.fullmatch(word) and "/." not in word and len(word) < MAX_CHARACTERS - 512:
+                return self._origin + word
             full = self._origin + word if word[1:2] != "/" else word
         elif first == "h" and word[:4] == "http":
             pass
