@@ -5,69 +5,22 @@ was not interrupted, moving averages and loss scale included.
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from elastic_cells import fresh_engine, train
 from ranks import on_ranks
 from torch import Tensor
 from torch import distributed as dist
 
 from pipeline.errors import DataError
-from training.config import TrainConfig
 from training.engine.engine import Engine
 from training.engine.ranks import Ranks, join
-from training.models.clip import CLIP
-from training.objectives.contrastive import contrastive_loss
 from training.saving.parts import State, checksums_of_parts, write_part
 from training.saving.transfer import HostCopies, restore
-from training.spec import REGISTRY, build
 
-BATCH, BEFORE, AFTER = 8, 3, 3
-FORMS: dict[str, dict[str, Any]] = {
-    "0": {"zero_stage": 0},
-    "1": {"zero_stage": 1},
-    "2": {"zero_stage": 2},
-    "3": {"zero_stage": 3},
-    "2 offload": {"zero_stage": 2, "memory": {"offload_optimizer": "cpu"}},
-    "3 offload": {"zero_stage": 3, "memory": {"offload_optimizer": "cpu", "offload_parameters": "cpu"}},
-    "0 sgd": {"zero_stage": 0, "optimizer": {"kind": "sgd", "ema_decay": 0.9}},
-    "3 sgd": {"zero_stage": 3, "optimizer": {"kind": "sgd", "ema_decay": 0.9}},
-    "0 adafactor": {"zero_stage": 0, "optimizer": {"kind": "adafactor", "ema_decay": 0.9}},
-    "0 frozen": {"zero_stage": 0, "freeze": ["image"]},
-    "3 frozen": {"zero_stage": 3, "freeze": ["image"]},
-}
+BEFORE, AFTER = 3, 3
 Curve = tuple[list[float], dict[str, Tensor], dict[str, Tensor]]
-
-
-def config(form: str) -> TrainConfig:
-    wanted = FORMS[form]
-    # Adam divides by sqrt(v) + epsilon: a small one would turn rounding into whole steps.
-    optimizer = {"epsilon": 1e-3, "ema_decay": 0.9, "layer_decay": 0.8} | wanted.get("optimizer", {})
-    base = {"model": "clip-tiny", "global_batch_size": BATCH, "steps": 9, "warmup_steps": 0, "learning_rate": 1e-3}
-    return TrainConfig.model_validate(base | wanted | {"optimizer": optimizer})
-
-
-def fresh_engine(form: str, ranks: Ranks) -> Engine:
-    torch.manual_seed(0)
-    model: CLIP = build(REGISTRY["clip-tiny"].with_text(vocabulary=300, context=12))  # type: ignore[assignment]
-    return Engine(model, config(form), ranks)
-
-
-def train(engine: Engine, ranks: Ranks, first: int, steps: int) -> list[float]:
-    losses = []
-    for step in range(first, first + steps):
-        generator = torch.Generator().manual_seed(step)
-        pixels = torch.randint(0, 256, (BATCH, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        tokens = torch.randint(1, 290, (BATCH, 12), generator=generator)
-        tokens[:, 9] = 299
-        rows = BATCH // ranks.world_size
-        mine = slice(ranks.rank * rows, (ranks.rank + 1) * rows)
-        loss = contrastive_loss(*engine.forward(pixels[mine], tokens[mine])[:3])[0]
-        engine.backward(loss)
-        losses.append(ranks.mean(loss))
-        engine.update(1e-3 / (step + 1))
-    return losses
 
 
 def curve(engine: Engine, ranks: Ranks) -> Curve:
