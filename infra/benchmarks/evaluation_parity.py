@@ -38,7 +38,7 @@ from evaluation.statistics.paired import exact_p, holm
 HEADINGS = ("facts, G", "what", "peer", "ours", "peer's", "largest difference", "allowed")
 PICTURES = 64
 SIDE = 224
-IMAGES = int(os.environ.get("PARITY_IMAGES", 1000))
+IMAGES = int(os.environ.get("PARITY_IMAGES", 5000))
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 Row = list[Any]
