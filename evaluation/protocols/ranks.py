@@ -14,7 +14,7 @@ from evaluation.protocols.zero_shot_classifier import Rows, unit
 
 DEPTHS = (1, 5, 10)
 BEST = 5
-CHUNK_COSINES = 1 << 22
+CHUNK_COSINES = 1 << 20
 
 
 @dataclass(frozen=True)

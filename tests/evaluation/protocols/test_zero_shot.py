@@ -49,7 +49,7 @@ def question(
 
     config = EvaluateConfig(bootstrap_resamples=200, **changes)
     return Question(
-        cast(Task, task), config, cast(Encoder, ENCODER), pictures, train[0] if train else None, prompts, features
+        cast(Task, task), config, cast(Encoder, ENCODER), pictures, train[0] if train else None, None, prompts, features
     )
 
 
