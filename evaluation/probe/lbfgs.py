@@ -151,7 +151,12 @@ class _Search:
 
 
 def minimise(
-    evaluate: Evaluate, start_BP: torch.Tensor, finished: Finished, tolerance: float, most_evaluations: int, noise: float
+    evaluate: Evaluate,
+    start_BP: torch.Tensor,
+    finished: Finished,
+    tolerance: float,
+    most_evaluations: int,
+    noise: float,
 ) -> Minima:
     """Minimise B problems from `start_BP`, each until it is `finished`, until its model of the curvature expects twice
     running to gain less than a hundredth of `tolerance` of the value, until rounding hides progress, or until

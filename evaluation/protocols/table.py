@@ -1,6 +1,10 @@
 """The ways of measuring, by the name that recipes give them, in the order in which a report shows them."""
 
+from evaluation.protocols.few_shot import FewShot
+from evaluation.protocols.few_shot_lsr import FewShotLeastSquares
 from evaluation.protocols.inside import Inside
+from evaluation.protocols.knn import NearestNeighbours
+from evaluation.protocols.layers import Layers
 from evaluation.protocols.linear_probe import LinearProbe
 from evaluation.protocols.occlusion import Occlusion
 from evaluation.protocols.protocol import Measure
@@ -9,5 +13,17 @@ from evaluation.protocols.robustness import Robustness
 from evaluation.protocols.zero_shot import ZeroShot
 
 PROTOCOLS: dict[str, Measure] = {
-    each.name: each for each in (ZeroShot(), Robustness(), LinearProbe(), Retrieval(), Occlusion(), Inside())
+    each.name: each
+    for each in (
+        ZeroShot(),
+        Robustness(),
+        LinearProbe(),
+        Layers(),
+        FewShot(),
+        FewShotLeastSquares(),
+        NearestNeighbours(),
+        Retrieval(),
+        Occlusion(),
+        Inside(),
+    )
 }
