@@ -9,6 +9,7 @@ from evaluation.catalog.suites import SUITES
 from evaluation.corruptions.config import RobustnessConfig
 from evaluation.features.config import FeaturesConfig
 from evaluation.inside.config import InsideConfig
+from evaluation.probe.config import ProbeConfig
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
@@ -16,6 +17,10 @@ from pipeline.settings import Settings
 Protocol = Literal[
     "zero_shot",
     "linear_probe",
+    "layers",
+    "few_shot",
+    "few_shot_lsr",
+    "knn",
     "robustness",
     "retrieval",
     "occlusion",
@@ -25,6 +30,8 @@ Protocol = Literal[
     "bias",
     "inside",
 ]
+PICTURES_ALONE: tuple[Protocol, ...] = ("linear_probe", "layers", "few_shot", "few_shot_lsr", "knn")
+"""Those that a model can be asked which reads no text."""
 DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("zero_shot", "linear_probe", "robustness", "retrieval")
 Corruption = Literal[
     "gaussian_noise",
@@ -85,6 +92,8 @@ class EvaluateConfig(Settings):
     """Resamples behind intervals that have no closed form."""
     seed: int = Field(0, ge=0)
     """Decides the corrupted pictures, their noise, the probe's validation part and the bootstrap."""
+    probe: ProbeConfig = ProbeConfig()
+    """Classifiers on frozen features: linear probe, few-shot, neighbours."""
     features: FeaturesConfig = FeaturesConfig()
     """How features are made and kept."""
     zero_shot: ZeroShotConfig = ZeroShotConfig()

@@ -144,6 +144,10 @@ class Report:
 HEADLINE = {
     "zero_shot": ("ensemble",),
     "linear_probe": ("test",),
+    "layers": ("best", "5 layers"),
+    "few_shot": ("1 shots", "4 shots", "16 shots", "4 shots, from zero_shot"),
+    "few_shot_lsr": ("10 shots",),
+    "knn": ("k=20",),
     "robustness": ("mean",),
     "retrieval": ("image_to_text", "text_to_image"),
 }
@@ -155,6 +159,6 @@ def headline(report: Report) -> list[Score]:
     return [
         score
         for score in report.scores
-        if score.variant in HEADLINE[score.protocol]
+        if score.variant in HEADLINE.get(score.protocol, ())
         and score.metric in (report.config["metrics"][score.task], "recall@5")
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evaluation import results
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import Task
-from evaluation.config import EvaluateConfig
+from evaluation.config import PICTURES_ALONE, EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore
 from evaluation.features.texts import stored_texts
@@ -26,7 +26,7 @@ from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
 from evaluation.pictures.open import open_pictures
 from evaluation.pictures.pictures import Absent, Pictures
-from evaluation.probe.linear_probe import SOLVER
+from evaluation.probe.linear_probe import SOLVERS
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.stored_corruptions import StoredCorruptions, first_split
 from evaluation.protocols.table import PROTOCOLS
@@ -199,7 +199,7 @@ class _Evaluation:
             config=config,
             versions={
                 "prompts": self._prompts,
-                "linear_probe": SOLVER,
+                "linear_probe": SOLVERS[self.config.probe.mode],
                 "robustness": CONSTANTS,
                 "intervals": "95 %: Wilson for proportions, percentile bootstrap over pictures for means",
             },
@@ -220,10 +220,11 @@ def _check_possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Ta
     """Raises ConfigError where a protocol was asked for that this model can never do, or where nothing at all can be."""
     if encoder.reads_text:
         return
-    impossible = [name for name in config.protocols if name != "linear_probe"]
+    impossible = [name for name in config.protocols if name not in PICTURES_ALONE]
     if impossible and "protocols" in config.model_fields_set:
         raise ConfigError(
-            f"evaluate.protocols: {impossible[0]} asks in words, and {encoder.spec.name} reads none; use [linear_probe]"
+            f"evaluate.protocols: {impossible[0]} asks in words, and {encoder.spec.name} reads none; use"
+            f" some of [{', '.join(PICTURES_ALONE)}]"
         )
     if not any(task.train for task in tasks):
         raise ConfigError(

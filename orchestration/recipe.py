@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from evaluation.config import EvaluateConfig
+from evaluation.config import PICTURES_ALONE, EvaluateConfig
 from orchestration.recipe_errors import config_error
 from orchestration.recipe_file import hide_environment, read_document, shipped_recipes, to_yaml
 from pipeline.config import CurateConfig
@@ -104,7 +104,7 @@ class Recipe(Settings):
         beside = self.train.watch
         asked += beside.evaluate_protocols if "evaluate_protocols" in beside.model_fields_set else ()
         for protocol in asked:
-            if protocol != "linear_probe":
+            if protocol not in PICTURES_ALONE:
                 raise ValueError(
                     f"{protocol} needs a model that reads text and {self.train.model} is of family {family};"
                     " set evaluate.protocols=[linear_probe]"

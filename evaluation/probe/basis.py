@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.probe.objective import Loss, Rows
+from evaluation.probe.rows import READ_ROWS, Matrix
 
 FLOOR = 0.1
 NOTHING = 1e-13
 """Share of the largest variance below which an axis is rounding."""
-READ_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Basis:
         return torch.cat([axes_r, axes_r.new_tensor([curvature * self.count]).rsqrt()])
 
 
-def decompose(features_GND: Sequence[NDArray[np.floating]], device: torch.device) -> Basis:
+def decompose(features_GND: Sequence[Matrix], device: torch.device) -> Basis:
     """The basis of each group's rows; arrays may be memory-mapped and are read in blocks."""
     count, width = features_GND[0].shape
     means, squares = [], []
@@ -53,7 +53,7 @@ def decompose(features_GND: Sequence[NDArray[np.floating]], device: torch.device
         assert isinstance(mean_D, torch.Tensor)
         means.append(mean_D)
         if count < width:
-            centred_ND = load(features_ND, device) - mean_D
+            centred_ND = load(features_ND[:], device) - mean_D
             squares.append(centred_ND @ centred_ND.T)
         else:
             centred = (load(features_ND[block], device) - mean_D for block in blocks)
@@ -64,12 +64,12 @@ def decompose(features_GND: Sequence[NDArray[np.floating]], device: torch.device
     axes_GDr = vectors_GMM[:, :, :kept]
     if count < width:
         pairs = zip(features_GND, means, axes_GDr, strict=True)
-        turned = [(load(rows_ND, device) - mean_D).T @ vectors for rows_ND, mean_D, vectors in pairs]
+        turned = [(load(rows_ND[:], device) - mean_D).T @ vectors for rows_ND, mean_D, vectors in pairs]
         axes_GDr = torch.linalg.qr(torch.stack(turned))[0]
     return Basis(torch.stack(means)[:, None], axes_GDr, spectrum_GM[:, :kept].clamp(min=0), count, width)
 
 
-def rotated(features_GND: Sequence[NDArray[np.floating]], basis: Basis, dtype: torch.dtype) -> Rows:
+def rotated(features_GND: Sequence[Matrix], basis: Basis, dtype: torch.dtype) -> Rows:
     """All rows in the basis, kept in memory."""
     device = basis.mean.device
     groups, count, width = len(features_GND), basis.count, basis.axes.shape[2] + 1
@@ -87,7 +87,7 @@ def rotated(features_GND: Sequence[NDArray[np.floating]], basis: Basis, dtype: t
     return Rows(groups, count, width, dtype, device, block)
 
 
-def streamed(features_ND: NDArray[np.floating], basis: Basis, dtype: torch.dtype) -> Rows:
+def streamed(features_ND: Matrix, basis: Basis, dtype: torch.dtype) -> Rows:
     """Centred rows, read anew for each product; turning them costs more than turning the weights, so they are not turned."""
     mean_1D = basis.mean[0].to(dtype)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation.probe.ladder import GRID, search_grid
 from evaluation.probe.objective import Loss
+from evaluation.probe.rows import Matrix, View
 from evaluation.probe.sklearn_fit import SOLVER, fit, fit_each
 from evaluation.probe.solver import MOST_EVALUATIONS, TOLERANCE, Fit, Job, Solver
 
@@ -85,12 +86,21 @@ def probe(
     score: Score,
     seed: int,
     how: How | None = None,
+    own: tuple[NDArray[np.floating], NDArray[np.int64]] | None = None,
 ) -> Probe:
-    """Search, fit and answer. `labels` are class positions (N,), or 0 and 1 per class (N, C): then one classifier per class."""
+    """Search, fit and answer. `labels` are class positions (N,), or 0 and 1 per class (N, C): then one classifier per class.
+
+    `own` has features and labels of the benchmark's own validation part; without, a fifth of the training part is one.
+    The final fit is on both. Arrays may be memory-mapped.
+    """
     how = how or How()
-    held_out = validation_part(labels, seed)
-    learned = _Part(train_NW[~held_out], labels[~held_out], how)
-    asked_nW, right = train_NW[held_out], labels[held_out]
+    if own is None:
+        held_out, whole = validation_part(labels, seed), View.whole(train_NW)
+    else:
+        held_out = np.repeat([False, True], [len(labels), len(own[1])])
+        whole, labels = View.whole(train_NW, own[0]), np.concatenate([labels, own[1]])
+    learned = _Part(whole.at(np.flatnonzero(~held_out)), labels[~held_out], how)
+    asked_nW, right = whole.at(np.flatnonzero(held_out)), labels[held_out]
     fits: dict[int, Fit] = {}
     seen: dict[int, float] = {}
 
@@ -104,7 +114,7 @@ def probe(
         rest = [position for position in reversed(range(len(GRID))) if position not in fits]
         for start in range(0, len(rest), PATH_BATCH):
             evaluate(rest[start : start + PATH_BATCH])
-    everything = _Part(train_NW, labels, how)
+    everything = _Part(whole, labels, how)
     warm = fits if everything.classes.tolist() == learned.classes.tolist() else {}
     final = everything.fits([best], warm)[0]
 
@@ -133,7 +143,7 @@ def validation_part(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 class _Part:
     """Rows with labels, decomposed once. Classes without an example are left out: their intercept would have no optimum."""
 
-    def __init__(self, features_NW: NDArray[np.floating], labels: NDArray[np.int64], how: How) -> None:
+    def __init__(self, features_NW: Matrix, labels: NDArray[np.int64], how: How) -> None:
         self._features, self._how, self._labels = features_NW, how, labels
         self._width = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
         if labels.ndim == 2:
@@ -155,7 +165,7 @@ class _Part:
         """A fit per position of GRID, side by side, each from the known one that is nearest."""
         if self._solver is None:
             each = fit_each if self._labels.ndim == 2 else self._one
-            return [each(self._features, self._targets, float(GRID[position])) for position in positions]
+            return [each(self._features[:], self._targets, float(GRID[position])) for position in positions]
         jobs = []
         for position in positions:
             near = min(known, key=lambda other: (abs(other - position), -other), default=None)
@@ -165,7 +175,7 @@ class _Part:
     def _one(self, features_NW: NDArray[np.floating], targets_N: NDArray[np.int64], penalty: float) -> Fit:
         return fit(features_NW, targets_N, len(self.classes), penalty)
 
-    def logits(self, found: Fit, features_NW: NDArray[np.floating]) -> NDArray[np.float64]:
+    def logits(self, found: Fit, features_NW: Matrix) -> NDArray[np.float64]:
         """(N, C) with a column for every class: -inf where training had no picture of it."""
         out_NC = np.tile(self._answers, (len(features_NW), 1))
         out_NC[:, self.classes] = found.logits(features_NW)

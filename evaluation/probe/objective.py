@@ -9,8 +9,9 @@ each with one thread inside, and sums are added in a fixed order: the result is 
 G = groups, N = rows, R = features (one of them constant), K = problems side by side, C = classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,11 +37,28 @@ class Rows:
     block: Callable[[Sequence[int], int, int], torch.Tensor]
 
 
+_Part = tuple[range, range]
+_Sums = tuple[torch.Tensor, torch.Tensor]
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Inside, torch uses one thread; gives the number it had. Products this small lose more time at the barriers between
+    threads than they gain, a hundredfold on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
 class Objective:
     """Sum of losses and its gradient. `targets` are class positions (G, N), or for sigmoid 0 and 1 of shape (G, N, C)."""
 
     def __init__(self, rows: Rows, targets: torch.Tensor, classes: int, loss: Loss) -> None:
         self.rows, self.classes, self.loss = rows, classes, loss
+        self.threads = 1
         self._targets = targets.to(rows.device)
 
     def __call__(self, groups: Sequence[int], weights_GKRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +75,7 @@ class Objective:
             for start in range(0, len(blocks), stripe)
         ]
 
-        def work(part: tuple[range, range]) -> tuple[torch.Tensor, torch.Tensor]:
+        def work(part: _Part) -> _Sums:
             members, starts = part
             own = [groups[member] for member in members]
             weights = weights_GRM[members.start : members.stop]
@@ -65,10 +83,17 @@ class Objective:
 
         losses_GK = torch.zeros(count, beside, dtype=torch.float64, device=self.rows.device)
         gradient_GRM = torch.zeros(weights_GRM.shape, dtype=torch.float64, device=self.rows.device)
-        for (members, _), (losses, gradient) in zip(parts, _in_threads(work, parts, self.rows.device), strict=True):
+        for (members, _), (losses, gradient) in zip(parts, self._in_threads(work, parts), strict=True):
             losses_GK[members.start : members.stop] += losses
             gradient_GRM[members.start : members.stop] += gradient
         return losses_GK, gradient_GRM.view(count, width, beside, classes).transpose(1, 2)
+
+    def _in_threads(self, work: Callable[[_Part], _Sums], parts: Sequence[_Part]) -> Iterable[_Sums]:
+        """`work` of each part, in their order."""
+        if self.threads == 1 or len(parts) == 1 or self.rows.device.type != "cpu":
+            return map(work, parts)
+        with ThreadPoolExecutor(min(self.threads, len(parts))) as pool:
+            return list(pool.map(work, parts))
 
     def _sum(
         self, groups: Sequence[int], weights_GRM: torch.Tensor, beside: int, blocks: Sequence[tuple[int, int]]
@@ -111,16 +136,3 @@ def _block_rows(columns: int, device: str) -> int:
     """A power of two, so that the same rows meet in a block whatever else changes."""
     fitting = max(1, BLOCK_LOGITS.get(device, BLOCK_LOGITS["cpu"]) // columns)
     return max(LEAST_ROWS, 1 << (fitting.bit_length() - 1))
-
-
-def _in_threads(work, parts, device):  # type: ignore[no-untyped-def]
-    """`work` of each part, in their order."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(parts) == 1:
-        return [work(part) for part in parts]
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(threads)

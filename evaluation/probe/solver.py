@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from evaluation.probe.basis import decompose, rotated, streamed
 from evaluation.probe.lbfgs import NOISE, minimise
-from evaluation.probe.objective import Loss, Objective
+from evaluation.probe.objective import Loss, Objective, one_thread_each
+from evaluation.probe.rows import Matrix, blocks
 
 TOLERANCE = 1e-6
 MOST_EVALUATIONS = 1000
@@ -44,10 +45,12 @@ class Fit:
     evaluations: int
     steps: int
 
-    def logits(self, features_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    def logits(self, features_ND: Matrix) -> NDArray[np.float64]:
         """(N, C)."""
-        out: NDArray[np.float64] = np.asarray(features_ND, np.float64) @ self.weights + self.intercept
-        return out
+        out_NC = np.empty((len(features_ND), len(self.intercept)))
+        for rows, block_nD in blocks(features_ND):
+            out_NC[rows] = block_nD.astype(np.float64) @ self.weights + self.intercept
+        return out_NC
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,20 @@ class Solver:
 
     def __init__(
         self,
-        features_GND: Sequence[NDArray[np.floating]],
+        features_GND: Sequence[Matrix],
         targets: NDArray[np.integer],
         classes: int,
         loss: Loss = "softmax",
         anchor: NDArray[np.floating] | None = None,
         device: str = "cpu",
         precision: torch.dtype = torch.float64,
-        resident_bytes: int = RESIDENT_BYTES,
+        resident_bytes: int | None = None,
     ) -> None:
         self.classes, self.loss, self.precision = classes, loss, precision
         self.basis = decompose(features_GND, torch.device(device))
         size = sum(each.size for each in features_GND) * precision.itemsize
+        if resident_bytes is None:
+            resident_bytes = torch.cuda.mem_get_info(device)[0] // 3 if device.startswith("cuda") else RESIDENT_BYTES
         self.streams = size > resident_bytes and len(features_GND) == 1
         rows = streamed(features_GND[0], self.basis, precision) if self.streams else (
             rotated(features_GND, self.basis, precision)
@@ -126,9 +131,10 @@ class Solver:
             return out
 
         starts_BRC = torch.stack([self._start(job) for job in jobs]) / scales_BR1
-        found = minimise(
-            evaluate, starts_BRC.flatten(1), finished, tolerance, most_evaluations, NOISE[self.precision]
-        )  # fmt: skip
+        with one_thread_each() as self._objective.threads:
+            found = minimise(
+                evaluate, starts_BRC.flatten(1), finished, tolerance, most_evaluations, NOISE[self.precision]
+            )
         weights_BRC, gradients_BRC = shaped(found.points) * scales_BR1, shaped(found.gradients) / scales_BR1
         return [
             self._fit(job, weights_BRC[at], gradients_BRC[at], float(found.values[at]), int(found.evaluations[at]), int(found.steps[at]))

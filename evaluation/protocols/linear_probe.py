@@ -1,17 +1,20 @@
-"""The linear probe as a protocol: of several layers, the one that does best on the validation part is tested."""
+"""The linear probe as a protocol: of several layers, the one that does best on the validation part is tested.
+
+Details: "search" (penalty, validation, iterations), "path" (all 97, with evaluate.probe.full_path), "penalty", "iterations",
+"objective", "gradient_norm" (largest entry per picture), "gap_bound" (how far above the optimum the fit can be, with the
+intercept at its best), and for models with several layers "layer" and "layers" (validation and test by layer).
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-
-import numpy as np
-from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
-from evaluation.probe.linear_probe import probe
-from evaluation.protocols.classified import add_classified, label_positions, metric_value
+from evaluation.probe.linear_probe import Probe, probe
+from evaluation.protocols.classified import add_classified, metric_of_scores
+from evaluation.protocols.lesson import how_of, labels_of, layers_of, lesson_of, parts_of, unfit_to_learn
 from evaluation.protocols.protocol import Findings, Question, significant
 
 
@@ -20,52 +23,45 @@ class LinearProbe:
     learns = True
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return (
-            None
-            if task.kind == "classification" and task.train
-            else f"{task.name} has no training pictures with classes"
-        )
+        return unfit_to_learn(task)
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
-        assert question.train is not None
-        return [(part, want) for part in (question.train, question.pictures) for want in _layers(question.encoder)]
+        return [(part, want) for part in parts_of(question) for want in layers_of(question.encoder)]
 
     def measure(self, question: Question) -> Findings:
-        assert question.train is not None
-        assert question.prompts is not None
-        task, layers = question.task, _layers(question.encoder)
-        findings = Findings(task.name, self.name)
-        labels_N = label_positions(question.pictures, task.label, question.prompts)
-        train_labels_N = label_positions(question.train, task.label, question.prompts)
-        learned, asked = question.features(question.train, layers), question.features(question.pictures, layers)
-
-        def value(right: NDArray[np.int64], answered: NDArray[np.int64]) -> float:
-            return metric_value(question, right, answered)
-
-        tried = {w: probe(learned[w], train_labels_N, asked[w], value, question.config.seed) for w in layers}
-        # Of several layers the one that does best on the validation part; the test part is used once.
-        best = max(tried, key=lambda want: max(each.validation for each in tried[want].search))
-        done = tried[best]
-        scores_NC = np.full((question.pictures.count, len(question.prompts.classes)), -np.inf)
-        scores_NC[:, : done.scores.shape[1]] = done.scores
-        add_classified(findings, question, "test", labels_N, scores_NC)
-        findings.details |= {
-            "search": [asdict(each) for each in done.search],
-            "penalty": done.penalty,
-            "iterations": done.iterations,
-            "gradient_norm": significant(done.gradient_norm),
+        findings = Findings(question.task.name, self.name)
+        lesson, how = lesson_of(question), how_of(question)
+        labels, score = labels_of(lesson.learned), lesson.score()
+        tried = {
+            want: probe(
+                lesson.train(want), labels, lesson.test(want), score, question.config.seed, how, lesson.validation(want)
+            )
+            for want in layers_of(question.encoder)
         }
+        # Of several layers the one that does best on the validation part; the test part is used once.
+        best = max(tried, key=lambda want: tried[want].validation)
+        add_classified(findings, question, "test", lesson.asked, lesson.spread(tried[best].scores))
+        findings.details |= details_of(tried[best])
         if len(tried) > 1:
             findings.details["layer"] = best.layer
             findings.details["layers"] = {
                 want.layer: {
-                    "validation": max(each.validation for each in found.search),
-                    "test": significant(value(labels_N, found.scores.argmax(axis=1))),
+                    "validation": significant(found.validation),
+                    "test": significant(metric_of_scores(question, lesson.asked, lesson.spread(found.scores))),
                 }
                 for want, found in tried.items()
             }
         return findings
 
 
-def _layers(encoder: Encoder) -> list[Wanted]:
-    return [Wanted(layer) for layer in encoder.probe_layers]
+def details_of(done: Probe) -> dict[str, object]:
+    """The search and the certificate of the final fit."""
+    found: dict[str, object] = {
+        "search": [asdict(each) for each in done.search],
+        "penalty": done.fit.penalty,
+        "iterations": done.fit.evaluations,
+        "objective": significant(done.fit.objective),
+        "gradient_norm": significant(done.fit.gradient_norm),
+        "gap_bound": significant(done.fit.gap_bound),
+    }
+    return found | ({"path": [asdict(each) for each in done.path]} if done.path else {})

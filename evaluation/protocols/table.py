@@ -1,7 +1,11 @@
 """The ways of measuring, by the name that recipes give them, in the order in which a report shows them."""
 
 from evaluation.protocols.bias import Bias
+from evaluation.protocols.few_shot import FewShot
+from evaluation.protocols.few_shot_lsr import FewShotLeastSquares
 from evaluation.protocols.inside import Inside
+from evaluation.protocols.knn import NearestNeighbours
+from evaluation.protocols.layers import Layers
 from evaluation.protocols.linear_probe import LinearProbe
 from evaluation.protocols.natural_shift import NaturalShift
 from evaluation.protocols.occlusion import Occlusion
@@ -18,6 +22,10 @@ PROTOCOLS: dict[str, Measure] = {
         ZeroShot(),
         Robustness(),
         LinearProbe(),
+        Layers(),
+        FewShot(),
+        FewShotLeastSquares(),
+        NearestNeighbours(),
         Retrieval(),
         Occlusion(),
         StoredCorruptions(),

@@ -1,0 +1,112 @@
+"""Few-shot as a protocol: a linear probe on 1, 2, 4, 8, 16 pictures per class (Radford et al. 2021, figure 6).
+
+Variants are "4 shots" (penultimate features, |W|^2) and "4 shots, from zero_shot" (embeddings of length 1, |W - W_zs|^2 with
+W_zs = the model's logit scale x its zero-shot classifier). A score is the mean over draws, its interval the mean of their intervals;
+the spread over draws is in the details: "values" (anchor -> shots -> mean), "deviations", "draws" (per draw: penalty, value),
+"labels_per_class" (of the whole training part), "efficiency" where zero-shot can be measured too (labels per class to match it).
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.catalog.benchmarks import Task
+from evaluation.features.store import Wanted
+from evaluation.models.encoder import Encoder
+from evaluation.pictures.pictures import Pictures
+from evaluation.probe.few_shot import few_shot
+from evaluation.protocols.lesson import Lesson, how_of, lesson_of, parts_of, unfit_to_learn, usual_layer
+from evaluation.protocols.protocol import Findings, Question, significant
+from evaluation.protocols.zero_shot_classifier import classifier, unit
+from evaluation.statistics.intervals import Interval
+from evaluation.statistics.metrics import METRICS, Answers, applicable
+from pipeline.errors import DataError
+
+
+class FewShot:
+    name = "few_shot"
+    learns = True
+
+    def unfit(self, task: Task, encoder: Encoder) -> str | None:
+        return unfit_to_learn(task, ("classification",))
+
+    def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
+        return [(part, want) for part in parts_of(question) for want in _layers(question)]
+
+    def measure(self, question: Question) -> Findings:
+        findings = Findings(question.task.name, self.name)
+        config, how, lesson = question.config.probe, how_of(question), lesson_of(question)
+        values: dict[str, Any] = {}
+        for anchor in _anchors(question):
+            train_ND, labels_N, test_ND, anchor_DC = _material(question, lesson, anchor)
+            values[anchor] = {}
+            for shots in config.shots:
+                drawn = few_shot(
+                    train_ND, labels_N, test_ND, shots, config.seeds, lesson.score(), anchor_DC, how.device, how.precision
+                )  # fmt: skip
+                variant = f"{shots} shots" if anchor == "zero" else f"{shots} shots, from {anchor}"
+                found = add_mean(findings, question, lesson, variant, [each.scores for each in drawn])
+                penalties = [each.fit.penalty for each in drawn]
+                values[anchor][str(shots)] = found | {"penalties": penalties}
+        _, counts = np.unique(labels_N, return_counts=True)
+        findings.details |= {
+            "values": {name: {shots: each["value"] for shots, each in by.items()} for name, by in values.items()},
+            "draws": values,
+            "seeds": list(config.seeds),
+            "labels_per_class": significant(float(counts.mean())),
+        }
+        return findings
+
+
+def add_mean(
+    findings: Findings, question: Question, lesson: Lesson, variant: str, scores: Sequence[NDArray[np.floating]]
+) -> dict[str, Any]:
+    """Scores of `variant`: the mean over draws, and of their intervals; the task's own metric of each draw."""
+    truth = lesson.asked
+    answers = [Answers.of(lesson.spread(np.asarray(each)), truth.labels, truth.right, truth.folds) for each in scores]
+    resamples, seed = question.config.bootstrap_resamples, question.config.seed
+    found: Mapping[str, list[Interval]] = {
+        name: [METRICS[name](each, resamples, seed) for each in answers]
+        for name in applicable(answers[0], question.task.metric)
+    }
+    for name, intervals in found.items():
+        findings.add(
+            name, variant, Interval(*(statistics.fmean(end) for end in zip(*intervals, strict=True))), len(truth.labels)
+        )
+    own = [each.value for each in found[question.task.metric]]
+    return {
+        "value": significant(statistics.fmean(own)),
+        "deviation": significant(statistics.stdev(own)) if len(own) > 1 else None,
+        "each": [significant(value) for value in own],
+    }
+
+
+def _anchors(question: Question) -> list[str]:
+    able = [each for each in question.config.probe.anchors if each == "zero" or question.encoder.reads_text]
+    if not able:
+        raise DataError(
+            f"{question.task.name}: {question.encoder.name} reads no text, so there is no zero-shot classifier to stay near;"
+            " set evaluate.probe.anchors=[zero]"
+        )
+    return able
+
+
+def _layers(question: Question) -> list[Wanted]:
+    layer = {"zero": usual_layer(question.encoder), "zero_shot": Wanted()}
+    return [layer[anchor] for anchor in _anchors(question)]
+
+
+def _material(
+    question: Question, lesson: Lesson, anchor: str
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating], NDArray[np.floating] | None]:
+    """Features and labels to draw from, features of the test part, and the weights that the penalty pulls to."""
+    assert question.prompts is not None
+    if anchor == "zero":
+        layer = usual_layer(question.encoder)
+        return *lesson.everything(layer), lesson.test(layer), None
+    train_ND, labels_N = lesson.everything(Wanted())
+    weights_CD = classifier(question.embed, question.prompts).weights
+    return unit(train_ND), labels_N, unit(lesson.test(Wanted())), question.encoder.logit_scale * weights_CD.T
