@@ -7,6 +7,9 @@ from typing import Any
 from orchestration.plot import SERIES, WIDTH_INCHES, Colour, Plot
 from orchestration.plots_robustness import _short, _slug
 
+NAMED = " openai"
+"""Of a hundred published models those of the paper are called by name, the others are dots."""
+
 
 def penalty_curve(task: str, search: Sequence[Mapping[str, Any]], chosen: float) -> Plot:
     """Validation score over the penalty: every fit of the search, the chosen one marked."""
@@ -20,6 +23,8 @@ def penalty_curve(task: str, search: Sequence[Mapping[str, Any]], chosen: float)
         axes.plot(x, y, color=Colour.ACCENT, marker="o", markersize=3.5)
         axes.axvline(chosen, color=Colour.MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
         axes.set_xlabel("penalty")
         axes.set_ylabel("validation, per cent")
         axes.set_title(_short(f"{task}, penalty", 60))
