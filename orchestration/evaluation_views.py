@@ -66,6 +66,11 @@ def evaluation_plots(report: Report, gflops: float | None = None) -> dict[str, l
         else [],
         "penalty": list(_penalties(report)),
         "layers": list(_layers(report)),
+        "shots": [
+            plots_probe.shot_curves(f"{task}, {protocol.replace('_', ' ')}", found["values"])
+            for task, protocol, found in _each(report)
+            if protocol.startswith("few_shot") and _is_curves(found.get("values"))
+        ],
         "reliability": [
             plots_probe.reliability(f"{task}, {protocol.replace('_', ' ')}", found["calibration"])
             for task, protocol, found in _each(report)
@@ -90,7 +95,7 @@ def _penalties(report: Report) -> Iterator[Plot]:
 
 def _layers(report: Report) -> Iterator[Plot]:
     for task, protocol, found in _each(report):
-        layers = found.get("layers")
+        layers = found.get("layers", found.get("curve"))
         if (
             isinstance(layers, Mapping)
             and len(layers) > 2
@@ -98,6 +103,11 @@ def _layers(report: Report) -> Iterator[Plot]:
         ):
             name = task if protocol == "linear_probe" else f"{task}, {protocol.replace('_', ' ')}"
             yield plots_probe.layer_curve(name, layers)
+
+
+def _is_curves(values: Any) -> bool:
+    """name -> shots -> value, for more than one number of shots."""
+    return isinstance(values, Mapping) and any(isinstance(each, Mapping) and len(each) > 1 for each in values.values())
 
 
 def _inside(report: Report) -> list[Plot]:

@@ -53,6 +53,31 @@ def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
     return Plot(f"layers-{_slug(task)}", alt, WIDTH_INCHES, 2.6, draw)
 
 
+def shot_curves(task: str, values: Mapping[str, Mapping[str, float]]) -> Plot:
+    """Score over labelled pictures per class, a line each (CLIP's figure 6)."""
+    lines = {name: sorted((int(shots), value) for shots, value in found.items()) for name, found in values.items()}
+    alt = f"Few-shot, {task}: " + "; ".join(
+        f"{name} {', '.join(f'{shots} shots {100 * value:.1f} %' for shots, value in points)}"
+        for name, points in lines.items()
+    )
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for place, (name, points) in enumerate(lines.items()):
+            x, y = [shots for shots, _ in points], [100 * value for _, value in points]
+            axes.plot(x, y, marker="o", markersize=3.5, color=SERIES[place % len(SERIES)], label=name.replace("_", " "))
+        shown = sorted({shots for points in lines.values() for shots, _ in points})
+        axes.set_xscale("log")
+        axes.set_xticks(shown, [str(shots) for shots in shown])
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.set_xlabel("labelled pictures per class")
+        axes.set_ylabel("per cent")
+        axes.set_title(_short(task, 60))
+        axes.legend()
+
+    return Plot(f"shots-{_slug(task)}", alt, WIDTH_INCHES, 2.8, draw)
+
+
 def reliability(task: str, found: Mapping[str, Any]) -> Plot:
     """Accuracy over confidence in bins; a bar below the diagonal is too sure of itself."""
     bins = [each for each in found["bins"] if each["pictures"]]

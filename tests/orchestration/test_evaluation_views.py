@@ -38,7 +38,10 @@ def details() -> dict[str, dict[str, Any]]:
         "temperature": 1.7,
         "error_with_temperature": 0.03,
     }
-    groups = {name: {"non_human": [0.1, 0.05, 0.2], "crime": [0.2, 0.1, 0.3], "pictures": [50.0]} for name in ("all", "race=Black")}
+    groups = {
+        name: {"non_human": [0.1, 0.05, 0.2], "crime": [0.2, 0.1, 0.3], "pictures": [50.0]}
+        for name in ("all", "race=Black")
+    }
     curve = {"share": [0.25, 0.5], "top1": [0.6, 0.3], "kept": [0.8, 0.4]}
     shift = {"reference": 0.762, "shifted": 0.602, "expected_published": 0.245, "expected_weighted": 0.25}
     return {
@@ -49,6 +52,7 @@ def details() -> dict[str, dict[str, Any]]:
                 "penalty": 1.0,
                 "layers": {f"layer-{n}": {"test": 0.9 - abs(n - 5) / 20, "validation": 0.9} for n in range(11)},
             },
+            "few_shot": {"values": {"zero": {"1": 0.3, "2": 0.4, "16": 0.8}}},
             "occlusion": {"whole": 0.9, "curves": {order: curve for order in ("random", "salient", "background")}},
             "inside": {
                 "filters": {"explained": [0.5, 0.2], "components": [picture(8), picture(8)]},
@@ -64,14 +68,19 @@ def details() -> dict[str, dict[str, Any]]:
         "imagenet-sketch": {"natural_shift": {"points": {"imagenet-sketch": shift}}},
         "cue-conflict": {"shape_bias": {"bias": 0.4, "classes": {"cat": {"shape": 2, "texture": 3, "pictures": 9}}}},
         "fairface-race": {"bias": {"as_published": groups, "with_child": groups}},
-        "cifar10-c": {"stored_corruptions": {"curves": {"clean": 0.9, "fog": [0.8, 0.7, 0.6, 0.5, 0.4]}, "missing": []}},
+        "cifar10-c": {
+            "stored_corruptions": {"curves": {"clean": 0.9, "fog": [0.8, 0.7, 0.6, 0.5, 0.4]}, "missing": []}
+        },
     }
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
     tasks = {"digits": 0.9, "scenes": 0.8, "scenes-place": 0.5, "cifar10": 0.9, "cifar100": 0.651, "food101": 0.5}
-    scores = [Score(task, "zero_shot", "top1", "ensemble", *wilson(round(value * 10_000), 10_000), 10_000) for task, value in tasks.items()]
+    scores = [
+        Score(task, "zero_shot", "top1", "ensemble", *wilson(round(value * 10_000), 10_000), 10_000)
+        for task, value in tasks.items()
+    ]
     near = np.arange(360) < 20
     overlap = [asdict(one) for one in corrected([effect("digits", "zero_shot", np.arange(360) % 7 > 0, near)])]
     return Report(
@@ -90,7 +99,7 @@ def test_every_evidence_has_its_picture_with_words_for_those_who_do_not_see_it(r
     found = evaluation_plots(report, gflops=8.8)
     assert {name: len(plots) for name, plots in found.items()} == {
         "suites": 3, "compute": 1, "shifts": 1, "occlusion": 1, "cues": 1, "groups": 2, "overlap": 1, "penalty": 1,
-        "layers": 1, "reliability": 1, "inside": 3, "maps": 1,
+        "layers": 1, "reliability": 1, "shots": 1, "inside": 3, "maps": 1,
     }  # fmt: skip
     assert "effective robustness is +35.7 points" in found["shifts"][0].alt
     assert "3 tasks: error 31.6 % at 8.8 GFLOPs per picture" in found["compute"][0].alt
@@ -103,7 +112,11 @@ def test_every_evidence_has_its_picture_with_words_for_those_who_do_not_see_it(r
 
 
 def test_numbers_stand_beside_the_published_ones_with_their_mark_and_means_say_what_they_cover(report: Report) -> None:
-    marks = {entry.score.split("/")[0]: entry.verdict for entry, table in published_rows(report) if table.startswith("CLIP paper")}
+    marks = {
+        entry.score.split("/")[0]: entry.verdict
+        for entry, table in published_rows(report)
+        if table.startswith("CLIP paper")
+    }
     assert marks["cifar100"] == "match"
     assert marks["food101"] == "unexplained"
     labels = [average.label for _, average in suite_rows(report)]
