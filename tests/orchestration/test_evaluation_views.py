@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import open_page
 from PIL import Image
 
 from evaluation.inside.mistakes import small_picture
@@ -20,6 +19,7 @@ from evaluation.statistics.intervals import wilson
 from orchestration.evaluation_views import evaluation_plots, published_rows, suite_rows, tiles
 from orchestration.report import build_html, build_pictures
 from orchestration.report_data import ReportData
+from tests.browser import open_page
 
 RANDOM = np.random.default_rng(0)
 HOSTILE = "<script>alert(1)</script>"
@@ -53,7 +53,7 @@ def details() -> dict[str, dict[str, Any]]:
                 "layers": {f"layer-{n}": {"test": 0.9 - abs(n - 5) / 20, "validation": 0.9} for n in range(11)},
             },
             "few_shot": {"values": {"zero": {"1": 0.3, "2": 0.4, "16": 0.8}}},
-            "occlusion": {"whole": 0.9, "curves": {order: curve for order in ("random", "salient", "background")}},
+            "occlusion": {"whole": 0.9, "curves": dict.fromkeys(("random", "salient", "background"), curve)},
             "inside": {
                 "filters": {"explained": [0.5, 0.2], "components": [picture(8), picture(8)]},
                 "positions": {"asked": [0, 2], "similarity": RANDOM.random((2, 2, 3, 3)).tolist()},
