@@ -150,8 +150,13 @@ HEADLINE = {
     "knn": ("k=20",),
     "robustness": ("mean",),
     "retrieval": ("image_to_text", "text_to_image"),
+    "stored_corruptions": ("mean", "alexnet"),
+    "natural_shift": ("published", "pm-0/published", "pm-10/published"),
+    "shape_bias": ("all",),
 }
 """Variants worth a line in a result table, by protocol."""
+HEADLINE_METRICS = ("recall@5", "mce", "effective_robustness", "shape_bias")
+"""Worth a line though they are no task's own metric."""
 
 
 def headline(report: Report) -> list[Score]:
@@ -160,5 +165,5 @@ def headline(report: Report) -> list[Score]:
         score
         for score in report.scores
         if score.variant in HEADLINE.get(score.protocol, ())
-        and score.metric in (report.config["metrics"][score.task], "recall@5")
+        and score.metric in (report.config["metrics"][score.task], *HEADLINE_METRICS)
     ]

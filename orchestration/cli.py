@@ -77,7 +77,7 @@ def train(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
 @cli.command(epilog=example("openwit evaluate demo"))
 @recipe_options
 def evaluate(recipe: str, sets: tuple[str, ...], root: str, as_json: bool) -> None:
-    """Run a recipe as far as its scores."""
+    """Run a recipe as far as its scores, and draw their page."""
     _work(recipe, sets, root, as_json, until="evaluate")
 
 

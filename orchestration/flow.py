@@ -151,6 +151,8 @@ def _until(steps: Sequence[Step], until: str | None) -> list[Step]:
     stop = {"pack": "data", "train": "checkpoint"}.get(until, until) if until not in names else until
     if stop not in names:
         raise ConfigError(f"this recipe has no {until} step; it has {', '.join(names)}")
+    if stop == "evaluate":
+        return list(steps)  # the page belongs to the scores
     return list(steps[: names.index(stop) + 1])
 
 

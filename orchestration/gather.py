@@ -71,9 +71,26 @@ def gather(recipe: Recipe, records: Mapping[str, StepRecord], run_id: str) -> Re
         training=_training(records.get("train")),
         while_training=_while_training(records.get("train")),
         evaluation=_evaluation(records.get("evaluate")),
+        image_gflops=_image_gflops(records),
         environment=_environment(),
         total_seconds=sum(record.seconds for record in records.values()),
     )
+
+
+def _image_gflops(records: Mapping[str, StepRecord]) -> float | None:
+    """Of the evaluated model, None where it does not tell its size (a function of the user's)."""
+    if "evaluate" not in records:
+        return None
+    from evaluation.models.foreign import is_own, open_checkpoint
+
+    record = records.get("train") or records.get("checkpoint")
+    place = (
+        "" if record is None else storage.join(record.path, "checkpoint") if record.name == "train" else record.folder
+    )
+    if not place or is_own(place):
+        return None
+    flops = getattr(open_checkpoint(place).spec, "image_flops", None)
+    return round(flops() / 1e9, 4) if flops else None
 
 
 def _step(record: StepRecord) -> StepFact:

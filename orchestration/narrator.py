@@ -4,8 +4,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from orchestration.job_package import commit
 from orchestration.journal import Journal, Status
@@ -13,6 +13,9 @@ from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.training_rows import numbers, read_evaluations
 from pipeline import __version__, storage
+
+if TYPE_CHECKING:
+    from evaluation.report import Score
 
 
 class Narrator:
@@ -87,6 +90,27 @@ class Narrator:
     def _evaluated(self, record: StepRecord) -> None:
         self._journal.metrics("evaluate", _scores(record))
         self._journal.artifact("evaluate", storage.join(record.path, "report.json"), "scores")
+        self._tasks_measured(record)
+
+    def _tasks_measured(self, record: StepRecord) -> None:
+        """A run per benchmark below the evaluation's: its scores with the ends of their intervals, what it was asked with."""
+        from evaluation.report import Report
+
+        report = Report.load(record.path)
+        self._journal.tags("evaluate", {"openwit.checkpoint_id": report.checkpoint_id, "openwit.report_id": report.id})
+        for task in dict.fromkeys(score.task for score in report.scores):
+            run = f"evaluate/{task}"
+            tags = {"openwit.task": task, "openwit.checkpoint_id": report.checkpoint_id}
+            params = {
+                "metric": report.config["metrics"].get(task, ""),
+                "prompts": report.versions["prompts"].get(task, ""),
+            }
+            self._journal.run_started(run, task, parent="evaluate", tags=tags, params=params)
+            mine = [score for score in report.scores if score.task == task]
+            self._journal.metrics(run, {name.removeprefix(f"{task}/"): value for name, value in _ends(mine).items()})
+            self._journal.run_ended(run)
+        for row in report.absent:
+            self._journal.tags("evaluate", {f"openwit.not_measured.{row['task']}": row["reason"]})
 
     def finished(self, records: Mapping[str, StepRecord], peak_memory_bytes: int) -> None:
         """The parent's own page: dataset, headline scores, the report, and the model in the registry."""
@@ -142,9 +166,14 @@ def _scores(record: StepRecord, headline_only: bool = False) -> dict[str, float]
     report = Report.load(record.path)
     if headline_only:
         return {score.name: score.value for score in headline(report)}
+    return _ends(report.scores)
+
+
+def _ends(scores: "Sequence[Score]") -> dict[str, float]:
+    """Each score by its name, and the ends of its interval."""
     return {
         f"{score.name}{part}": value
-        for score in report.scores
+        for score in scores
         for part, value in (("", score.value), ("/low", score.low), ("/high", score.high))
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.report import Report
 from orchestration.contact_sheet import contact_sheet
+from orchestration.evaluation_views import tiles
 from orchestration.pages import templates
 from orchestration.report_data import ReportData, compare
 from orchestration.report_scores import is_fraction, spoken
@@ -17,6 +18,8 @@ from orchestration.report_view import MOST_KEPT, MOST_PER_REASON, plots_by_secti
 from orchestration.report_words import count_text, duration_text, percent_text, score_text, size_text
 from orchestration.visible import visible
 from pipeline.execution.ledger import Fate
+
+MOST_TILES = 72
 
 
 def build_html(data: ReportData) -> str:
@@ -81,6 +84,10 @@ def build_pictures(data: ReportData) -> dict[str, bytes]:
     if data.kept:
         kept = [(sample.image, sample.caption) for sample in data.kept[:MOST_KEPT]]
         found["contact-sheet-kept.png"] = contact_sheet(kept, columns=9, title=f"{data.recipe}: kept")
+    for name, shown in (tiles(data.evaluation) if data.evaluation else {}).items():
+        if shown:
+            sheet = [(tile.image, tile.caption) for tile in shown[:MOST_TILES]]
+            found[f"contact-sheet-{name}.png"] = contact_sheet(sheet, columns=6, title=f"{data.recipe}: {name}")
     fallen = [
         (sample.image, f"{reason}: {sample.caption}")
         for reason, samples in data.dropped.items()

@@ -97,6 +97,8 @@ class ReportData:
     while_training: Sequence[Mapping[str, float]] = ()
     """Rows with step and scores by name: snapshots that were evaluated while training went on."""
     evaluation: Report | None = None
+    image_gflops: float | None = None
+    """Of the evaluated model's forward pass per picture."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, machine, commit."""
     peak_memory_bytes: int | None = None

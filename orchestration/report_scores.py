@@ -77,12 +77,14 @@ def confusions(report: Report) -> list[Confusion]:
 
 
 def robustness(report: Report) -> list[Robustness]:
+    """In memory first, then what is stored, which is another setting."""
     found = []
-    for task, values in report.found("robustness", "curves").items():
-        curves: dict[str, Sequence[float]] = {
-            name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)
-        }
-        found.append(Robustness(f"{task}, zero shot", curves, values.get("clean")))
+    for protocol, setting in (("robustness", "zero shot"), ("stored_corruptions", "zero shot, stored pictures")):
+        for task, values in report.found(protocol, "curves").items():
+            curves: dict[str, Sequence[float]] = {
+                name: tuple(curve) for name, curve in values.items() if isinstance(curve, list | tuple)
+            }
+            found.append(Robustness(f"{task}, {setting}", curves, values.get("clean")))
     return found
 
 

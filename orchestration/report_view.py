@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestration import plots, plots_evaluation
 from orchestration.contact_sheet import thumbnail
+from orchestration.evaluation_views import evaluation_plots, published_rows, suite_rows, tiles
 from orchestration.plot import Colour, Plot
 from orchestration.reasons import ACTIVITY, MEANING
 from orchestration.report_data import Comparison, ReportData, compare
@@ -65,6 +66,7 @@ def plots_by_section(data: ReportData) -> dict[str, list[Plot]]:
             for plot in (plots_evaluation.robustness_map(task), plots_evaluation.robustness_curves(task))
         ]
         groups["templates"] = [plots_evaluation.template_spread(spread)] if (spread := templates(evaluation)) else []
+        groups |= evaluation_plots(evaluation, data.image_gflops)
     taken: set[str] = set()
     for group in groups.values():
         for position, plot in enumerate(group):
@@ -100,6 +102,10 @@ def view(data: ReportData) -> dict[str, Any]:
         "other_scores": [score for score in evaluation.scores if score not in main] if evaluation else [],
         "overlaps": overlap_rows(evaluation) if evaluation else [],
         "versions": flattened(evaluation.versions) if evaluation else [],
+        "published": published_rows(evaluation) if evaluation else [],
+        "suites": suite_rows(evaluation) if evaluation else [],
+        "tiles": tiles(evaluation) if evaluation else {},
+        "absent": list(evaluation.absent) if evaluation else [],
         "chain": [(step, step.about or ACTIVITY.get(step.name, "")) for step in data.steps],
         "phases": _phases(data.fates, comparison),
         "planted_equal": sum(row.equal for row in comparison),

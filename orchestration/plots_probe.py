@@ -1,0 +1,166 @@
+"""Pictures of probes, calibration, suites and compute; see plot.py."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestration.plot import SERIES, WIDTH_INCHES, Colour, Plot
+from orchestration.plots_robustness import _short, _slug
+
+NAMED = " openai"
+"""Of a hundred published models those of the paper are called by name, the others are dots."""
+
+
+def penalty_curve(task: str, search: Sequence[Mapping[str, Any]], chosen: float) -> Plot:
+    """Validation score over the penalty: every fit of the search, the chosen one marked."""
+    rows = sorted(search, key=lambda row: row["penalty"])
+    best = max(rows, key=lambda row: row["validation"])["validation"] if rows else 0.0
+    alt = f"Search of the penalty, {task}: {len(rows)} fits, best {100 * best:.1f} % on validation, chosen {chosen:.3g}"
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        x, y = [row["penalty"] for row in rows], [100 * row["validation"] for row in rows]
+        axes.plot(x, y, color=Colour.ACCENT, marker="o", markersize=3.5)
+        axes.axvline(chosen, color=Colour.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.set_xlabel("penalty")
+        axes.set_ylabel("validation, per cent")
+        axes.set_title(_short(f"{task}, penalty", 60))
+
+    return Plot(f"penalty-{_slug(task)}", alt, WIDTH_INCHES, 2.6, draw)
+
+
+def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
+    """Probe score over depth: rises and falls again in a model of pixels (arXiv: Chen et al. 2020, figure 2)."""
+    names = sorted(layers, key=lambda name: int("".join(c for c in name if c.isdigit()) or 0))
+    best = max(names, key=lambda name: layers[name].get("test", 0.0)) if names else ""
+    alt = f"Probe of each layer, {task}: {len(names)} layers, best {best}"
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for place, part in enumerate(("test", "validation")):
+            values = [layers[name].get(part) for name in names]
+            if any(value is not None for value in values):
+                axes.plot(range(len(names)), [None if v is None else 100 * v for v in values], marker="o", markersize=3.5,
+                          color=(Colour.ACCENT, Colour.GOLD)[place], label=part)  # fmt: skip
+        axes.set_xlabel("layer")
+        axes.set_ylabel("per cent")
+        axes.set_title(_short(f"{task}, by layer", 60))
+        axes.legend()
+
+    return Plot(f"layers-{_slug(task)}", alt, WIDTH_INCHES, 2.6, draw)
+
+
+def shot_curves(task: str, values: Mapping[str, Mapping[str, float]]) -> Plot:
+    """Score over labelled pictures per class, a line each (CLIP's figure 6)."""
+    lines = {name: sorted((int(shots), value) for shots, value in found.items()) for name, found in values.items()}
+    alt = f"Few-shot, {task}: " + "; ".join(
+        f"{name} {', '.join(f'{shots} shots {100 * value:.1f} %' for shots, value in points)}"
+        for name, points in lines.items()
+    )
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for place, (name, points) in enumerate(lines.items()):
+            x, y = [shots for shots, _ in points], [100 * value for _, value in points]
+            axes.plot(x, y, marker="o", markersize=3.5, color=SERIES[place % len(SERIES)], label=name.replace("_", " "))
+        shown = sorted({shots for points in lines.values() for shots, _ in points})
+        axes.set_xscale("log")
+        axes.set_xticks(shown, [str(shots) for shots in shown])
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.set_xlabel("labelled pictures per class")
+        axes.set_ylabel("per cent")
+        axes.set_title(_short(task, 60))
+        axes.legend()
+
+    return Plot(f"shots-{_slug(task)}", alt, WIDTH_INCHES, 2.8, draw)
+
+
+def reliability(task: str, found: Mapping[str, Any]) -> Plot:
+    """Accuracy over confidence in bins; a bar below the diagonal is too sure of itself."""
+    bins = [each for each in found["bins"] if each["pictures"]]
+    alt = f"Reliability, {task}: expected calibration error {100 * found['error']:.1f} points" + (
+        f", {100 * found['error_with_temperature']:.1f} with temperature {found['temperature']:.3g}"
+        if "error_with_temperature" in found
+        else ""
+    )
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        total = sum(each["pictures"] for each in bins) or 1
+        for each in bins:
+            width = 100 * (each["high"] - each["low"])
+            shade = 0.25 + 0.75 * each["pictures"] / total
+            axes.bar(100 * each["low"], 100 * each["accuracy"], width, align="edge", color=Colour.ACCENT, alpha=shade)
+            axes.plot(100 * each["confidence"], 100 * each["accuracy"], "o", color=Colour.INK, markersize=2.5)
+        axes.plot([0, 100], [0, 100], color=Colour.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 102)
+        axes.set_xlabel("confidence, per cent")
+        axes.set_ylabel("right, per cent")
+        axes.set_title(_short(task, 60))
+
+    return Plot(f"reliability-{_slug(task)}", alt, WIDTH_INCHES, 3.0, draw)
+
+
+def suite_radar(suite: str, values: Mapping[str, Mapping[str, float]]) -> Plot:
+    """Each task of a suite is a spoke, each protocol a line; what was not measured is not there, and the title says how much
+    was. `values`: protocol -> task -> fraction."""
+    tasks = list(dict.fromkeys(task for found in values.values() for task in found))
+    alt = f"{suite}: " + "; ".join(
+        f"{protocol.replace('_', ' ')} {', '.join(f'{task} {100 * value:.1f} %' for task, value in found.items())}"
+        for protocol, found in values.items()
+    )
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(projection="polar")
+        turns = [2 * math.pi * place / len(tasks) for place in range(len(tasks))]
+        for place, (protocol, found) in enumerate(values.items()):
+            known = [(turn, 100 * found[task]) for turn, task in zip(turns, tasks, strict=True) if task in found]
+            closed = [*known, known[0]] if len(known) == len(tasks) else known
+            colour = SERIES[place % len(SERIES)]
+            axes.plot(
+                *zip(*closed, strict=True), color=colour, marker="o", markersize=3, label=protocol.replace("_", " ")
+            )
+            if len(known) == len(tasks):
+                axes.fill(*zip(*closed, strict=True), color=colour, alpha=0.08)
+        axes.set_theta_zero_location("N")
+        axes.set_theta_direction(-1)
+        axes.set_xticks(turns, [_short(task, 18) for task in tasks], fontsize=7)
+        axes.set_ylim(0, 100)
+        axes.set_yticks([25, 50, 75, 100], ["", "50", "", "100 %"], fontsize=7)
+        figure.legend(loc="outside lower center", ncols=3)
+
+    return Plot(f"suite-{_slug(suite)}", alt, WIDTH_INCHES, 4.4, draw)
+
+
+def compute_plane(title: str, known: Sequence[tuple[str, float, float]], mine: tuple[float, float]) -> Plot:
+    """Mean error over the forward pass's GFLOPs per picture, both logarithmic (arXiv:2103.00020, figures 9 and 10)."""
+    alt = (
+        f"{title}: error {100 * mine[1]:.1f} % at {mine[0]:.3g} GFLOPs per picture, beside {len(known)} published models"
+        + (f" from {100 * min(e for *_, e in known):.1f} to {100 * max(e for *_, e in known):.1f} %" if known else "")
+    )
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for name, gflops, error in known:
+            axes.plot(gflops, 100 * error, "o", color=Colour.MUTED, markersize=4)
+            axes.annotate(
+                _short(name, 22), (gflops, 100 * error), xytext=(4, 3), textcoords="offset points", fontsize=6.5
+            )
+        axes.plot(mine[0], 100 * mine[1], "o", color=Colour.ACCENT, markersize=7)
+        axes.annotate("this model", (mine[0], 100 * mine[1]), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
+        axes.tick_params(which="minor", labelsize=7)
+        axes.set_xlabel("GFLOPs per picture")
+        axes.set_ylabel("mean error, per cent")
+        axes.set_title(_short(title, 70))
+        axes.margins(0.12)
+
+    return Plot(f"compute-{_slug(title)}", alt, WIDTH_INCHES, 3.4, draw)

@@ -1,0 +1,156 @@
+"""The evaluation's part of the page: every protocol's evidence as a picture or a table, and nothing where there is none."""
+
+import base64
+import io
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.inside.mistakes import small_picture
+from evaluation.overlap import corrected, effect
+from evaluation.report import OUTCOMES, Report, Score
+from evaluation.statistics.calibration import reliability
+from evaluation.statistics.intervals import wilson
+from orchestration.evaluation_views import evaluation_plots, published_rows, suite_rows, tiles
+from orchestration.report import build_html, build_pictures
+from orchestration.report_data import ReportData
+from tests.browser import open_page
+
+RANDOM = np.random.default_rng(0)
+HOSTILE = "<script>alert(1)</script>"
+
+
+def picture(side: int) -> str:
+    return small_picture(RANDOM.integers(0, 255, (side, side, 3), np.uint8))
+
+
+def details() -> dict[str, dict[str, Any]]:
+    confidence = RANDOM.uniform(0.3, 1, 200)
+    calibration = {
+        "error": 0.1,
+        "scale": 20.0,
+        "bins": [asdict(each) for each in reliability(confidence, RANDOM.random(200) < confidence)],
+        "temperature": 1.7,
+        "error_with_temperature": 0.03,
+    }
+    groups = {
+        name: {"non_human": [0.1, 0.05, 0.2], "crime": [0.2, 0.1, 0.3], "pictures": [50.0]}
+        for name in ("all", "race=Black")
+    }
+    curve = {"share": [0.25, 0.5], "top1": [0.6, 0.3], "kept": [0.8, 0.4]}
+    shift = {"reference": 0.762, "shifted": 0.602, "expected_published": 0.245, "expected_weighted": 0.25}
+    return {
+        "digits": {
+            "zero_shot": {"calibration": calibration},
+            "linear_probe": {
+                "search": [{"penalty": 10.0**power, "validation": 0.9 - abs(power) / 20} for power in (-4, 0, 4)],
+                "penalty": 1.0,
+                "layers": {f"layer-{n}": {"test": 0.9 - abs(n - 5) / 20, "validation": 0.9} for n in range(11)},
+            },
+            "few_shot": {"values": {"zero": {"1": 0.3, "2": 0.4, "16": 0.8}}},
+            "occlusion": {"whole": 0.9, "curves": dict.fromkeys(("random", "salient", "background"), curve)},
+            "inside": {
+                "filters": {"explained": [0.5, 0.2], "components": [picture(8), picture(8)]},
+                "positions": {"asked": [0, 2], "similarity": RANDOM.random((2, 2, 3, 3)).tolist()},
+                "distances": [[3.0, 9.0], [8.0, 12.0]],
+                "square_pixels": 32,
+                "attention": [{"picture": picture(32), "reaches": [[1.0, 0.2], [0.1, 0.0]]}],
+                "mistakes": [{"index": 3, "label": HOSTILE, "answer": "4", "confidence": 0.9, "picture": picture(60)}],
+                "confused": [{"label": "3", "answer": "4", "count": 5, "of": 9, "picture": picture(60)}],
+                "map": {"points": RANDOM.random((20, 2)).tolist(), "labels": ["a", "b"] * 10, "trust": 0.93},
+            },
+        },
+        "imagenet-sketch": {"natural_shift": {"points": {"imagenet-sketch": shift}}},
+        "cue-conflict": {"shape_bias": {"bias": 0.4, "classes": {"cat": {"shape": 2, "texture": 3, "pictures": 9}}}},
+        "fairface-race": {"bias": {"as_published": groups, "with_child": groups}},
+        "cifar10-c": {
+            "stored_corruptions": {"curves": {"clean": 0.9, "fog": [0.8, 0.7, 0.6, 0.5, 0.4]}, "missing": []}
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    tasks = {"digits": 0.9, "scenes": 0.8, "scenes-place": 0.5, "cifar10": 0.9, "cifar100": 0.651, "food101": 0.5}
+    scores = [
+        Score(task, "zero_shot", "top1", "ensemble", *wilson(round(value * 10_000), 10_000), 10_000)
+        for task, value in tasks.items()
+    ]
+    near = np.arange(360) < 20
+    overlap = [asdict(one) for one in corrected([effect("digits", "zero_shot", np.arange(360) % 7 > 0, near)])]
+    return Report(
+        checkpoint_id="0" * 64,
+        config={"metrics": dict.fromkeys(tasks, "top1"), "published": "ViT-B-32 openai"},
+        versions={"prompts": {}},
+        scores=tuple(scores),
+        outcomes=OUTCOMES.empty_table(),
+        details=details(),
+        absent=({"task": "birdsnap", "protocol": "", "status": "absent", "reason": f"no such folder {HOSTILE}"},),
+        overlaps=tuple(overlap),
+    )
+
+
+def test_every_evidence_has_its_picture_with_words_for_those_who_do_not_see_it(report: Report) -> None:
+    found = evaluation_plots(report, gflops=8.8)
+    assert {name: len(plots) for name, plots in found.items()} == {
+        "suites": 3, "compute": 1, "shifts": 1, "occlusion": 1, "cues": 1, "groups": 2, "overlap": 1, "penalty": 1,
+        "layers": 1, "reliability": 1, "shots": 1, "inside": 3, "maps": 1,
+    }  # fmt: skip
+    assert "effective robustness is +35.7 points" in found["shifts"][0].alt
+    assert "3 tasks: error 31.6 % at 8.8 GFLOPs per picture" in found["compute"][0].alt
+    assert "best layer-5" in found["layers"][0].alt
+    (one, *_) = found["inside"]
+    assert one.png() == one.png()
+    empty = Report("0" * 64, {"metrics": {}}, {"prompts": {}}, (), OUTCOMES.empty_table())
+    assert not any(evaluation_plots(empty, gflops=1.0).values())
+    assert not any(tiles(empty).values())
+
+
+def test_numbers_stand_beside_the_published_ones_with_their_mark_and_means_say_what_they_cover(report: Report) -> None:
+    marks = {
+        entry.score.split("/")[0]: entry.verdict
+        for entry, table in published_rows(report)
+        if table.startswith("CLIP paper")
+    }
+    assert marks["cifar100"] == "match"
+    assert marks["food101"] == "unexplained"
+    labels = [average.label for _, average in suite_rows(report)]
+    assert any(label.startswith("clip-27, 3 of 27 tasks (") for label in labels)
+
+
+def test_attention_is_shown_as_the_picture_and_what_of_it_reaches_the_answer(report: Report) -> None:
+    (tile,) = tiles(report)["attention"]
+    both = np.asarray(Image.open(io.BytesIO(tile.image))).astype(float)
+    assert both.shape == (96, 192, 3)
+    lit, dark = both[:40, 96:136].mean(), both[60:, 160:].mean()
+    assert lit > 3 * dark
+    assert base64.b64decode(tile.uri.partition(",")[2]) == tile.image
+
+
+def test_small_pictures_are_files_of_their_own_beside_the_plots(report: Report) -> None:
+    seen = {"digits": {"inside": {key: report.details["digits"]["inside"][key] for key in ("attention", "mistakes")}}}
+    few = Report("0" * 64, {"metrics": {}}, {"prompts": {}}, (), OUTCOMES.empty_table(), seen)
+    assert set(build_pictures(ReportData("few", "few-1", "", evaluation=few))) == {
+        "contact-sheet-attention.png", "contact-sheet-mistakes.png"
+    }  # fmt: skip
+
+
+@pytest.mark.browser
+def test_the_page_with_all_of_it_opens_in_a_browser_without_errors(report: Report, tmp_path: Path) -> None:
+    data = ReportData("all", "all-1", "openwit evaluate all", evaluation=report, image_gflops=8.8)
+    html = build_html(data)
+    assert HOSTILE not in html
+    for words in ("Not measured", "birdsnap", "Beside what is published", "Suites", "Natural shifts", "stored pictures",
+                  "Groups of people", "Reliability", "Inside the model", "Most confident mistakes"):  # fmt: skip
+        assert words in html, words
+    assert len(re.findall(r'id="[^"]+"', html)) == len(set(re.findall(r'id="[^"]+"', html)))
+    (tmp_path / "report.html").write_text(html, "utf-8")
+    with open_page((tmp_path / "report.html").as_uri()) as page:
+        page.wait_for("#evaluation")
+        assert page.errors() == []
+        assert page.undrawn_pictures() == []
