@@ -112,6 +112,8 @@ class EvaluateConfig(Settings):
         if repeated:
             raise ConfigError(f"evaluate.tasks: '{repeated[0]}' is named twice; name it once")
         tasks = catalog.expand(tasks)
-        for name in tasks:
-            catalog.find(name)
+        found = [catalog.find(name).name for name in tasks]
+        twice = [name for name in found if found.count(name) > 1]
+        if twice:
+            raise ConfigError(f"evaluate.tasks: two are called '{twice[0]}'; write another `name:` into your card")
         return tasks

@@ -84,9 +84,10 @@ class Report:
 
     @property
     def id(self) -> str:
-        """SHA-256 over all but the telemetry."""
+        """SHA-256 over all but the telemetry, and the reasons in `absent`, which name folders of this machine."""
         content = self._content()
         del content["telemetry"]
+        content["absent"] = [{key: row[key] for key in row if key != "reason"} for row in self.absent]
         return storage.sha256(storage.canonical_json(content))
 
     def _content(self) -> dict[str, Any]:

@@ -190,6 +190,7 @@ class _Evaluation:
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
         config = self.config.model_dump(mode="json", exclude={"batch_size", "threads", "datasets"})
         config["features"] = {"precision": self.config.features.precision}
+        config["tasks"] = [task.name for task in self.tasks]  # one's own cards by name, not by where they lie
         config["metrics"] = {task.name: task.metric for task in self.tasks}
         details: dict[str, dict[str, Any]] = {}
         for found in self._found:

@@ -1,4 +1,4 @@
-"""`openwit tasks verify` and `openwit tasks fetch`: what evaluation's catalog finds, for people and as JSON."""
+"""`openwit tasks show`, `verify` and `fetch`: what evaluation's catalog finds, for people and as JSON."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,36 @@ from typing import Any
 from orchestration import show
 
 WORST = ("wrong", "absent", "ok")
+FEW = 5
+"""Classes whose names are shown as examples."""
+
+
+def about(name: str) -> dict[str, Any]:
+    """The row of `openwit tasks --json`, with templates, some names and their source."""
+    from evaluation.catalog.benchmarks import find, prompts_of, task_table
+    from evaluation.catalog.words import source_of
+
+    prompts = find(name).prompts
+    (row,) = task_table([name])
+    if prompts is None:
+        return row
+    words = prompts_of(prompts)
+    names = dict(list(words.classes.items())[:FEW])
+    return row | {"names": names, "template_texts": words.templates} | dict(source_of(prompts))
+
+
+def print_about(found: Mapping[str, Any]) -> None:
+    """A line per fact; what is empty is left out."""
+    told = {key.replace("_", " "): _told(value) for key, value in found.items() if value not in (None, "", [], {}, ())}
+    show.facts(told)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_told(below)}" for key, below in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def verify(root: str, names: Sequence[str]) -> dict[str, Any]:

@@ -34,6 +34,23 @@ def tasks(context: click.Context, suite: str | None, as_json: bool) -> None:
         listing.print_tasks(found)
 
 
+@tasks.command(epilog=example("openwit tasks show eurosat", "openwit tasks show eurosat@clip-paper --json"))
+@click.argument("name", metavar="TASK")
+@json_option
+@debug_option
+def show(name: str, as_json: bool) -> None:
+    """Tell all that is known of one task: variants, prompts, source, differences from the paper."""
+    from orchestration import benchmarks
+    from orchestration import show as screen
+
+    with screen.stdout_kept_clean(as_json):
+        found = benchmarks.about(name)
+    if as_json:
+        screen.print_json(found)
+    else:
+        benchmarks.print_about(found)
+
+
 @tasks.command(
     epilog=example("openwit tasks verify /data/benchmarks", "openwit tasks verify /data/benchmarks eurosat cars")
 )

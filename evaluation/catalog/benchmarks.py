@@ -62,6 +62,7 @@ class Task:
         return "trainval" if self.train and self.val else self.train
 
 
+@functools.cache
 def names() -> tuple[str, ...]:
     """All tasks: those of the suites in their order, then the others."""
     stored = sorted(path.name.removesuffix(".yaml") for path in HERE.glob("*.yaml"))
@@ -73,12 +74,20 @@ def expand(chosen: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(task for name in chosen for task in SUITES.get(name, (name,))))
 
 
-@functools.cache
 def find(name: str) -> Task:
     """The task called `name`: "eurosat", a variant as "eurosat@clip-paper", or the path of one's own card.
 
     Raises ConfigError naming the nearest known task or the variants there are.
     """
+    return _found(name) if _is_path(name.partition("@")[0]) else _stored_task(name)
+
+
+@functools.cache
+def _stored_task(name: str) -> Task:
+    return _found(name)
+
+
+def _found(name: str) -> Task:
     base, _, variant = name.partition("@")
     card = card_of(base)
     if variant and variant not in card.variants:
@@ -87,16 +96,22 @@ def find(name: str) -> Task:
     return _task(card, variant or next(iter(card.variants)), base, bool(variant))
 
 
-@functools.cache
 def card_of(name: str) -> Card:
     """The card of a task by name or path. Raises ConfigError naming the nearest known one."""
     if _is_path(name):
-        return read_card(name)
+        return read_card(name)  # not kept: its owner may be writing it
     if name in names():
-        return read_card(str(HERE / f"{name}.yaml"))
+        return _stored_card(name)
+    if name in SUITES:
+        raise ConfigError(f"'{name}' is a suite, not one task; `openwit tasks --suite {name}` lists its tasks")
     near = difflib.get_close_matches(name, [*names(), *SUITES], n=1)
     way_out = f"did you mean {near[0]}?" if near else "`openwit tasks` lists those there are"
     raise ConfigError(f"evaluate.tasks: no task is called '{name}'; {way_out}")
+
+
+@functools.cache
+def _stored_card(name: str) -> Card:
+    return read_card(str(HERE / f"{name}.yaml"))
 
 
 def _task(card: Card, variant: str, base: str, named: bool) -> Task:
@@ -169,7 +184,7 @@ def _row(name: str) -> dict[str, Any]:
         "split": task.split,
         "variant": task.variant,
         "variants": {key: way.model_dump(exclude_defaults=True) for key, way in card.variants.items()},
-        "suites": [suite for suite, tasks in SUITES.items() if name in tasks],
+        "suites": [suite for suite, tasks in SUITES.items() if name.partition("@")[0] in tasks],
         "conditions": list(task.conditions),
         "folder": None if task.loader else task.folder,
         "get": "drawn" if task.loader else "fetch" if card.hub and not card.hub.gated else "by hand",

@@ -35,6 +35,9 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
         above = task.home or datasets
         broken = above is not None and bool(storage.list_names(storage.join(above, task.folder)))
         return row | {"status": "broken" if broken else "absent", "reason": f"{error}{_way_out(task)}"}
+    card = card_of(task.card)
+    if card.needs and layout.name not in (*task.layouts, "webdataset"):
+        return row | {"reason": f"{task.name}: needs {card.needs}"}
     return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
 
 

@@ -31,9 +31,18 @@ class Prompts:
     version: str
 
 
-@functools.cache
 def prompts_of(name: str) -> Prompts:
-    """The prompts of prompts/<name>.json, or of a JSON file of one's own. Raises ConfigError for one that cannot be used."""
+    """The prompts of prompts/<name>.json, or of a card or a JSON file of one's own, by its path. Raises ConfigError for one
+    that cannot be used."""
+    return _checked(name) if path_of(name) == name else _stored(name)
+
+
+@functools.cache
+def _stored(name: str) -> Prompts:
+    return _checked(name)
+
+
+def _checked(name: str) -> Prompts:
     value = _whole(name)
     classes, templates = value["classes"], value["templates"]
     for template in templates:
@@ -44,9 +53,9 @@ def prompts_of(name: str) -> Prompts:
 
 
 def source_of(name: str) -> Mapping[str, str]:
-    """Where the names and templates of a file come from: {"source", "keys"}, as far as it says so."""
+    """Where the names and templates of a file come from: {"names_source", "keys"}, as far as it says so."""
     value = _read(name)
-    return {key: value[key] for key in ("source", "keys") if key in value}
+    return {said: value[key] for key, said in (("source", "names_source"), ("keys", "keys")) if key in value}
 
 
 @functools.cache

@@ -1,19 +1,23 @@
 """Every card beside what the papers and the datasets themselves say; names and templates joined by key."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import card_of, find, prompts_of
 from evaluation.catalog.suites import SUITES
 from evaluation.catalog.words import imagenet_classes_of, path_of, source_of
+from evaluation.config import EvaluateConfig
 from evaluation.pictures.table import LAYOUTS
 from evaluation.statistics.metrics import METRICS
+from orchestration.cli import cli
 from pipeline.errors import ConfigError
 
 TABLE_9 = {
@@ -254,3 +258,31 @@ def test_an_absent_card_and_an_unknown_variant_name_the_way_out(tmp_path: Path) 
         find("eurosat@paper")
     with pytest.raises(ConfigError, match="no task is called 'clip27'; did you mean clip-27"):
         find("clip27")
+    with pytest.raises(ConfigError, match="'clip-27' is a suite, not one task; `openwit tasks --suite clip-27` lists"):
+        find("clip-27")
+
+
+def test_two_benchmarks_of_one_name_are_refused(tmp_path: Path) -> None:
+    card = tmp_path / "dtd.yaml"
+    card.write_text("classes: [a, b]\n")
+    with pytest.raises(ConfigError, match="two are called 'dtd'; write another `name:` into your card"):
+        EvaluateConfig(tasks=("dtd", str(card)))
+    card.write_text("name: my-dtd\nclasses: [a, b]\n")
+    assert EvaluateConfig(tasks=("dtd", str(card))).tasks == ("dtd", str(card))
+
+
+def test_the_readmes_card_is_one(tmp_path: Path) -> None:
+    readme = (Path(catalog.__file__).parents[1] / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    card = tmp_path / "fruit.yaml"
+    card.write_text(block)
+    task = find(str(card))
+    assert (task.metric, task.counts) == ("mean_per_class", {"train": 800, "val": None, "test": 200})
+
+
+def test_show_tells_all_of_one_task() -> None:
+    done = CliRunner().invoke(cli, ["tasks", "show", "caltech101@coop"])
+    assert done.exit_code == 0
+    for word in ("split_zhou_Caltech101.json", "CC BY 4.0", "BACKGROUND_Google", "a random draw that nobody published"):
+        assert word in done.stdout
+    assert json.loads(CliRunner().invoke(cli, ["tasks", "show", "coco", "--json"]).stdout)["pictures"] == 5000
