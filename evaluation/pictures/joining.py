@@ -48,7 +48,7 @@ def joined(pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], 
 
 def plain(name: str) -> str:
     """A name without what spellings differ in: case, punctuation, underscores, digits written out."""
-    words = re.sub(r"[^a-z0-9]+", " ", name.casefold()).split()
+    words = re.sub(r"[^a-z0-9]+", " ", re.sub("['’]", "", name.casefold())).split()  # Anna's is Birdsnap's Annas
     return " ".join(_DIGITS.get(word, word) for word in words)
 
 
