@@ -187,7 +187,18 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
 
     what = {key: value for key, value in config.items() if key not in HOW_MEASURED}
     what["precision"] = config["features"]["precision"]
+    what["tasks"] = _benchmarks(recipe)
+    what.pop("datasets", None)  # what is there counts, not where
     return Step("evaluate", what, "evaluation.run", (source,), work, "measures the checkpoint")
+
+
+def _benchmarks(recipe: Recipe) -> list[dict[str, Any]]:
+    """What the measured benchmarks are: one that is downloaded, or whose card was changed, is measured in a new step."""
+    from evaluation.catalog.benchmarks import find
+    from evaluation.catalog.presence import identity
+
+    assert recipe.evaluate is not None
+    return [identity(find(name), recipe.evaluate.datasets) for name in recipe.evaluate.tasks]
 
 
 def _workers(config: EvaluateConfig, context: Context) -> Executor | None:

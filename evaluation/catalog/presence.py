@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evaluation.catalog.benchmarks import Task, card_of
+from evaluation.catalog.benchmarks import Task, card_of, prompts_of
 from pipeline import storage
 from pipeline.errors import DataError
 
@@ -39,6 +39,19 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
     if card.needs and layout.name not in (*task.layouts, "webdataset"):
         return row | {"reason": f"{task.name}: needs {card.needs}"}
     return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
+
+
+def identity(task: Task, datasets: str | None) -> dict[str, Any]:
+    """What an evaluation of this task depends on besides the model: its row, the version of its words, and what of it is
+    there in which layout, but not where. Files that were replaced under their names are not noticed.
+    """
+    row = present(task, datasets)
+    return {
+        "task": task.name,
+        "asked": [task.kind, task.label, task.metric, task.variant, dict(task.counts or {})],
+        "prompts": prompts_of(task.prompts).version if task.prompts else None,
+        "there": [row["status"], row["layout"], row["splits"]],
+    }
 
 
 def _way_out(task: Task) -> str:

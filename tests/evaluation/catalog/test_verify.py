@@ -11,7 +11,7 @@ from miniatures import make
 from PIL import Image
 
 from evaluation.catalog.benchmarks import card_of, find
-from evaluation.catalog.presence import present
+from evaluation.catalog.presence import identity, present
 from evaluation.catalog.verify import list_hash, misfits, nearest, verify
 from orchestration.cli import cli, main
 from pipeline.errors import ConfigError, DataError
@@ -169,3 +169,16 @@ def test_a_folder_of_strangers_is_an_error(tmp_path: Path) -> None:
         verify(str(tmp_path))
     with pytest.raises(ConfigError, match="no such folder"):
         verify(str(tmp_path / "nowhere"))
+
+
+def test_identity_changes_with_what_is_there_and_what_is_asked_but_not_with_the_place(tmp_path: Path) -> None:
+    before = identity(find("cifar10.1"), str(tmp_path / "one"))
+    cifar_10_1(tmp_path / "one", 2000)
+    cifar_10_1(tmp_path / "other", 2000)
+    after = identity(find("cifar10.1"), str(tmp_path / "one"))
+    assert before != after == identity(find("cifar10.1"), str(tmp_path / "other"))
+    (tmp_path / "here").mkdir()
+    card = Path(folder_of_fruit(tmp_path / "here"))
+    asked = identity(find(str(card)), None)
+    card.write_text(card.read_text() + 'templates: ["one {}."]\n')
+    assert identity(find(str(card)), None) != asked
