@@ -61,10 +61,16 @@ def print_verified(found: Mapping[str, Any]) -> None:
     for row in tasks:
         splits = " ".join(f"{split} {counts['pictures']:,}" for split, counts in row["splits"].items())
         classes = {counts["classes"] for counts in row["splits"].values() if counts["classes"] is not None}
+        each = {
+            (counts["fewest"], counts["most"]) for counts in row["splits"].values() if counts["classes"] is not None
+        }
+        per_class = " ".join(sorted(f"{low:,}" if low == high else f"{low:,}-{high:,}" for low, high in each))
         hashes = " ".join(counts["hash"][:8] for counts in row["splits"].values())
         variant = f"{row['variant']}{'' if row['exact'] else ' (nearest)'}" if row["variant"] else ""
-        lines.append((row["task"], row["status"], row["layout"], splits, max(classes, default=None), variant, hashes))
-    show.rows(("task", "state", "layout", "pictures", "classes", "variant", "hash"), lines)
+        lines.append(
+            (row["task"], row["status"], row["layout"], splits, max(classes, default=None), per_class, variant, hashes)
+        )
+    show.rows(("task", "state", "layout", "pictures", "classes", "per class", "variant", "hash"), lines)
     said = [(row["status"], text) for row in tasks for text in (*row["problems"], *row["notes"])]
     if said:
         print()

@@ -2,13 +2,13 @@
 
 Most complaints about published figures come down to another split under the same name (openai/CLIP#45, #166, #308;
 CLIP_benchmark's SUN397 of 108,754 pictures). So what lies on disk is compared with every variant that a card knows, and the
-nearest is named. Labels are read, pictures are not decoded.
+nearest is named. Labels are read, and three pictures of each split.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.catalog.benchmarks import Task, card_of, find, names
 from evaluation.catalog.card import Card, Variant
@@ -16,6 +16,9 @@ from evaluation.catalog.presence import present
 from evaluation.catalog.words import prompts_of
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from evaluation.pictures.pictures import Pictures
 
 SPLITS = ("train", "val", "test")
 SEVERITIES = 5
@@ -93,6 +96,7 @@ def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
         pictures = joined(pictures, task.label, classes, part) if classes else pictures
     except DataError as error:
         problem = str(error)
+    problem = problem or _unreadable(pictures)
     words = pictures.words(task.label)
     per_class = Counter(word for each in words for word in each)
     counts = [per_class[label] for label in classes]
@@ -105,6 +109,16 @@ def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
         "hash": list_hash(pictures.columns.get("id"), words),
         "per_class": {label: per_class[label] for label in classes},
     }, problem
+
+
+def _unreadable(pictures: "Pictures") -> str:
+    """What is wrong with the first picture, the middle one or the last: a file that was cut off lacks its end."""
+    try:
+        for index in {0, pictures.count // 2, pictures.count - 1}:
+            pictures.read(index)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def list_hash(ids: Sequence[str] | None, words: Sequence[Sequence[str]]) -> str:

@@ -57,6 +57,14 @@ def test_a_whole_dataset_is_told_from_one_cut_short_and_one_mislabelled(tmp_path
     cifar_10_1(tmp_path / "eleven", 2000, labels=11)
     (row,) = verify(str(tmp_path / "eleven"))
     assert row["status"] == "wrong"
+    assert "10" in row["problems"][0]
+    cifar_10_1(tmp_path / "cut", 2000)
+    data = tmp_path / "cut/cifar10.1/cifar10.1_v6_data.npy"
+    data.write_bytes(data.read_bytes()[:-5000])
+    (row,) = verify(str(tmp_path / "cut"))
+    assert row["status"] == "wrong"
+    assert str(data) in row["problems"][0]
+    assert "\n" not in row["problems"][0]
 
 
 def test_ones_own_card_is_verified_like_any_other(tmp_path: Path) -> None:
