@@ -145,7 +145,8 @@ def _compare(task: Task, card: Card, splits: Sequence[str], row: dict[str, Any])
     row["exact"] = not wrong
     if wrong:
         said = ", ".join(f"{split} has {have:,}, '{row['variant']}' has {want:,}" for split, have, want in wrong)
-        text = f"{task.name}: {said}; that is the nearest known variant of {', '.join(card.variants)}"
+        others = f"; that is the nearest known variant of {', '.join(card.variants)}" if len(card.variants) > 1 else ""
+        text = f"{task.name}: {said}{others}"
         row["notes" if card.varies else "problems"].append(text)
     elif row["variant"] != task.variant and misfits(counts, card.variants[task.variant]):
         row["notes"].append(

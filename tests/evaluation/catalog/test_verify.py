@@ -74,7 +74,7 @@ def test_ones_own_card_is_verified_like_any_other(tmp_path: Path) -> None:
     assert row["splits"]["train"]["per_class"] == {"red_apple": 4, "pear": 4}
     (tmp_path / "photos/test/pear/0.png").unlink()
     (row,) = verify(str(tmp_path), [card])
-    assert row["problems"] == ["fruit: test has 3, 'own' has 4; that is the nearest known variant of own"]
+    assert row["problems"] == ["fruit: test has 3, 'own' has 4"]
     shutil.rmtree(tmp_path / "photos/test/pear")
     (row,) = verify(str(tmp_path), [card])
     assert "has no picture of class 'pear'" in row["problems"][0]
@@ -139,6 +139,13 @@ def test_presence_is_a_glance(tmp_path: Path) -> None:
     row = present(find("mnist"), str(tmp_path))
     assert (row["status"], row["layout"], row["splits"]) == ("present", "mnist", ["train", "test"])
     assert present(find(folder_of_fruit(tmp_path)), None)["status"] == "present"
+    make("imagenet", tmp_path / "imagenet")
+    assert present(find("imagenet"), str(tmp_path))["status"] == "present"
+    assert present(find("imagenet-real"), str(tmp_path))["status"] == "present"
+    (tmp_path / "imagenet/real.json").unlink()
+    row = present(find("imagenet-real"), str(tmp_path))
+    assert row["status"] == "absent"
+    assert "needs real.json" in row["reason"]
 
 
 def test_the_command_shows_each_dataset_and_ends_with_2_where_one_is_wrong(
