@@ -1,6 +1,8 @@
 import io
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +86,18 @@ def test_reference_pictures_need_no_torch() -> None:
         "references.reference_sets(['digits'])[0].read(0, 2); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pictures_on_disk_are_references_as_they_are_stored_and_absent_ones_are_none(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for word in ("a", "b"):
+            (tmp_path / "letters" / split / word).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (len(split), ord(word), 0)).save(tmp_path / "letters" / split / word / "0.jpg")
+    card = tmp_path / "letters.yaml"
+    card.write_text("classes: [a, b]\nsplits: {train: 2, test: 2}\n")
+    assert references.there(["digits", "dtd", str(card)], str(tmp_path)) == ["digits", str(card)]
+    (one,) = pickle.loads(pickle.dumps(references.reference_sets([str(card)])))
+    assert (one.name, one.count) == ("letters", 2)
+    table = one.read(1, 2)
+    assert table.schema == PICTURES
+    assert table.column("image").to_pylist() == [(tmp_path / "letters/test/b/0.jpg").read_bytes()]
