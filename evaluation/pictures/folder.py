@@ -104,10 +104,13 @@ class Folder:
         """The file, or `length` bytes from `start`. Raises Broken where it is missing or ends before."""
         path = self.at(name)
         try:
-            filesystem, file = storage.filesystem_of(path)
-            if length is None and not start:
-                return storage.read_bytes(path)
-            data = bytes(filesystem.cat_file(file, start, None if length is None else start + length))
+            if storage.is_local(path):
+                with open(path.removeprefix("file://"), "rb") as local:
+                    local.seek(start)
+                    data = local.read() if length is None else local.read(length)
+            else:
+                filesystem, file = storage.filesystem_of(path)
+                data = bytes(filesystem.cat_file(file, start or None, None if length is None else start + length))
         except OSError as error:
             raise missing(path) from error
         if length is not None and len(data) != length:
