@@ -85,11 +85,11 @@ def _pcam(home: Folder, split: str) -> Pictures:
     if not home.has(x) and home.has(f"{x}.gz"):
         raise Absent(f"{home.at(x)}.gz: is packed; unpack it (gunzip) so that single pictures can be read from it")
     labels = _hdf5(home, y, "y", 4)[:].reshape(-1)
-    pixels = _hdf5(home, x, "x", 4)
-    if len(pixels) != len(labels):
-        raise Broken(f"{home.at(x)}: has {len(pixels):,} pictures and {len(labels):,} labels")
+    count = len(_hdf5(home, x, "x", 4))
+    if count != len(labels):
+        raise Broken(f"{home.at(x)}: has {count:,} pictures and {len(labels):,} labels")
     words = tuple(str(int(label)) for label in labels)
-    return of_array(f"pcam/{split}", home.fingerprint(x), {"label": words}, lambda: pixels, len(words))
+    return of_array(f"pcam/{split}", home.fingerprint(x), {"label": words}, lambda: _hdf5(home, x, "x", 4), len(words))
 
 
 def _hdf5(home: Folder, name: str, key: str, dimensions: int) -> Any:

@@ -17,6 +17,7 @@ from evaluation.pictures import plain_pickle
 from evaluation.pictures.decoding import of_array
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Either, Reader
+from evaluation.pictures.lazy import Lazy
 from evaluation.pictures.npy import rows_of
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
@@ -187,14 +188,12 @@ def _corrupted(names: tuple[str, ...], home: Folder, split: str) -> Pictures:
     words = _words(numbers.tolist(), names, home.at("labels.npy"))
     labels = [word for _, severity in runs for word in words[(severity - 1) * each : severity * each]]
 
-    @functools.cache
-    def file(name: str) -> Any:
-        return rows_of(home, f"{name}.npy", 4, len(numbers))
+    files = {name: Lazy(functools.partial(rows_of, home, f"{name}.npy", 4, len(numbers))) for name in chosen}
 
     class Rows:
         def __getitem__(self, index: int) -> Any:
             name, severity = runs[index // each]
-            return file(name)[(severity - 1) * each + index % each]
+            return files[name].get()[(severity - 1) * each + index % each]
 
     columns = {
         "label": tuple(labels),

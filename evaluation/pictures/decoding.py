@@ -4,7 +4,6 @@ Pictures are decoded by what their bytes are, whatever their names say (Oxford P
 Orientation tags are left alone, as the peers leave them.
 """
 
-import functools
 import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.pictures.folder import Folder
+from evaluation.pictures.lazy import Lazy
 from evaluation.pictures.pictures import Broken, Pictures, identity_of
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
@@ -65,11 +65,11 @@ def of_array(
 ) -> Pictures:
     """Pictures that are rows of an array, (N, H, W) or (N, H, W, 3) of uint8, which is opened at the first `read`."""
     _check_columns(name, count, columns)
-    rows = functools.cache(open_rows)
+    rows = Lazy(open_rows)
 
     def read(index: int) -> Image.Image:
         try:
-            row: NDArray[np.uint8] = np.ascontiguousarray(rows()[index], np.uint8)
+            row: NDArray[np.uint8] = np.ascontiguousarray(rows.get()[index], np.uint8)
         except (OSError, ValueError, IndexError) as error:
             raise Broken(f"{name}: picture {index:,} cannot be read ({str(error)[:80]}); get its file anew") from error
         return Image.fromarray(row)

@@ -6,10 +6,11 @@ folder; links that the user put there are followed.
 
 import csv
 import fnmatch
+import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,10 +104,13 @@ class Folder:
         """The file, or `length` bytes from `start`. Raises Broken where it is missing or ends before."""
         path = self.at(name)
         try:
-            filesystem, file = storage.filesystem_of(path)
-            if length is None and not start:
-                return storage.read_bytes(path)
-            data = bytes(filesystem.cat_file(file, start, None if length is None else start + length))
+            if storage.is_local(path):
+                with open(path.removeprefix("file://"), "rb") as local:
+                    local.seek(start)
+                    data = local.read() if length is None else local.read(length)
+            else:
+                filesystem, file = storage.filesystem_of(path)
+                data = bytes(filesystem.cat_file(file, start or None, None if length is None else start + length))
         except OSError as error:
             raise missing(path) from error
         if length is not None and len(data) != length:
@@ -162,8 +166,16 @@ class Folder:
         from another without reading all. Times do not count. A single file that is replaced by one of equal size under its
         name is not noticed, unless it is one of those."""
         looked = [names[at * len(names) // LOOKED_INTO] for at in range(LOOKED_INTO)] if names else []
-        sizes = [[name, self.size(name)] for name in names]
+        sizes = names_and_sizes(names, (self.size(name) for name in names))
         return identity_of(sizes, [storage.sha256(self.read(name)) for name in dict.fromkeys(looked)])
+
+
+def names_and_sizes(names: Iterable[str], sizes: Iterable[int]) -> str:
+    """Their hash, one pair in memory at a time."""
+    digest = hashlib.sha256()
+    for name, size in zip(names, sizes, strict=True):
+        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def missing(path: str) -> Broken:

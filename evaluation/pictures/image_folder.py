@@ -59,4 +59,5 @@ IMAGE_FOLDER = Reader(
     tuple((f"{folder}/*",) for split in ("test", "val", "train") for folder in SPLITS[split]),
     _open,
     lambda home: tuple(split_folders(home)),
+    said="test/<class>/*.jpg and train/<class>/*.jpg",
 )

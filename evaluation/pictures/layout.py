@@ -34,10 +34,14 @@ class Reader:
     make: Callable[[Folder, str], Pictures]
     given: tuple[str, ...] | Callable[[Folder], tuple[str, ...]] = ("train", "test")
     homes: tuple[str, ...] = ("",)
+    said: str = ""
+    """What must be there, where a list of marks would be long."""
 
     @property
     def expects(self) -> str:
         """In words, what must be there."""
+        if self.said:
+            return self.said
         within = f" (or in {self.homes[1]}/)" if len(self.homes) > 1 else ""
         return " or ".join(" and ".join(mark) for mark in self.marks) + within
 

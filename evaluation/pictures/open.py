@@ -16,7 +16,7 @@ from evaluation.pictures.layout import Layout
 from evaluation.pictures.pictures import LOADERS, Absent, Broken, Pictures, load
 from evaluation.pictures.table import LAYOUTS, UNIVERSAL
 
-PARTS = ("objectnet", "imagenet", "imagenet-real")
+PARTS = ("objectnet", "imagenet", "imagenet-real", "ytbb-robust")
 """Layouts of which a task may want some classes only."""
 COOP = "coop"
 

@@ -9,7 +9,6 @@ Traps: Food-101's test split is called "validation" there, and ImageNet's "test"
 "validation" is the test part.
 """
 
-import functools
 import json
 from typing import Any
 
@@ -21,6 +20,7 @@ from PIL import Image
 from evaluation.pictures.decoding import decoded
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Reader
+from evaluation.pictures.lazy import Latest
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
 
@@ -29,7 +29,8 @@ IMAGE_NAMES = ("image", "img", "jpg", "png", "webp", "jpeg", "picture")
 LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "variant", "common")
 """Columns of labels, the finest first: CIFAR-100 and FGVC Aircraft have several."""
 CAPTION_NAMES = ("captions", "caption", "raw", "sentences", "text", "txt")
-FOLDERS = ("data", "", "*")
+KEPT_GROUPS = 2
+"""Row groups of pictures in memory: where one ends, threads ask for both."""
 
 
 def split_files(home: Folder) -> dict[str, list[str]]:
@@ -100,15 +101,13 @@ def open_parquet(home: Folder, split: str) -> Pictures:
     columns, classes = _columns(schema, files)
     starts = np.cumsum([0, *(file.rows for file in files)])
 
-    @functools.lru_cache(maxsize=1)
-    def group(file: int, at: int) -> pa.ChunkedArray:
-        return files[file].group(at, image)
+    groups = Latest(lambda file, at: files[file].group(at, image), KEPT_GROUPS)
 
     def stored(index: int) -> bytes:
         number = int(np.searchsorted(starts, index, "right")) - 1
         file, row = files[number], index - int(starts[number])
         at = int(np.searchsorted(file.starts, row, "right")) - 1
-        value = group(number, at)[row - int(file.starts[at])].as_py()
+        value = groups.get(number, at)[row - int(file.starts[at])].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise Broken(f"{file.path}: row {row} has a path and no bytes; save the dataset with its pictures inside")
@@ -134,18 +133,30 @@ def _image_column(schema: pa.Schema, path: str) -> str:
 
 
 def _columns(schema: pa.Schema, files: list[_File]) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...] | None]:
-    """The columns of labels and captions, and the names of the classes where labels are numbers."""
-    columns: dict[str, tuple[Any, ...]] = {}
+    """`label` and `caption` under whatever name they have, every other column of words, and the names of `label`'s numbers."""
     label = next((name for name in LABEL_NAMES if name in schema.names), None)
-    if label:
-        columns["label"] = tuple(_words(value) for file in files for value in file.column(label))
-    captions = next((name for name in CAPTION_NAMES if name in schema.names and name != label), None)
-    if captions and not label:
-        values = (value for file in files for value in file.column(captions))
-        columns["caption"] = tuple((value,) if isinstance(value, str) else tuple(value or ()) for value in values)
+    caption = None if label else next((name for name in CAPTION_NAMES if name in schema.names), None)
+    columns: dict[str, tuple[Any, ...]] = {}
+    for field in schema:
+        names = _class_names(schema, field.name)
+        if not names and field.name not in (label, caption) and not pa.types.is_string(field.type):
+            continue
+        values = tuple(_words(value) for file in files for value in file.column(field.name))
+        if field.name == label:
+            columns["label"] = values
+        elif field.name == caption:
+            columns["caption"] = tuple((value,) if isinstance(value, str) else value for value in values)
+        elif names:
+            columns[field.name] = tuple(names[int(value)] if _within(value, names) else value for value in values)
+        else:
+            columns[field.name] = values
     if not columns:
-        raise Broken(f"{files[0].path}: has no column of labels ({', '.join(LABEL_NAMES)}) or captions")
+        raise Broken(f"{files[0].path}: has no column of labels ({', '.join(LABEL_NAMES)}), of classes or of captions")
     return columns, _class_names(schema, label) if label else None
+
+
+def _within(value: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and value.isdecimal() and int(value) < len(names)
 
 
 def _words(value: Any) -> Any:
@@ -184,9 +195,12 @@ PARQUET = Reader(
     tuple(
         (f"{below}{alias}{rest}",)
         for below in ("data/", "")
-        for alias in ("test", "val*", "train")
+        for aliases in ALIASES.values()
+        for alias in aliases
         for rest in ("*.parquet", "/*.parquet")
     ),
     _open,
     lambda home: tuple(_chosen(home)),
+    homes=("", "default"),
+    said="data/test-00000-of-00001.parquet, test-*.parquet or test/*.parquet",
 )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.pictures.decoding import decoded
-from evaluation.pictures.folder import Folder
+from evaluation.pictures.folder import Folder, names_and_sizes
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Broken, Pictures, identity_of
 from pipeline import storage
@@ -66,7 +66,7 @@ def open_webdataset(home: Folder, split: str) -> Pictures:
     def read(at: int) -> Any:
         return decoded(stored(at), f"{folder.at(shards[index.shard[at]])}:{index.keys[at]}")
 
-    identity = identity_of("webdataset", index.keys, list(index.size), folder.fingerprint(*shards))
+    identity = identity_of("webdataset", names_and_sizes(index.keys, index.size), folder.fingerprint(*shards))
     columns = {"id": index.keys, COLUMNS[kind]: tuple(index.labels)}
     return Pictures(f"webdataset/{split}", identity, columns, read, len(index.keys), stored, classes)
 

@@ -40,6 +40,8 @@ def cars(folder: Path) -> Made:
         splits[split] = [(str(c), writer.write(f"cars_{split}/{name}")) for name, c in zip(names, classes, strict=True)]
         (writer.folder / "devkit").mkdir(exist_ok=True)
         savemat(writer.folder / file, {"annotations": _annotations(names, classes)})
+    names = np.array(["AM General Hummer SUV 2000"] * 196, object)
+    savemat(writer.folder / "devkit/cars_meta.mat", {"class_names": names})
     savemat(writer.folder / "devkit/cars_test_annos.mat", {"annotations": np.zeros((1, 2), [("fname", "O")])})
     return Made("cars", splits)
 

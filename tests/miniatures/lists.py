@@ -12,7 +12,8 @@ def food101(folder: Path) -> Made:
     for split, entries in (("train", ["waffles/101", "apple_pie/7"]), ("test", ["apple_pie/9", "waffles/3"])):
         splits[split] = [(each.split("/")[0], writer.write(f"images/{each}.jpg")) for each in entries]
         writer.put(f"meta/{split}.txt", "\n".join(entries) + "\n")
-        writer.put(f"meta/{split}.json", {"waffles": [], "apple_pie": []})
+        by_class = {label: [each for each in entries if each.startswith(label)] for label in ("apple_pie", "waffles")}
+        writer.put(f"meta/{split}.json", by_class)
     writer.put("meta/classes.txt", "apple_pie\nwaffles\n")
     return Made("food101", splits)
 
@@ -60,6 +61,7 @@ def aircraft(folder: Path) -> Made:
     rows["trainval"] = rows["train"] + rows["val"]
     for split, pairs in rows.items():
         writer.put(f"images_variant_{split}.txt", "".join(f"{n} {label}\n" for n, label in pairs))
+    writer.put("variants.txt", "".join(f"{label}\n" for label in ("707-320", "Boeing 717", "F/A-18")))
     return Made("fgvc-aircraft", splits)
 
 

@@ -100,6 +100,21 @@ def parquet_unlabelled_test(folder: Path) -> Made:
     )
 
 
+def parquet_faces(folder: Path) -> Made:
+    """Several columns of classes and none called label, in the folders of the hub's own converter."""
+    features = {
+        "age": {"names": ["0-2", "3-9"], "_type": "ClassLabel"},
+        "race": {"names": ["East Asian", "Indian", "Black"], "_type": "ClassLabel"},
+        "service_test": {"dtype": "bool", "_type": "Value"},
+    }
+    images = [{"bytes": encoded(at, "PNG"), "path": None} for at in range(2)]
+    columns = {"image": images, "age": [1, 0], "race": [2, 0], "service_test": [True, False]}
+    huggingface(folder / "default" / "validation" / "0000.parquet", columns, features)
+    return Made(
+        "parquet", {"test": [("Black", 0), ("East Asian", 1)]}, column="race", columns={"test": {"age": ["3-9", "0-2"]}}
+    )
+
+
 def image_folder(folder: Path) -> Made:
     """Hidden files and other files are no pictures; a class's folder may have folders."""
     writer = Writer(folder)
@@ -119,5 +134,6 @@ UNIVERSAL = {
     "webdataset-retrieval": webdataset_retrieval,
     "parquet": parquet,
     "parquet-unlabelled-test": parquet_unlabelled_test,
+    "parquet-faces": parquet_faces,
     "image-folder": image_folder,
 }

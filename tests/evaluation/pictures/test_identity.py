@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cloudpickle
 import fsspec
 import numpy as np
 import pytest
@@ -33,6 +35,20 @@ def test_nothing_is_decoded_and_no_time_or_place_counts(
     for split in made.splits:
         here, there = (layout.open(str(tmp_path / place), split).identity for place in ("here", "there"))
         assert here == there
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_list_goes_to_other_processes_and_threads_without_its_pixels(name: str, tmp_path: Path) -> None:
+    """A worker gets the index and opens the files itself; several threads read at once."""
+    made = make(name, tmp_path)
+    pictures = LAYOUTS[made.layout].open(str(tmp_path), "test")
+    pixels = [np.asarray(pictures.read(at)) for at in range(pictures.count)]
+    sent = cloudpickle.dumps(pictures.followed_by(pictures.subset([0]), "both"))
+    assert not any(len(row.tobytes()) > 999 and row.tobytes() in sent for row in pixels)
+    there = cloudpickle.loads(sent)
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(there.read, [*range(pictures.count), pictures.count]))
+    assert all(np.array_equal(np.asarray(a), b) for a, b in zip(again, [*pixels, pixels[0]], strict=True))
 
 
 @pytest.mark.parametrize(
