@@ -73,6 +73,7 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
 
     added = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody reclaims this machine; a process less to start beside the ranks
         # A worker imports what this process imports, whether it is installed or a checkout.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(package_folders()[0].parent), os.environ.get("PYTHONPATH")])),
     }

@@ -19,11 +19,15 @@ def shared() -> Path:
     return folder
 
 
+LONG = ("end_to_end/", "test_cluster", "test_engine", "test_resume", "test_elastic", "test_ui", "test_launchers", "test_tracking")
+"""Parts of the names of files that take long, the longest first."""
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the suite (`make test`), a file at a time, the long ones first; all tests that look at the finished
-    smoke run go to the same process, which makes that run once."""
-    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+    """Two processes share the suite (`make test`), a file at a time, the long ones first, so that none waits for the other at
+    the end; all tests that look at the finished smoke run go to the same process, which makes that run once."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
     for item in items:
         of_smoke = "smoke" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("smoke" if of_smoke else item.nodeid.partition("::")[0]))

@@ -74,6 +74,8 @@ def test_the_readmes_quick_commands_run(tmp_path: Path) -> None:
     for words in run:
         if words[1] == "inspect":
             continue  # needs a finished run: tests/end_to_end
+        if "--pilot" in words:
+            words = ["smoke" if word == "demo" else word for word in words]  # the same web at a tenth of its size
         words = [*words[1:], *(["--root", str(tmp_path)] if words[1] == "plan" else [])]
         done = subprocess.run(
             [sys.executable, "-m", "orchestration.cli", *words], capture_output=True, text=True, timeout=120

@@ -27,6 +27,9 @@ from orchestration.tail import Tail
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
+from training.train import train
+
+STEPS = 45
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (90, 90, 90)}
 
@@ -103,17 +106,31 @@ def test_an_embedded_ray_leaves_no_process_no_folder_and_no_token(tmp_path: Path
     assert done.stdout.endswith("nothing left\n"), done.stderr[-2000:]
 
 
-def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_curve(
-    embedded_ray: None, dataset: str, tmp_path: Path
-) -> None:
-    config, steps = tiny(steps=60), list[dict[str, float]]()
-    train_on_ray(config, dataset, str(tmp_path / "whole"), steps.append)
-    assert [step["step"] for step in steps] == list(range(1, 61))
-    assert all(0 <= step["measured"]["data_wait_share"] <= 1 and step["measured"]["mfu"] > 0 for step in steps)
-    assert (tmp_path / "whole" / "checkpoint" / "checkpoint.json").exists()
-    assert not (tmp_path / "whole" / "ray").exists()
+@pytest.fixture(scope="module")
+def undisturbed(
+    embedded_ray: None, dataset: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, Any]]]:
+    """An elastic run: wanted are 8 workers for a batch of 8, this Ray has a few CPUs; of those the most that divide it train."""
+    folder, steps = tmp_path_factory.mktemp("undisturbed"), list[dict[str, Any]]()
+    train_on_ray(tiny(workers=8, launch={"minimum_workers": 1}, steps=STEPS), dataset, str(folder), steps.append)
+    return folder, steps
 
-    disturbed = tmp_path / "disturbed"
+
+def test_an_elastic_run_takes_the_workers_there_are_and_as_many_as_share_the_batch(
+    undisturbed: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    folder, steps = undisturbed
+    assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
+    assert all(0 <= step["measured"]["data_wait_share"] <= 1 and step["measured"]["mfu"] > 0 for step in steps)
+    written = json.loads((folder / "checkpoint" / "checkpoint.json").read_text())
+    assert written["ranks"] == shared_by(8, int(resources()["CPU"])) < resources()["CPU"]
+    assert not (folder / "ray").exists()
+
+
+def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_curve(
+    undisturbed: tuple[Path, list[dict[str, Any]]], dataset: str, tmp_path: Path
+) -> None:
+    steps, disturbed = undisturbed[1], tmp_path / "disturbed"
     killed: list[int] = []
 
     def kill_a_worker() -> None:
@@ -129,21 +146,22 @@ def test_training_on_two_workers_survives_a_kill_and_repeats_the_undisturbed_cur
     killer = threading.Thread(target=kill_a_worker, daemon=True)
     killer.start()
     again: list[dict[str, float]] = []
-    train_on_ray(config, dataset, str(disturbed), again.append)
+    train_on_ray(tiny(steps=STEPS), dataset, str(disturbed), again.append)
     assert killed
     assert [step["loss"] for step in again] == [step["loss"] for step in steps]
     record = [json.loads(line)["step"] for line in (disturbed / "steps.jsonl").read_text().splitlines()]
-    assert record == list(range(1, 61))
+    assert record == list(range(1, STEPS + 1))
 
 
 def test_snapshots_are_measured_beside_the_ranks_and_change_nothing(
     embedded_ray: None, dataset: str, tmp_path: Path
 ) -> None:
     watch = {"evaluate_every_steps": 6, "evaluate_tasks": ["digits"], "evaluate_protocols": ["zero_shot"]}
-    plain, watched, scores = list[dict[str, float]](), list[dict[str, float]](), list[dict[str, Any]]()
-    train_on_ray(tiny(workers=1), dataset, str(tmp_path / "plain"), plain.append)
+    """The same steps by themselves, in this process, give the same curve and the same checkpoint."""
+    watched, scores = list[dict[str, Any]](), list[dict[str, Any]]()
+    plain = list(train(tiny(workers=1), dataset, str(tmp_path / "plain")))
     train_on_ray(tiny(workers=1, watch=watch), dataset, str(tmp_path / "watched"), watched.append, scores.append)
-    assert [step["loss"] for step in watched] == [step["loss"] for step in plain]
+    assert [step["loss"] for step in watched] == [step.loss for step in plain]
     assert [line["step"] for line in scores] == [6, 12]
     assert all(set(line["scores"]) == {"digits/zero_shot/top1/ensemble"} for line in scores)
     assert not (tmp_path / "watched" / "snapshots").exists()
@@ -152,18 +170,6 @@ def test_snapshots_are_measured_beside_the_ranks_and_change_nothing(
         for name in ("plain", "watched")
     }
     assert len(ids) == 1
-
-
-def test_an_elastic_run_takes_the_workers_there_are_and_as_many_as_share_the_batch(
-    embedded_ray: None, dataset: str, tmp_path: Path
-) -> None:
-    """Wanted are 32 workers for a batch of 32, this Ray has a few CPUs: of those the most that divide it train."""
-    config = tiny(workers=32, global_batch_size=32, launch={"minimum_workers": 1}, steps=4, warmup_steps=1)
-    steps: list[dict[str, float]] = []
-    train_on_ray(config, dataset, str(tmp_path / "out"), steps.append)
-    assert [step["step"] for step in steps] == [1, 2, 3, 4]
-    written = json.loads((tmp_path / "out" / "checkpoint" / "checkpoint.json").read_text())
-    assert written["ranks"] == shared_by(32, int(resources()["CPU"]))
 
 
 def test_of_seven_ranks_four_share_a_batch_of_a_power_of_two() -> None:
