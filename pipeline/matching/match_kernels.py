@@ -183,7 +183,9 @@ def match_all(data, offsets, kinds, fold, slots, heads, records):  # type: ignor
                     if slot >> np.uint64(32) == tag:
                         goes_on |= (slot & GOES_ON) != 0
                         record = slot & LOW
-                        if record != NO_QUERY and heads[record] >> np.uint64(32) == np.uint64(starts[k+length]-1-starts[k]):
+                        if record != NO_QUERY and heads[record] >> np.uint64(32) == np.uint64(
+                            starts[k + length] - 1 - starts[k]
+                        ):
                             hits[hit], begins[hit], head[hit] = np.int64(record), starts[k], heads[record]
                             hit += 1
                     at = (at + np.uint64(1)) & mask

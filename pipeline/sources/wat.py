@@ -48,7 +48,7 @@ def harvest_wat(
     progress: Progress = silent,
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE. One work item per file."""
-    inputs = identified(expanded(config, f"curate.sources.{name}"), executor, progress)
+    inputs = identified(expanded(config, f"curate.sources.{name}", network), executor, progress)
     wish = {
         "text_from": list(config.text_from),
         "product": network.product,

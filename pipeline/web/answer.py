@@ -56,6 +56,7 @@ class Wish:
     read_opted_out: bool = False
     cut: bool = False  # keep the first max_bytes of a longer body instead of refusing it
     obey_robots: bool = True
+    span: tuple[int, int] | None = None  # these bytes of it alone: first, and the one after the last
 
 
 @dataclass(frozen=True)

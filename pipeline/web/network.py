@@ -91,6 +91,12 @@ class Network:
         limit = min(max_bytes or self.config.max_bytes, self.config.max_bytes)
         return await self.manners.get(url, Wish(limit, accept or "*/*", types, read_opted_out))
 
+    async def get_range(self, url: str, start: int, end: int) -> Fetched:
+        """Bytes `start` to before `end` of a file that the user named; status 200 where the server sent all of it."""
+        most = self.config.max_bytes
+        wish = Wish(most, read_opted_out=True, cut=True, obey_robots=False, span=(start, min(end, start + most)))
+        return await self.manners.get(url, wish)
+
     async def attempt(self, url: str) -> tuple[Fetched, Verdict]:
         """One go at a URL, its redirects included; the Verdict says whether and when another can help."""
         return await self.manners.attempt(url, Wish(self.config.max_bytes))
@@ -122,7 +128,8 @@ class Network:
 
     async def _exchange(self, url: str, wish: Wish, seconds: float) -> Verdict:
         scheme, host, port, authority, target = split_canonical(url)
-        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{self._fields}")
+        span = f"Range: bytes={wish.span[0]}-{wish.span[1] - 1}\r\n" if wish.span is not None else ""
+        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{span}{self._fields}")
         found: Verdict | None = None
 
         def wanted(head: Head) -> int:
@@ -143,7 +150,7 @@ class Network:
         status, headers = head.status, head.joined()
         if status in (301, 302, 303, 307, 308) and "location" in headers:
             return Verdict(status, headers, location=head.all("location")[0]), False
-        if status != 200:
+        if status != 200 and not (status == 206 and wish.span is not None):
             reason: Reason = "not_found" if status in (404, 410) else "http_error"
             again = status in (408, 425, 429) or status >= 500
             wait = retry_after_seconds(headers.get("retry-after"))
