@@ -50,7 +50,7 @@ def _network(token: str) -> NetworkConfig:
     return NetworkConfig(**json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))))
 
 
-class GuardedFiles(AbstractFileSystem):  # type: ignore[misc]
+class GuardedFiles(AbstractFileSystem):
     """Read-only: `info`, `open`, `cat_file`. Nothing can be listed."""
 
     protocol = PROTOCOL
@@ -62,18 +62,18 @@ class GuardedFiles(AbstractFileSystem):  # type: ignore[misc]
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Size, and ETag where there is one. Raises FileNotFoundError, OSError."""
         fetched, (_, size) = self._range(path, 0, 1)
-        found = {"name": self._strip_protocol(path), "size": size, "type": "file"}
+        found: dict[str, Any] = {"name": self._strip_protocol(path), "size": size, "type": "file"}
         etag = fetched.headers.get("etag", "")
         if etag and not etag.startswith("W/"):  # a weak one says nothing of bytes
             found["ETag"] = etag
         return found
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        one = self.info(path)
-        return [one] if detail else [one["name"]]
+        found = self.info(path)
+        return [found] if detail else [found["name"]]
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        size = self.info(path)["size"] if end is None or end < 0 or (start or 0) < 0 else end
+        size = int(self.info(path)["size"]) if end is None or end < 0 or (start or 0) < 0 else end
         start = (start or 0) + (size if (start or 0) < 0 else 0)
         end = size if end is None else end + (size if end < 0 else 0)
         return b"".join(self.piece(path, at, min(at + BLOCK_BYTES, end)) for at in range(start, end, BLOCK_BYTES))
@@ -113,7 +113,7 @@ class GuardedFiles(AbstractFileSystem):  # type: ignore[misc]
         raise OSError(f"{url}: its server gives no ranges of a file; download it, and name the copy")
 
 
-class GuardedFile(AbstractBufferedFile):  # type: ignore[misc]
+class GuardedFile(AbstractBufferedFile):
     """An open file, a block ahead."""
 
     def _fetch_range(self, start: int, end: int) -> bytes:
