@@ -208,7 +208,7 @@ def _source(
             raise DataError(f"{what} (dropped: {told}); correct curate.sources.{name}, or its input, and run again")
         return _phase(result)
 
-    config = {**shown, **reads, **seen_now(name, source)}
+    config = {**shown, **reads, **seen_now(name, source, curate.network)}
     about = "reads pages, keeps image-text pairs" if is_site else f"reads image-text pairs ({source.kind})"
     return Step(name, config, SOURCE_MODULES[source.kind], from_web if is_site else (), work, about)
 

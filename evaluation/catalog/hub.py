@@ -132,7 +132,7 @@ async def _parts(network: Network, url: str, file: HubFile, path: Path) -> Any:
             at = 0
         yield at
         while at < file.bytes:
-            got = await _got(network, url, file.name, (at, min(file.bytes, at + PART_BYTES) - 1))
+            got = await _got(network, url, file.name, (at, min(file.bytes, at + PART_BYTES)))
             if got.status == 200:  # the server gave all of it
                 out.truncate(0)
                 yield -at

@@ -189,8 +189,6 @@ def _run_one(folder: str, function: Callable[[Any], Output], item: WorkItem) -> 
     output = function(item.arguments)
     files: dict[str, File] = {}
     for label, table in output.tables.items():
-        if label == "dropped" and not table.num_rows:  # most often: a file, its checksum and its sync for nothing
-            continue
         files[label] = _write(folder, item.name, f"{label}.parquet", storage.table_bytes(table), table.num_rows)
     for label, data in output.files.items():
         files[label] = _write(folder, item.name, label, data, 0)

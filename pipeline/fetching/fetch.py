@@ -234,7 +234,10 @@ def _gather(
     for name, _ in IMAGE_COLUMNS:
         batch = batch.with_column(name, facts.column(name))
     batch = batch.drop(facts.column("reason").to_pylist(), facts.column("evidence").to_pylist())
-    return Output.of_batch(rows.num_rows, batch, telemetry=_telemetry(facts, outcomes))
+    tables = {"kept": batch.rows} | (
+        {"dropped": batch.dropped} if batch.dropped.num_rows else {}
+    )  # often there is none
+    return Output(tables, {"pairs": Fate.of(rows.num_rows, batch)}, telemetry=_telemetry(facts, outcomes))
 
 
 def _from_storage(

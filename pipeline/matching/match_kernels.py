@@ -14,7 +14,8 @@ from pipeline.compiled import compiled
 BLANK, MARK = 1, 2
 """What a byte is to MetaCLIP's spacing rule: a mark is wrapped in spaces, a blank becomes one."""
 HEAD = 8
-"""Bytes of a record before the query's own: its number and its length."""
+"""Bytes of a record before the query's own: its number and, in the upper half, its length. Records begin at multiples."""
+LOW_HALF = np.uint64(0xFFFFFFFF)
 NO_QUERY = np.uint64(0x7FFFFFFF)
 GOES_ON = np.uint64(1 << 31)
 LOW = np.uint64(0x7FFFFFFF)
@@ -51,32 +52,18 @@ def count_words(data, offsets):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _number(records, at):  # type: ignore[no-untyped-def]
-    """The 32-bit number at a byte of the records, little end first."""
-    value = np.int64(records[at]) | np.int64(records[at + 1]) << 8
-    return value | np.int64(records[at + 2]) << 16 | np.int64(records[at + 3]) << 24
-
-
-@compiled
-def _put(records, at, value):  # type: ignore[no-untyped-def]
-    for i in range(4):
-        records[at + i] = (value >> (8 * i)) & 255
-
-
-@compiled
-def _is_at(records, at, text, begin, end):  # type: ignore[no-untyped-def]
-    """Is text[begin:end] the query of the record at `at`?"""
-    if _number(records, at + 4) != end - begin:
-        return False
-    for i in range(end - begin):  # noqa: SIM110 (a generator does not compile)
+def _is_at(records, at, text, begin, size):  # type: ignore[no-untyped-def]
+    """Is text[begin : begin + size] the query of the record of that size at `at`?"""
+    for i in range(size):  # noqa: SIM110 (a generator does not compile)
         if records[at + HEAD + i] != text[begin + i]:
             return False
     return True
 
 
 @compiled
-def build(data, offsets, slots, records):  # type: ignore[no-untyped-def]
-    """Fill `slots` (zeros, a power of two of them) and `records`; of equal queries the first stands."""
+def build(data, offsets, slots, heads, records):  # type: ignore[no-untyped-def]
+    """Fill `slots` (zeros, a power of two of them) and `records`, whose bytes are those of `heads`; of equal queries the
+    first stands. Returns how many of `heads` are used."""
     mask = np.uint64(len(slots) - 1)
     free = 0
     for query in range(len(offsets) - 1):
@@ -99,7 +86,11 @@ def build(data, offsets, slots, records):  # type: ignore[no-untyped-def]
             while slots[at] != 0:
                 if slots[at] >> np.uint64(32) == tag:
                     record = slots[at] & LOW
-                    known = record != NO_QUERY and _is_at(records, np.int64(record), data, begin, end)
+                    known = (
+                        record != NO_QUERY
+                        and heads[record] >> np.uint64(32) == np.uint64(end - begin)
+                        and _is_at(records, np.int64(record) * HEAD, data, begin, end - begin)
+                    )
                     if known or record == NO_QUERY:
                         break
                 at = (at + np.uint64(1)) & mask
@@ -107,11 +98,11 @@ def build(data, offsets, slots, records):  # type: ignore[no-untyped-def]
                 continue
             goes_on = slots[at] & GOES_ON
             slots[at] = (tag << np.uint64(32)) | goes_on | np.uint64(free)
-            _put(records, free, query)
-            _put(records, free + 4, end - begin)
+            heads[free] = (np.uint64(end - begin) << np.uint64(32)) | np.uint64(query)
             for k in range(begin, end):
-                records[free + HEAD + k - begin] = data[k]
-            free += HEAD + end - begin
+                records[(free + 1) * HEAD + k - begin] = data[k]
+            free += 1 + (end - begin + HEAD - 1) // HEAD
+    return free
 
 
 @compiled
@@ -146,11 +137,12 @@ def _space_out(data, begin, end, kinds, fold, text, starts, words):  # type: ign
 
 
 @compiled
-def match_all(data, offsets, kinds, fold, slots, records):  # type: ignore[no-untyped-def]
+def match_all(data, offsets, kinds, fold, slots, heads, records):  # type: ignore[no-untyped-def]
     """(ends, numbers): the sorted numbers of text i's queries, each once, are numbers[ends[i] : ends[i + 1]].
 
-    All words of a text take their first step through the trie together, then those that go on their second, and so on: the
-    table is larger than the caches, and steps that do not wait for each other let the processor fetch many slots at once.
+    All words of a text take their first step through the trie together, then those that go on their second, and so on: slots
+    and records are more than the caches hold, and reads that do not wait for each other are fetched many at once. So a step
+    is three loops: slots, records' heads, and the comparison.
     """
     mask = np.uint64(len(slots) - 1)
     count = len(offsets) - 1
@@ -162,6 +154,7 @@ def match_all(data, offsets, kinds, fold, slots, records):  # type: ignore[no-un
     words = np.empty(2 * longest + 3, np.uint64)
     nodes, seen = np.empty_like(words), np.empty_like(words)
     walking = np.empty(2 * longest + 3, np.int64)
+    hits, begins, head = np.empty_like(walking), np.empty_like(walking), np.empty_like(words)
     ends = np.zeros(count + 1, np.int64)
     numbers = np.empty(max(1024, 6 * count), np.int32)
     total = 0
@@ -182,7 +175,7 @@ def match_all(data, offsets, kinds, fold, slots, records):  # type: ignore[no-un
                 more = np.empty(2 * len(numbers) + n, np.int32)
                 more[:total] = numbers[:total]
                 numbers = more
-            left = 0
+            left = hit = 0
             for w in range(n):
                 k, node, slot = walking[w], nodes[w], seen[w]
                 tag, at, goes_on = _tag(node), node & mask, False
@@ -190,17 +183,19 @@ def match_all(data, offsets, kinds, fold, slots, records):  # type: ignore[no-un
                     if slot >> np.uint64(32) == tag:
                         goes_on |= (slot & GOES_ON) != 0
                         record = slot & LOW
-                        if record != NO_QUERY and _is_at(
-                            records, np.int64(record), text, starts[k], starts[k + length] - 1
+                        if record != NO_QUERY and heads[record] >> np.uint64(32) == np.uint64(
+                            starts[k + length] - 1 - starts[k]
                         ):
-                            number = np.int32(_number(records, np.int64(record)))
-                            total = _insert(numbers, first, total, number)
-                            break
+                            hits[hit], begins[hit], head[hit] = np.int64(record), starts[k], heads[record]
+                            hit += 1
                     at = (at + np.uint64(1)) & mask
                     slot = slots[at]
                 if goes_on and k + length < words_end:
                     walking[left], nodes[left] = k, node
                     left += 1
+            for h in range(hit):
+                if _is_at(records, hits[h] * HEAD, text, begins[h], np.int64(head[h] >> np.uint64(32))):
+                    total = _insert(numbers, first, total, np.int32(head[h] & LOW_HALF))
             n = left
         ends[i + 1] = total
     return ends, numbers[:total]
@@ -225,8 +220,8 @@ def beyond_ascii(data, offsets):  # type: ignore[no-untyped-def]
     """Which texts hold a byte above 127."""
     out = np.zeros(len(offsets) - 1, np.bool_)
     for i in range(len(out)):
-        for at in range(offsets[i], offsets[i + 1]):
-            if data[at] > 127:
-                out[i] = True
-                break
+        every = np.uint8(0)
+        for at in range(offsets[i], offsets[i + 1]):  # without a way out: so it is done many bytes at once
+            every |= data[at]
+        out[i] = every > 127
     return out

@@ -50,14 +50,14 @@ class Matcher:
             [fold(query) if normalised else LONE_SURROGATE.sub("\ufffd", query) for query in queries], pa.large_string()
         )
         data, offsets = text_buffers(column)
-        size = len(data) + match_kernels.HEAD * len(queries)
+        size = len(data) + 2 * match_kernels.HEAD * len(queries)  # at most: records begin at multiples of HEAD
         if size > MAXIMUM_BYTES:
             raise ValueError(f"a query list of {size:,} bytes; the trie holds {MAXIMUM_BYTES:,}")
         nodes = int(match_kernels.count_words(data, offsets))
         slots = np.zeros(1 << max(4, (3 * nodes // 2).bit_length()), np.uint64)
-        records = np.zeros(size, np.uint8)
-        match_kernels.build(data, offsets, slots, records)
-        return Matcher(normalised, frozen(slots), frozen(records))
+        records = np.zeros(-(-size // match_kernels.HEAD), np.uint64)
+        used = match_kernels.build(data, offsets, slots, records, records.view(np.uint8))
+        return Matcher(normalised, frozen(slots), frozen(records[:used].copy()))
 
     def __setstate__(self, state: dict[str, object]) -> None:
         for name, value in state.items():  # arrays that were copied on the way come back writable
@@ -74,7 +74,13 @@ class Matcher:
             texts = folded_beyond_ascii(texts)
         data, offsets = text_buffers(texts)
         ends, numbers = match_kernels.match_all(
-            data, offsets, _byte_kinds(), _byte_fold(self.normalised), self.slots, self.records
+            data,
+            offsets,
+            _byte_kinds(),
+            _byte_fold(self.normalised),
+            self.slots,
+            self.records,
+            frozen(self.records.view(np.uint8)),
         )
         if len(numbers) > np.iinfo(np.int32).max:
             raise ValueError(f"{len(numbers):,} matches in one batch; match fewer texts at a time")

@@ -49,7 +49,7 @@ def harvest(
     if isinstance(config, TableSource):
         from pipeline.sources.table import harvest_table
 
-        return harvest_table(name, config, folder, executor, progress)
+        return harvest_table(name, config, folder, executor, progress, network)
     if isinstance(config, FolderSource):
         from pipeline.sources.folder import harvest_folder
 
@@ -59,16 +59,16 @@ def harvest(
     return harvest_shards(name, config, folder, executor, progress)
 
 
-def seen_now(name: str, config: Source) -> dict[str, str]:
+def seen_now(name: str, config: Source, network: NetworkConfig | None = None) -> dict[str, str]:
     """What a finished step has to be compared with besides its config: {"input": hash of names, sizes and times}.
 
     Raises ConfigError where the input is not there. Of the result's id this is no part.
     """
     key = f"curate.sources.{name}"
     if isinstance(config, FilesSource):
-        paths: Sequence[str] = expanded(config, key)
+        paths: Sequence[str] = expanded(config, key, network)
         index = getattr(config, "index", None) or ()
-        return {"input": fingerprint([*paths, *(path for each in index for path in matching(each, key))], key)}
+        return {"input": fingerprint([*paths, *(path for each in index for path in matching(each, key, network))], key)}
     if isinstance(config, FolderSource | ShardsSource):
         from pipeline.sources.folder import below_with_marks
 

@@ -18,6 +18,9 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Progress, silent
 from pipeline.sources.config import FilesSource
+from pipeline.web.ranged import guarded, is_web, url_of
+from pipeline.web.urls import UnusableURLError
+from pipeline.web.web_config import NetworkConfig
 
 _CHECKSUMS = ("ETag", "etag", "md5Hash", "checksum", "sha256", "content_md5", "crc32c")
 _BLOCK = 1 << 20
@@ -33,23 +36,28 @@ class Input:
     bytes: int
 
 
-def expanded(config: FilesSource, key: str = "curate.sources") -> list[str]:
-    """Every file of the source, sorted. Raises ConfigError for a path that is not there or cannot be read here."""
+def expanded(config: FilesSource, key: str = "curate.sources", network: NetworkConfig | None = None) -> list[str]:
+    """Every file of the source, sorted. Raises ConfigError for a path that is not there or cannot be read here.
+
+    Files on the web are read within the limits of `network`, and come back as paths that hold them.
+    """
     found: set[str] = set()
     for pattern in config.files:
-        found.update(matching(pattern, key))
+        found.update(matching(pattern, key, network))
     if config.paths_file is not None:
-        lines = read_text(config.paths_file, key).split("\n")
+        lines = read_text(config.paths_file, key, network).split("\n")
         found.update(
-            checked_scheme(storage.join(config.prefix, line.strip()) if config.prefix else line.strip(), key)
+            readable(storage.join(config.prefix, line.strip()) if config.prefix else line.strip(), key, network)
             for line in lines
             if line.strip()
         )
     return sorted(found)
 
 
-def matching(pattern: str, key: str) -> list[str]:
-    """The files that a path or glob names."""
+def matching(pattern: str, key: str, network: NetworkConfig | None = None) -> list[str]:
+    """The files that a path or glob names; of a URL that one file."""
+    if is_web(pattern):
+        return [_on_the_web(pattern, key, network)]
     filesystem, name = _filesystem(checked_scheme(pattern, key), key)
     local = storage.is_local(pattern)
     if not any(mark in name for mark in "*?["):
@@ -64,11 +72,33 @@ def matching(pattern: str, key: str) -> list[str]:
     return names if local else [filesystem.unstrip_protocol(each) for each in names]
 
 
+def _on_the_web(url: str, key: str, network: NetworkConfig | None) -> str:
+    path = readable(url, key, network)
+    try:
+        storage.size(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{key}: {url!r} does not exist; correct the address") from None
+    except OSError as error:
+        raise DataError(f"{key}: {error}") from None
+    return path
+
+
+def readable(path: str, key: str, network: NetworkConfig | None = None) -> str:
+    """The path by which fsspec reads a file, on the web through our own guarded door. Raises ConfigError."""
+    if is_web(path):
+        try:
+            return guarded(path, network or NetworkConfig())
+        except UnusableURLError as error:
+            raise ConfigError(f"{key}: {path!r}: {error}; correct the address") from None
+    return checked_scheme(path, key)
+
+
 def checked_scheme(path: str, key: str) -> str:
+    """Raises ConfigError for a folder on the web."""
     if path.lower().startswith(("http://", "https://", "ftp://")):
         raise ConfigError(
-            f"{key}: {path!r} would be read from the web, past the guarded fetcher; use the same file on an object store"
-            " (s3://commoncrawl/ for Common Crawl), or download it and give its path"
+            f"{key}: {path!r}: the web has no folders that can be listed; name its files one by one (kind table, wat or"
+            " warc), or download it and give its path"
         )
     return path
 
@@ -82,9 +112,9 @@ def _filesystem(path: str, key: str) -> tuple[Any, str]:
         raise ConfigError(f"{key}: {path!r}: {error}; use a local path, s3://, gs:// or hf://") from error
 
 
-def read_text(path: str, key: str) -> str:
+def read_text(path: str, key: str, network: NetworkConfig | None = None) -> str:
     """A list of paths, unzipped."""
-    (only,) = matching(path, key)
+    (only,) = matching(path, key, network)
     data = storage.read_bytes(only)
     try:
         return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8", "replace")
@@ -129,7 +159,7 @@ def identify(path: str) -> Input:
         mark = f"{size}:{sums[0]}" if sums and not storage.is_local(path) else storage.sha256_file(path)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); correct the path and run again"
+            f"{url_of(path)}: cannot be read ({error.strerror or error}); correct the path and run again"
         ) from error
     return Input(path, path.rstrip("/").rsplit("/", 1)[-1], mark, size)
 

@@ -125,11 +125,9 @@ class Dropped:
 
     def extend(self, uid: str, urls: list[str], reason: str) -> None:
         """Several rows with one `uid` and reason."""
-        for column, values in zip(
-            self._columns,
-            ([uid] * len(urls), urls, [None] * len(urls), [reason] * len(urls), [None] * len(urls)),
-            strict=True,
-        ):
+        count = len(urls)
+        every: tuple[list[Any], ...] = ([uid] * count, urls, [None] * count, [reason] * count, [None] * count)
+        for column, values in zip(self._columns, every, strict=True):
             column += values
 
     def table(self) -> pa.Table:

@@ -21,13 +21,19 @@ from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES, Part, cut_file, read_part
 from pipeline.web.urls import UnusableURLError, canonical
+from pipeline.web.web_config import NetworkConfig
 
 
 def harvest_table(
-    name: str, config: TableSource, folder: str, executor: Executor, progress: Progress = silent
+    name: str,
+    config: TableSource,
+    folder: str,
+    executor: Executor,
+    progress: Progress = silent,
+    network: NetworkConfig | None = None,
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE; a row without text is dropped as text_empty."""
-    inputs = identified(expanded(config, f"curate.sources.{name}"), executor, progress)
+    inputs = identified(expanded(config, f"curate.sources.{name}", network), executor, progress)
     columns = [config.url_column, config.text_column, config.page_url_column, config.licence_column]
     items: list[WorkItem] = []
     cut = functools.partial(cut_file, config.rows_per_item)

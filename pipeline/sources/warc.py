@@ -20,7 +20,7 @@ from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource
 from pipeline.sources.http_message import header_opt_out, plain_body, read_message
 from pipeline.sources.index import Pointer, pointer_items
-from pipeline.sources.inputs import expanded, identified, matching, open_blocks
+from pipeline.sources.inputs import expanded, identified, matching, open_blocks, readable
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.wat import crawl_of
 from pipeline.web.body import BrokenError, TooLargeError
@@ -51,17 +51,20 @@ def harvest_warc(
     records = []
     lines: Fate | None = None
     if config.files or config.paths_file:
-        inputs = identified(expanded(config, key) if config.index is None else [], executor, progress)
+        inputs = identified(expanded(config, key, network) if config.index is None else [], executor, progress)
         items = [
             WorkItem(f"warc-{number:06d}", [each.identity, each.name, wish], (each.path, each.name))
             for number, each in enumerate(inputs)
         ]
         records += run_items(folder, functools.partial(_read_file, wish), items, executor, progress, f"{name}: WARC")
     if config.index is not None:
-        lists = identified(sorted({p for each in config.index for p in matching(each, key)}), executor, progress)
-        pointed, lines = pointer_items(lists, config.prefix, config.records_per_item, wish, folder, executor, progress)
+        lists = identified(
+            sorted({p for each in config.index for p in matching(each, key, network)}), executor, progress
+        )
+        prefix = readable(config.prefix, key, network) if config.prefix else ""
+        pointed, lines = pointer_items(lists, prefix, config.records_per_item, wish, folder, executor, progress)
         records += run_items(
-            folder, functools.partial(_read_pointed, wish, config.prefix), pointed, executor, progress, f"{name}: WARC"
+            folder, functools.partial(_read_pointed, wish, prefix), pointed, executor, progress, f"{name}: WARC"
         )
     result = PhaseResult.of_records(name, folder, records)
     if lines is not None:

@@ -48,7 +48,7 @@ def harvest_wat(
     progress: Progress = silent,
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE. One work item per file."""
-    inputs = identified(expanded(config, f"curate.sources.{name}"), executor, progress)
+    inputs = identified(expanded(config, f"curate.sources.{name}", network), executor, progress)
     wish = {
         "text_from": list(config.text_from),
         "product": network.product,
@@ -232,10 +232,10 @@ class _Page:
         rows.page(self.shared)
         join, text_from, first, page_url = self.base.join, self._text_from, self._text_from[0], self.url
         shared: dict[str, list[tuple[str, str]]] = {}
-        for word, said in shared_pictures(self._metas):
+        for word, told_of in shared_pictures(self._metas):
             with contextlib.suppress(UnusableURLError):
                 told = shared.setdefault(join(word), [])
-                told += [(" ".join(text.split()), origin) for text, origin in said if text.strip()]
+                told += [(" ".join(text.split()), origin) for text, origin in told_of if text.strip()]
         silent: list[str] = []  # two of five have no text: their address stays as the page writes it
         urls: list[str] = []  # pairs with one text, from the origin that is asked for first
         said_of: list[str] = []

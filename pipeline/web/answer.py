@@ -56,7 +56,7 @@ class Wish:
     read_opted_out: bool = False
     cut: bool = False  # keep the first max_bytes of a longer body instead of refusing it
     obey_robots: bool = True
-    span: tuple[int, int] | None = None  # first and last byte of a part (RFC 9110, 14.2): a server may give all instead
+    span: tuple[int, int] | None = None  # these bytes of it alone: first, and the one after the last
 
 
 @dataclass(frozen=True)

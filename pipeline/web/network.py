@@ -88,10 +88,16 @@ class Network:
 
         `accept` is the Accept header. Of a content type that is not in `types` the body is not read (`body` is empty and
         `reason` None). `read_opted_out` reads a body although X-Robots-Tag withholds it (a page's links may be followed).
-        `span` asks for the bytes from its first to its last: status 206 says that `body` is they.
+        `span` asks for these bytes alone, from its first to before its second: status 206 says that `body` is they.
         """
         limit = min(max_bytes or self.config.max_bytes, self.config.max_bytes)
         return await self.manners.get(url, Wish(limit, accept or "*/*", types, read_opted_out, span=span))
+
+    async def get_range(self, url: str, start: int, end: int) -> Fetched:
+        """Bytes `start` to before `end` of a file that the user named; status 200 where the server sent all of it."""
+        most = self.config.max_bytes
+        wish = Wish(most, read_opted_out=True, cut=True, obey_robots=False, span=(start, min(end, start + most)))
+        return await self.manners.get(url, wish)
 
     async def attempt(self, url: str) -> tuple[Fetched, Verdict]:
         """One go at a URL, its redirects included; the Verdict says whether and when another can help."""
@@ -124,8 +130,8 @@ class Network:
 
     async def _exchange(self, url: str, wish: Wish, seconds: float) -> Verdict:
         scheme, host, port, authority, target = split_canonical(url)
-        part = f"Range: bytes={wish.span[0]}-{wish.span[1]}\r\n" if wish.span else ""
-        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{part}{self._fields}")
+        span = f"Range: bytes={wish.span[0]}-{wish.span[1] - 1}\r\n" if wish.span is not None else ""
+        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{span}{self._fields}")
         found: Verdict | None = None
 
         def wanted(head: Head) -> int:
@@ -146,7 +152,7 @@ class Network:
         status, headers = head.status, head.joined()
         if status in (301, 302, 303, 307, 308) and "location" in headers:
             return Verdict(status, headers, location=head.all("location")[0]), False
-        if status != 200 and not (status == 206 and wish.span):
+        if status != 200 and not (status == 206 and wish.span is not None):
             reason: Reason = "not_found" if status in (404, 410) else "http_error"
             again = status in (408, 425, 429) or status >= 500
             wait = retry_after_seconds(headers.get("retry-after"))

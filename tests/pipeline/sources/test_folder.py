@@ -88,7 +88,7 @@ def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "no", "is no folder"), (tmp_path / "x", "holds no picture")):
         with pytest.raises(ConfigError, match=words):
             run(folder(path), tmp_path / "out")
-    with pytest.raises(ConfigError, match="past the guarded fetcher"):
+    with pytest.raises(ConfigError, match="the web has no folders"):
         run(FolderSource(kind="folder", path="https://a.example/"), tmp_path / "out")
     with pytest.raises(ValueError, match="exactly one"):
         folder(tmp_path, text_template="{} {}")

@@ -207,7 +207,7 @@ def test_order_and_names_of_files_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ("https://data.commoncrawl.org/x.wat.gz", "past the guarded fetcher"),
+        ("https://me@data.commoncrawl.org/x.wat.gz", "user name in the URL"),
         ("/no/such/file.wat.gz", "does not exist"),
         ("/no/such/*.wat.gz", "fits no file"),
         ("nothing://x/y", "use a local path"),
