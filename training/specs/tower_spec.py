@@ -23,7 +23,7 @@ class ImageSpec(ModelSpec, ABC):
 
     def with_image_size(self, pixels: int) -> Self:
         """Weights go over by `training.models.adapt.adapted`."""
-        return replace(self, image=replace(self.image, size=pixels))
+        return replace(self, image=replace(self.image, size=pixels))  # type: ignore[call-arg]  # every subclass has it
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Self:
@@ -37,4 +37,5 @@ class PairSpec(ImageSpec, ABC):
     text: Any
 
     def with_text(self, vocabulary: int, context: int) -> Self:
-        return replace(self, text=replace(self.text, vocabulary=vocabulary, context=context))
+        text = replace(self.text, vocabulary=vocabulary, context=context)
+        return replace(self, text=text)  # type: ignore[call-arg]  # every subclass has it
