@@ -8,8 +8,8 @@
 (Radford et al. 2021, arXiv:2103.00020, section 2.3: 3x fewer pictures from the first to the second, a further 4x to the third,
 ResNet-50 on 400 million pairs, ImageNet.) Here: the demo's digits and scenes, the same image tower with the same first weights,
 the same order, crops, batch and rule. Each learns at the best of RATES, found first at a quarter of the pictures with a seed
-that is not used again; then the seeds that count. Accuracy is the mean over two tests, ten digits and eight shapes, whose prompts are
-those of `openwit evaluate`.
+that is not used again; then the seeds that count. Accuracy is the mean over two tests, ten digits and eight shapes, whose prompts
+are those of `openwit evaluate`.
 
 About 4 minutes on two quiet cores; OBJECTIVES_LOG2_PICTURES (15; each step more doubles the time), OBJECTIVES_SEEDS (2).
 """

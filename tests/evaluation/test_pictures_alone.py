@@ -65,7 +65,7 @@ def test_a_layers_features_are_those_of_the_model_itself() -> None:
     made = encoder.features(squares, ["layer-0", "layer-5"])
     pixels = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
     alone = encoder.features(pixels.numpy(), ["layer-5"])["layer-5"]
-    assert made["layer-0"].shape == made["layer-5"].shape == (3, 64)
+    assert made["layer-0"].shape == made["layer-5"].shape == (3, get_spec("igpt-tiny").width)
     np.testing.assert_allclose(alone, model.image_features(pixels, 5).numpy(), atol=1e-6)
 
 

@@ -30,10 +30,3 @@ def test_inputs_that_are_no_block_of_rows_are_taken_too() -> None:
 def test_autocast_is_obeyed() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Linear(12, 4)(torch.randn(3, 12)).dtype == torch.bfloat16
-
-
-def test_it_can_be_compiled() -> None:
-    layer = Linear(8, 4)
-    x = torch.randn(3, 8, requires_grad=True)
-    compiled = torch.compile(layer, backend="inductor", fullgraph=True)
-    assert torch.allclose(compiled(x), layer(x), atol=1e-6)

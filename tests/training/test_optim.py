@@ -136,7 +136,7 @@ def test_schedules(schedule: str, cooldown: int) -> None:
         learning_rate=1.0,
         schedule=schedule,
         cooldown_steps=cooldown,
-        rsqrt_timescale_steps=30,
+        **({"rsqrt_timescale_steps": 30} if schedule == "rsqrt" else {}),
     )
     rates = [learning_rate(settings, step, 100) for step in range(1, 101)]
     assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])

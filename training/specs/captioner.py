@@ -1,42 +1,25 @@
 """Captioner as data: an image tower and a transformer that writes the text (the first curve of Radford et al. 2021,
 arXiv:2103.00020, figure 2; VirTex, Desai and Johnson 2020, arXiv:2006.06666)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import Self
-
-from training.specs.base import Activation, ModelSpec
-from training.specs.towers import AnyImageTower, ImageTower, ResNetTower, TextTower, read_tower
+from training.specs.base import Activation
+from training.specs.tower_spec import PairSpec
+from training.specs.towers import AnyImageTower, ImageTower, ResNetTower, TextTower
 
 if TYPE_CHECKING:
     from training.models.captioner import Captioner
 
 
 @dataclass(frozen=True)
-class CaptionerSpec(ModelSpec):
+class CaptionerSpec(PairSpec):
     """`text` is the writer: a causal transformer with a look at the picture's places in each block."""
 
     family: ClassVar[str] = "captioner"
     image: AnyImageTower
     text: TextTower
     activation: Activation = "quick_gelu"
-
-    @property
-    def image_size(self) -> int:
-        return self.image.size
-
-    def with_text(self, vocabulary: int, context: int) -> Self:
-        return replace(self, text=replace(self.text, vocabulary=vocabulary, context=context))
-
-    def with_image_size(self, pixels: int) -> Self:
-        return replace(self, image=replace(self.image, size=pixels))
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Self:
-        rest = {key: item for key, item in value.items() if key not in ("image", "text")}
-        return cls(image=read_tower(value["image"]), text=read_tower(value["text"]), **rest)
 
     def build(self) -> "Captioner":
         from training.models.captioner import Captioner

@@ -1,12 +1,10 @@
 """CLIP as data. Sizes of the named models: Radford et al. 2021 (arXiv:2103.00020), tables 19 and 20, and section 2.4."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from typing_extensions import Self
-
-from training.specs.base import Activation, ModelSpec
+from training.specs.base import Activation
+from training.specs.tower_spec import PairSpec
 from training.specs.towers import (
     AnyImageTower,
     AnyTextTower,
@@ -14,7 +12,6 @@ from training.specs.towers import (
     ResNetTower,
     TextTower,
     WordsTower,
-    read_tower,
 )
 
 if TYPE_CHECKING:
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClipSpec(ModelSpec):
+class ClipSpec(PairSpec):
     """Two towers and the width of the space they share; `logit_bias` adds SigLIP's learned bias (arXiv:2303.15343)."""
 
     family: ClassVar[str] = "clip"
@@ -31,22 +28,6 @@ class ClipSpec(ModelSpec):
     text: AnyTextTower
     activation: Activation = "quick_gelu"
     logit_bias: bool = False
-
-    @property
-    def image_size(self) -> int:
-        return self.image.size
-
-    def with_text(self, vocabulary: int, context: int) -> Self:
-        return replace(self, text=replace(self.text, vocabulary=vocabulary, context=context))
-
-    def with_image_size(self, pixels: int) -> Self:
-        """Weights go over by `training.models.adapt.adapted`."""
-        return replace(self, image=replace(self.image, size=pixels))
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Self:
-        rest = {key: item for key, item in value.items() if key not in ("image", "text")}
-        return cls(image=read_tower(value["image"]), text=read_tower(value["text"]), **rest)
 
     def build(self) -> "CLIP":
         from training.models.clip import CLIP

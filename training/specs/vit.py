@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import Self
 
 from pipeline.errors import ConfigError
-from training.specs.base import Activation, ModelSpec, block_parameters
-from training.specs.towers import ImageTower, Triple, read_tower
+from training.specs.base import Activation, block_parameters
+from training.specs.tower_spec import ImageSpec
+from training.specs.towers import ImageTower, Triple
 
 if TYPE_CHECKING:
     from training.models.classifier import Classifier
@@ -22,7 +23,7 @@ HALF: Triple = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
-class VitSpec(ModelSpec):
+class VitSpec(ImageSpec):
     """A tower, how its tokens become one vector, and classes.
 
     `pool`: the class token, the mean of the patches, or one attention over them (Scaling ViT, section 3.2: "MAP").
@@ -42,20 +43,8 @@ class VitSpec(ModelSpec):
                 f"{self.name}: pool {self.pool} and class_token {self.image.class_token} contradict each other"
             )
 
-    @property
-    def image_size(self) -> int:
-        return self.image.size
-
     def with_classes(self, classes: int) -> Self:
         return replace(self, classes=classes)
-
-    def with_image_size(self, pixels: int) -> Self:
-        """Weights go over by `training.models.adapt.adapted`."""
-        return replace(self, image=replace(self.image, size=pixels))
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Self:
-        return cls(**{**value, "image": read_tower(value["image"])})
 
     def build(self) -> "Classifier":
         from training.models.classifier import Classifier

@@ -1,21 +1,21 @@
 """Words as data: an image tower and a linear layer that says which words the text has (the second curve of Radford et al.
 2021, arXiv:2103.00020, figure 2, after Joulin et al. 2016, arXiv:1511.02251)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
-from training.specs.base import Activation, ModelSpec
-from training.specs.towers import AnyImageTower, ImageTower, ResNetTower, read_tower
+from training.specs.base import Activation
+from training.specs.tower_spec import ImageSpec
+from training.specs.towers import AnyImageTower, ImageTower, ResNetTower
 
 if TYPE_CHECKING:
     from training.models.words import Words
 
 
 @dataclass(frozen=True)
-class WordsSpec(ModelSpec):
+class WordsSpec(ImageSpec):
     """`vocabulary` answers; texts are read as sets of the tokenizer's tokens."""
 
     family: ClassVar[str] = "words"
@@ -24,19 +24,8 @@ class WordsSpec(ModelSpec):
     context: int = 77
     activation: Activation = "quick_gelu"
 
-    @property
-    def image_size(self) -> int:
-        return self.image.size
-
     def with_text(self, vocabulary: int, context: int) -> Self:
         return replace(self, vocabulary=vocabulary, context=context)
-
-    def with_image_size(self, pixels: int) -> Self:
-        return replace(self, image=replace(self.image, size=pixels))
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Self:
-        return cls(image=read_tower(value["image"]), **{key: item for key, item in value.items() if key != "image"})
 
     def build(self) -> "Words":
         from training.models.words import Words

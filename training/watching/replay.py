@@ -140,17 +140,21 @@ def _nearest(folder: Path, step: int) -> tuple[Checkpoint | None, TrainConfig]:
             continue
         config = config or found.config
         if each not in last and found.step < step:
-            return found, _on_one_process(config)
+            return found, _on_one_process(config, found.ranks)
     if config is None:
         raise DataError(f"{folder}: every checkpoint is damaged; nothing to replay from")
-    return None, _on_one_process(config)
+    return None, _on_one_process(config, config["workers"])
 
 
-def _on_one_process(config: Mapping[str, Any]) -> TrainConfig:
-    """The same training by one process, in as many pieces as its ranks had together, and without saving."""
+def _on_one_process(config: Mapping[str, Any], ranks: int) -> TrainConfig:
+    """The same training by one process, in as many pieces as its ranks had together, and without saving. `ranks` are those that
+    wrote the checkpoint: an elastic run may have had fewer than its config names."""
     memory, checkpoints = dict(config.get("memory", {})), dict(config.get("checkpoints", {}))
-    memory |= {"chunks": memory.get("chunks", 1) * config["workers"], "offload_optimizer": "none", "compile": False}
-    memory |= {"offload_parameters": "none"}
+    pieces = memory.get("chunks", 1) * ranks
+    if config["global_batch_size"] % pieces:  # such ranks had pieces that differ by a row
+        pieces = memory.get("chunks", 1) * config["workers"]
+    memory |= {"chunks": pieces, "offload_optimizer": "none", "offload_parameters": "none", "compile": False}
+    memory |= {"nvme_path": None}
     checkpoints |= {"every_steps": 10**9, "every_minutes": 0.0}
     changed = {"workers": 1, "zero_stage": 0, "memory": memory, "checkpoints": checkpoints}
     return TrainConfig.model_validate({**config, **changed})
