@@ -8,21 +8,19 @@ digits, enlarged. PARITY_IMAGES=5000 sets the size of the retrieval (five captio
 """
 
 import csv
-import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from evaluation_peers import EVALUATION_PEERS
 from harness import Peer, peer, write_facts
 from numpy.typing import NDArray
+from parity_retrieval import retrieval_rows
+from parity_row import Row, row
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 
@@ -30,7 +28,7 @@ from evaluation.catalog.benchmarks import Prompts, prompts_of
 from evaluation.models.encoder import EMBEDDING, Encoder
 from evaluation.models.foreign import open_checkpoint
 from evaluation.probe.solver import Job, Solver
-from evaluation.protocols.ranks import DEPTHS, Matches, match_ranks
+from evaluation.protocols.ranks import DEPTHS
 from evaluation.protocols.zero_shot_classifier import classifier, cosines
 from evaluation.published.tables import published
 from evaluation.statistics.calibration import calibration_error, probabilities
@@ -41,19 +39,7 @@ from evaluation.statistics.paired import exact_p, holm
 HEADINGS = ("facts, G", "what", "peer", "ours", "peer's", "largest difference", "allowed")
 PICTURES = 64
 SIDE = 224
-IMAGES = int(os.environ.get("PARITY_IMAGES", 5000))
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-Row = list[Any]
-
-
-def row(number: int, what: str, name: str, ours: Any, theirs: Any, allowed: float) -> Row:
-    """A comparison of numbers or arrays. Raises AssertionError above what is allowed."""
-    mine, other = (np.asarray(each, np.float64) for each in (ours, theirs))
-    difference = float(np.abs(mine - other).max())
-    assert difference <= allowed, (number, what, name, difference, allowed)
-    shown = [f"{float(each):.9g}" if each.ndim == 0 else f"{each.size} numbers" for each in (mine, other)]
-    return [number, what, name, *shown, f"{difference:.1e}", f"{allowed:.0e}" if allowed else "0"]
 
 
 def digits() -> tuple[torch.Tensor, NDArray[np.int64]]:
@@ -71,7 +57,9 @@ def zero_shot_rows(theirs: Peer, folder: Path, prompts: Prompts) -> list[Row]:
     found = {name: each.numpy() for name, each in load_file(folder / "zero_shot.safetensors").items()}
     encoder = Encoder(open_checkpoint(str(folder / "model")), 32)
     weights = classifier(encoder.texts, prompts).weights
-    parts = [encoder.features(pixels[start : start + 32], [EMBEDDING])[EMBEDDING] for start in range(0, PICTURES, 32)]
+    parts = [
+        encoder.features(pixels[start : start + 32].numpy(), [EMBEDDING])[EMBEDDING] for start in range(0, PICTURES, 32)
+    ]
     logits = 100 * cosines(np.concatenate(parts), weights)
     answers = Answers.of(logits, labels)
     values = {name: METRICS[name](answers, 100, 0).value for name in ("top1", "top5", "mean_per_class")}
@@ -122,68 +110,6 @@ def calibration_rows(theirs: Peer, folder: Path) -> list[Row]:
         row(7, "top-1", "torchmetrics (micro)", values["top1"], told["micro"], 1e-6),
         row(7, "top-5", "torchmetrics (micro)", values["top5"], told["top5"], 1e-6),
     ]
-
-
-def megabytes(reset: bool = False) -> float:
-    """This process's highest memory since it was last reset: Linux counts anew when asked."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def recalls(folder: Path) -> dict[str, Any]:
-    """Ours, in a process of its own so that its memory can be told."""
-    given = {name: each.numpy() for name, each in load_file(folder / "retrieval.safetensors").items()}
-    before, start = megabytes(reset=True), time.process_time()
-    owned = Matches(np.arange(len(given["owners"])), given["owners"].astype(np.int64))
-    ways = {
-        "text_to_image": match_ranks(given["texts"], given["images"], owned).first,
-        "image_to_text": match_ranks(given["images"], given["texts"], owned.turned()).first,
-    }
-    found = {
-        f"recall@{depth}/{name}": float((first < depth).mean()) for depth in DEPTHS for name, first in ways.items()
-    }
-    seconds = time.process_time() - start
-    return {
-        "recalls": found,
-        "seconds": seconds,
-        "megabytes": megabytes() - before,
-    }
-
-
-def retrieval_rows(theirs: Peer, folder: Path) -> list[Row]:
-    random = np.random.default_rng(2)
-    images = random.normal(size=(IMAGES, 512)).astype(np.float32)
-    owners = np.repeat(np.arange(IMAGES), 5)
-    texts = images[owners] + 9 * random.normal(size=(5 * IMAGES, 512)).astype(np.float32)
-    unit = {
-        name: each / np.linalg.norm(each, axis=1, keepdims=True)
-        for name, each in (("images", images), ("texts", texts))
-    }
-    given = {name: torch.tensor(each) for name, each in unit.items()} | {"owners": torch.tensor(owners)}
-    save_file(given, folder / "retrieval.safetensors")
-    told = theirs.ask("retrieval")
-    command = [sys.executable, __file__, str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
-    size = f"{IMAGES:,} pictures, {5 * IMAGES:,} captions"
-    keys = sorted(told["recalls"])
-    assert all(ours[key] <= told[key] for key in ("seconds", "megabytes")), (ours, told)
-    mine, other = ([found["recalls"][key] for key in keys] for found in (ours, told))
-    figures = [
-        [
-            8,
-            f"{what}, {size}",
-            "CLIP_benchmark",
-            f"{ours[key]:.1f}",
-            f"{told[key]:.1f}",
-            f"{told[key] / ours[key]:.0f} x",
-            "1 x",
-        ]
-        for what, key in (("retrieval, CPU s", "seconds"), ("retrieval, MB on top", "megabytes"))
-    ]
-    return [row(8, f"recall at 1, 5, 10 both ways, {size}", "CLIP_benchmark", mine, other, 1e-6), *figures]
 
 
 COUNTS = ((0, 50), (50, 50), (1, 360), (411, 711), (26_117, 50_000))
@@ -289,9 +215,6 @@ def compared(folder: Path) -> tuple[list[Row], Mapping[str, str]]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(recalls(Path(sys.argv[1]))))
-        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows, versions = compared(Path(folder))
