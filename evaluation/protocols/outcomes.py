@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.protocol import Findings
+from evaluation.protocols.ranks import BEST, largest
 from evaluation.protocols.truth import Truth
 from evaluation.protocols.zero_shot_classifier import margins
 from evaluation.report import OUTCOMES
 from evaluation.statistics.calibration import probabilities
 from evaluation.statistics.metrics import Answers
 
-BEST = 5
 SEVERAL = "|"
 """Between the labels of a picture that has several."""
 ID = "id"
@@ -49,7 +49,7 @@ def add_classified_rows(
     assert answers.scores is not None
     scores_NC = answers.scores
     words = np.array(classes)
-    best_NK = np.argsort(-scores_NC, axis=1, kind="stable")[:, :BEST]
+    best_NK = largest(scores_NC, min(BEST, len(classes)))
     right_NC, labels_N = truth.right, truth.labels
     several = right_NC is not None
     spoken = [SEVERAL.join(words[row]) for row in right_NC] if right_NC is not None else words[labels_N].tolist()
