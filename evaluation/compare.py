@@ -12,16 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from evaluation.pairing import KEY, grouped, unequal
 from evaluation.report import Report
 from evaluation.statistics.compared import RANKED, difference_of, values_of
 from evaluation.statistics.intervals import Interval
 from evaluation.statistics.paired import LEVEL, Difference, holm
 from evaluation.statistics.suite import SuiteAverage, covers, suite_average
 from pipeline.errors import DataError
-
-KEY = ("task", "protocol", "variant")
-NAMED = 5
-"""Pictures named where two lists differ."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,12 @@ class Comparison:
 
 def compare(first: Report, second: Report, resamples: int = 2000, seed: int = 0) -> Comparison:
     """Compare two reports on the tasks that both have. Raises DataError where not one can be compared."""
-    ones, others = _grouped(first), _grouped(second)
+    ones, others = grouped(first), grouped(second)
     rows: list[dict[str, Any]] = []
     flips: list[Flip] = []
     apart: list[dict[str, str]] = []
     for key in [*ones, *(key for key in others if key not in ones)]:
-        reason = _unequal(key, ones, others, first, second)
+        reason = unequal(key, ones, others, first, second)
         if reason:
             apart.append(dict(zip(KEY, key, strict=True)) | {"reason": reason})
             continue
@@ -101,50 +98,6 @@ def compare(first: Report, second: Report, resamples: int = 2000, seed: int = 0)
     return Comparison(
         first.checkpoint_id, second.checkpoint_id, judged, tuple(apart), tuple(flips), tuple(_averages(judged))
     )
-
-
-def _grouped(report: Report) -> dict[tuple[str, str, str], pd.DataFrame]:
-    table = report.outcomes.to_pandas()
-    return {
-        (str(key[0]), str(key[1]), str(key[2])): rows.sort_values("index", kind="stable").reset_index(drop=True)
-        for key, rows in table.groupby(list(KEY), sort=False)
-    }
-
-
-def _unequal(
-    key: tuple[str, str, str],
-    ones: Mapping[tuple[str, str, str], pd.DataFrame],
-    others: Mapping[tuple[str, str, str], pd.DataFrame],
-    first: Report,
-    second: Report,
-) -> str | None:
-    """Why the two cannot be paired, None where they can."""
-    for side, name in ((ones, "first"), (others, "second")):
-        if key not in side:
-            return f"not in the {name} run"
-    one, other = ones[key], others[key]
-    if len(one) != len(other):
-        return f"{len(one)} and {len(other)} pictures; {_apart(one, other)}"
-    moved = np.flatnonzero((one["id"] != other["id"]) | (one["label"] != other["label"]))
-    if len(moved):
-        names = ", ".join(f"{one['id'][row]} ({one['label'][row]}) and {other['id'][row]} ({other['label'][row]})"
-                          for row in moved[:NAMED])  # fmt: skip
-        return f"{len(moved)} of {len(one)} pictures differ: {names}"
-    lists = [report.details.get(key[0], {}).get(key[1], {}).get("pictures", {}) for report in (first, second)]
-    if lists[0].get("identity") != lists[1].get("identity"):
-        return "names and labels are equal, the pictures themselves are not (another copy, or rendered by other code)"
-    return None
-
-
-def _apart(one: pd.DataFrame, other: pd.DataFrame) -> str:
-    """Names of what only one of the lists has."""
-    parts = []
-    for name, here, there in (("first", one, other), ("second", other, one)):
-        own = sorted(set(here["id"]) - set(there["id"]))
-        if own:
-            more = ", ..." if len(own) > NAMED else ""
-            parts.append(f"only in the {name}: {', '.join(own[:NAMED])}{more}")
-    return "; ".join(parts) or "some are listed twice"
 
 
 def _metrics(asked: str, rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:

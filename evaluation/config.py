@@ -11,6 +11,7 @@ from evaluation.features.config import FeaturesConfig
 from evaluation.inside.config import InsideConfig
 from evaluation.probe.config import ProbeConfig
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
+from evaluation.published.tables import published
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -100,8 +101,17 @@ class EvaluateConfig(Settings):
     """How classes are put into words."""
     retrieval: RetrievalConfig = RetrievalConfig()
     """How captions are asked for."""
+    published: str | None = None
+    """Whose published figures the scores are set beside: open_clip's name and tag, as in 'ViT-B-32 openai'."""
     threads: int | None = Field(None, ge=1)
     """CPU threads for the model; null leaves torch's own choice."""
+
+    @field_validator("published")
+    @classmethod
+    def _has_figures(cls, model: str | None) -> str | None:
+        if model is not None:
+            published(model)
+        return model
 
     @field_validator("tasks")
     @classmethod

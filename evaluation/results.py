@@ -11,17 +11,21 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluation.protocols.protocol import Findings, Measure, Question
+from evaluation.protocols.spoken import content_of
 from evaluation.report import Score
 from pipeline import storage
 from pipeline.code_version import code_version
 
-HOW = frozenset({"tasks", "protocols", "batch_size", "threads", "datasets", "features"})
+HOW: Any = {
+    **dict.fromkeys(("tasks", "protocols", "batch_size", "threads", "datasets", "features", "published"), True),
+    "zero_shot": {"descriptions": True},
+}
 """Keys of the config that decide which findings are made, or how fast; never what one of them says."""
 
 
 def key_of(question: Question, protocol: Measure) -> str:
     """The name of the findings of `protocol` on this question."""
-    settings = question.config.model_dump(mode="json", exclude=set(HOW))
+    settings = question.config.model_dump(mode="json", exclude=HOW)
     learns = protocol.learns or question.config.zero_shot.temperature_pictures
     parts = [question.pictures, *((question.train, question.val) if learns else ())]
     key = {
@@ -30,6 +34,7 @@ def key_of(question: Question, protocol: Measure) -> str:
         "protocol": protocol.name,
         "pictures": [part.identity if part else None for part in parts],
         "prompts": question.prompts.version if question.prompts else None,
+        "descriptions": content_of(question.config.zero_shot.descriptions, question.task.name),
         "precision": question.config.features.precision,
         "settings": settings,
         "code": code_version("evaluation.protocols.table"),

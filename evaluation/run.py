@@ -28,6 +28,7 @@ from evaluation.pictures.open import open_pictures
 from evaluation.pictures.pictures import Absent, Pictures
 from evaluation.probe.linear_probe import SOLVERS
 from evaluation.protocols.protocol import Findings, Measure, Question
+from evaluation.protocols.spoken import check_descriptions
 from evaluation.protocols.stored_corruptions import StoredCorruptions, first_split
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import OUTCOMES, Report
@@ -86,6 +87,10 @@ def _evaluate(
     return work.report(time.monotonic() - started, dataset)
 
 
+NOT_TOLD: Any = {"batch_size": True, "threads": True, "datasets": True, "zero_shot": {"descriptions": True}}
+"""Of the config: what changes no number, and paths, whose content the findings tell."""
+
+
 class _Evaluation:
     """What is collected while tasks are measured one after the other."""
 
@@ -94,6 +99,7 @@ class _Evaluation:
         self.tasks = [catalog.find(name) for name in config.tasks]
         self._encoder = encoder
         _check_possible(config, encoder, self.tasks)
+        check_descriptions(config.zero_shot.descriptions, self.tasks)
         self._store = store
         self._folder = storage.join(store.folder, "findings")
         self._progress = progress
@@ -188,7 +194,7 @@ class _Evaluation:
 
     def report(self, seconds: float, dataset: str | None) -> Report:
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
-        config = self.config.model_dump(mode="json", exclude={"batch_size", "threads", "datasets"})
+        config = self.config.model_dump(mode="json", exclude=NOT_TOLD)
         config["features"] = {"precision": self.config.features.precision}
         config["tasks"] = [task.name for task in self.tasks]  # one's own cards by name, not by where they lie
         config["metrics"] = {task.name: task.metric for task in self.tasks}

@@ -1,14 +1,18 @@
 """Two runs side by side: their reports found, compared, and shown as tables or as a page with the flipped pictures."""
 
 import base64
+import functools
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluation.compare import Comparison, Flip, compare
+from evaluation.pictures.pictures import Pictures
+from evaluation.published.ledger import Entry, ledger
 from evaluation.report import NAME, OUTCOMES_NAME, Report
 from orchestration import journal, show
 from orchestration.contact_sheet import thumbnail
@@ -60,6 +64,35 @@ def compare_runs(first: str, second: str) -> Compared:
     return Compared(compare(one, other), one, other)
 
 
+def compare_published(place: str, model: str) -> list[Entry]:
+    """Raises ConfigError where nothing is published of such a model, DataError where nothing of it was measured."""
+    entries = ledger(Report.load(report_folder(place)), model)
+    if not entries:
+        raise DataError(f"{place}: has no score that was published of {model}")
+    return entries
+
+
+def print_ledger(entries: Sequence[Entry]) -> None:
+    """Each measured number beside each published one, and its mark."""
+    lines = [
+        (
+            entry.score,
+            f"{entry.measured:.4f}",
+            f"{entry.low:.4f} to {entry.high:.4f}",
+            f"{entry.published:.4f}",
+            entry.table,
+            f"{entry.difference:+.4f}",
+            entry.verdict if entry.reason is None else f"{entry.verdict}: {entry.reason}",
+        )
+        for entry in entries
+    ]
+    show.rows(("score", "measured", "99.5 % interval", "published", "by", "measured - published", ""), lines)
+    marks = Counter(entry.verdict for entry in entries)
+    print("\n" + ", ".join(f"{count} {mark}" for mark, count in sorted(marks.items())))
+    for reason, says in sorted({entry.reason: entry.says for entry in entries if entry.reason}.items()):
+        print(f"{reason}: {says}")
+
+
 def print_comparison(found: Compared, html: str | None) -> None:
     """Scores, what was not compared, how many pictures flipped."""
     told = found.comparison
@@ -95,8 +128,11 @@ def _average_line(row: Mapping[str, Any]) -> Sequence[str]:
     return (f"{row['tasks']} tasks", row["covers"], row["protocol"], row["variant"], *numbers)
 
 
-def write_page(path: str, first: str, second: str, found: Compared) -> None:
-    """One HTML file that needs nothing else. Raises ConfigError where it cannot be written."""
+def write_page(path: str, first: str, second: str, found: Compared, datasets: str | None = None) -> None:
+    """One HTML file that needs nothing else; pictures are drawn where they are at hand.
+
+    Raises ConfigError where it cannot be written.
+    """
     groups: dict[tuple[str, str, str], list[Flip]] = {}
     for flip in found.comparison.flips:
         groups.setdefault((flip.task, flip.protocol, flip.variant), []).append(flip)
@@ -104,7 +140,7 @@ def write_page(path: str, first: str, second: str, found: Compared) -> None:
         {
             "title": " · ".join(part.replace("_", " ") for part in key),
             "count": len(flips),
-            "flips": [_drawn(flip, found) for flip in flips[:MOST_DRAWN]],
+            "flips": [_drawn(flip, _pictures(key, found.first, datasets)) for flip in flips[:MOST_DRAWN]],
         }
         for key, flips in groups.items()
     ]
@@ -120,24 +156,39 @@ def write_page(path: str, first: str, second: str, found: Compared) -> None:
         raise ConfigError(f"--html {path}: cannot be written ({error.strerror}); choose another place") from error
 
 
-def _drawn(flip: Flip, found: Compared) -> dict[str, Any]:
+def _drawn(flip: Flip, pictures: Pictures | None) -> dict[str, Any]:
     words = {name: visible(str(getattr(flip, name)), 60) for name in ("id", "label", "first", "second")}
-    return words | {"better": flip.better, "uri": _picture(flip, found)}
+    return words | {"better": flip.better, "uri": _picture(flip, pictures)}
 
 
-def _picture(flip: Flip, found: Compared) -> str | None:
-    """The picture made anew, small; None where it is not at hand any more, or the flip is of a sentence."""
+def _pictures(key: tuple[str, str, str], report: Report, datasets: str | None) -> Pictures | None:
+    """The list that was measured; None where it is not at hand, has changed since, or sentences were asked."""
+    task, protocol, variant = key
+    measured = report.details.get(task, {}).get(protocol, {}).get("pictures", {}).get("identity")
+    found = None if variant == "text_to_image" else _opened(task, datasets)
+    return found if found is None or measured in (None, found.identity) else None
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(name: str, datasets: str | None) -> Pictures | None:
     from evaluation.catalog.benchmarks import find
-    from evaluation.pictures.pictures import load
+    from evaluation.pictures.open import open_pictures
 
-    if flip.variant == "text_to_image":
-        return None
     try:
-        task = find(flip.task)
-        pictures = load(task.loader, task.split)
-        file = io.BytesIO()
+        task = find(name)
+        return open_pictures(task, task.split, datasets)
+    except (ConfigError, DataError):
+        return None
+
+
+def _picture(flip: Flip, pictures: Pictures | None) -> str | None:
+    """The picture made anew, small; None where it cannot be read."""
+    if pictures is None or flip.index >= pictures.count:
+        return None
+    file = io.BytesIO()
+    try:
         pictures.read(flip.index).convert("RGB").save(file, "PNG")
-    except (ConfigError, DataError, KeyError, IndexError, OSError):
+    except (DataError, OSError):
         return None
     small = thumbnail(file.getvalue(), SIDE_PIXELS)
     return None if small is None else "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii")

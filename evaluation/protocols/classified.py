@@ -12,7 +12,6 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_classified_rows
 from evaluation.protocols.protocol import Findings, Question, significant
 from evaluation.protocols.truth import Truth
-from evaluation.protocols.zero_shot_classifier import Rows
 from evaluation.statistics.calibration import calibration_error, probabilities, reliability
 from evaluation.statistics.metrics import METRICS, Answers, applicable, confusion
 from pipeline.errors import DataError
@@ -32,9 +31,9 @@ def add_classified(
     question: Question,
     variant: str,
     truth: Truth | NDArray[np.int64],
-    scores_NC: Rows,
+    scores_NC: NDArray[np.floating],
     scale: float = 1.0,
-    scores_of: Mapping[str, Rows] | None = None,
+    scores_of: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> None:
     """Scores by every metric that applies; `details` gets "classes", "pictures", "confusion", "calibration"; `outcomes` a row
     per picture asked about.
@@ -86,7 +85,7 @@ def metric_value(question: Question, labels_N: NDArray[np.int64], predictions_N:
     return METRICS[name](Answers(labels_N, predictions_N, len(question.prompts.classes)), 1, 0).value
 
 
-def metric_of_scores(question: Question, truth: Truth, scores_NC: Rows) -> float:
+def metric_of_scores(question: Question, truth: Truth, scores_NC: NDArray[np.floating]) -> float:
     """The task's own metric, where only the value is asked for."""
     answers = Answers.of(scores_NC, truth.labels, truth.right, truth.folds)
     return METRICS[question.task.metric](answers, 1, 0).value

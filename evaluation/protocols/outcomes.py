@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.protocol import Findings
+from evaluation.protocols.ranks import BEST, largest
 from evaluation.protocols.truth import Truth
-from evaluation.protocols.zero_shot_classifier import Rows, margins
+from evaluation.protocols.zero_shot_classifier import margins
 from evaluation.report import OUTCOMES
 from evaluation.statistics.calibration import probabilities
 from evaluation.statistics.metrics import Answers
 
-BEST = 5
 SEVERAL = "|"
 """Between the labels of a picture that has several."""
 ID = "id"
@@ -47,9 +47,9 @@ def add_classified_rows(
     """A row per picture asked about. `scale` makes logits of the scores; the whole rows of scores are kept only where a
     metric cannot be had from the ranks: two classes, or any number of labels."""
     assert answers.scores is not None
-    scores_NC: Rows = np.asarray(answers.scores, np.float32)
+    scores_NC = answers.scores
     words = np.array(classes)
-    best_NK = np.argsort(-scores_NC, axis=1, kind="stable")[:, :BEST]
+    best_NK = largest(scores_NC, min(BEST, len(classes)))
     right_NC, labels_N = truth.right, truth.labels
     several = right_NC is not None
     spoken = [SEVERAL.join(words[row]) for row in right_NC] if right_NC is not None else words[labels_N].tolist()
@@ -68,6 +68,8 @@ def add_classified_rows(
             "margin": np.round(margins(scores_NC, labels_N, right_NC), 4).astype(np.float32),
             "probability": np.round(probability_N, 4).astype(np.float32),
             "top5": [words[row].tolist() for row in best_NK],
-            "scores": list(np.round(scores_NC, 6)) if several or len(classes) == 2 else [None] * len(labels_N),
+            "scores": list(np.round(scores_NC, 6).astype(np.float32))
+            if several or len(classes) == 2
+            else [None] * len(labels_N),
         },
     )

@@ -54,7 +54,7 @@ def match_ranks(queries_QD: Rows, items_ID: Rows, matches: Matches) -> Ranks:
         pairs = slice(starts_Q[start], starts_Q[stop])
         rows_P, items_P = matches.queries[pairs] - start, matches.items[pairs]
         best_Q = np.maximum.reduceat(near_QI[rows_P, items_P], starts_Q[start:stop] - starts_Q[start])
-        nearest[start:stop] = _largest(near_QI, kept)
+        nearest[start:stop] = largest(near_QI, kept)
         near_QI[rows_P, items_P] = -np.inf
         first[start:stop] = np.count_nonzero(near_QI >= best_Q[:, None], axis=1)
         others_Q = near_QI.max(axis=1)
@@ -62,8 +62,8 @@ def match_ranks(queries_QD: Rows, items_ID: Rows, matches: Matches) -> Ranks:
     return Ranks(first, nearest, margin)
 
 
-def _largest(near_QI: Rows, count: int) -> NDArray[np.int64]:
-    """Positions of the `count` largest of each row, falling; of equal ones the lower position first."""
+def largest(near_QI: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+    """Positions of the `count` largest of each row, falling; of equal ones among them the lower position first."""
     if count < near_QI.shape[1]:
         found_QK = np.sort(np.argpartition(-near_QI, count - 1, axis=1)[:, :count], axis=1)
     else:

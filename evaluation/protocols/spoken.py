@@ -6,11 +6,11 @@ class name. Names occur twice (ImageNet's 'missile' and 'sunglasses'), so a name
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluation.catalog.benchmarks import Prompts
+from evaluation.catalog.benchmarks import Prompts, Task, prompts_of
 from pipeline import storage
 from pipeline.errors import ConfigError
 
@@ -103,6 +103,21 @@ def read_descriptions(task: str, path: str, prompts: Prompts) -> Descriptions:
             "unused": sorted(name for name in by_name if _folded(name) not in used)[:20],
         },
     )
+
+
+def check_descriptions(files: Mapping[str, str], tasks: Sequence[Task]) -> None:
+    """Before any work. Raises ConfigError for a file that does not fit, or one of a task that is not measured."""
+    known = {task.name: task for task in tasks}
+    for name, path in files.items():
+        task = known.get(name)
+        if task is None or task.kind == "retrieval":
+            raise ConfigError(f"evaluate.zero_shot.descriptions: '{name}' is no task with classes of evaluate.tasks")
+        read_descriptions(name, path, prompts_of(task.prompts or task.name))
+
+
+def content_of(files: Mapping[str, str], task: str) -> str | None:
+    """A hash of the task's descriptions, None where it has none: what a report depends on is not the path."""
+    return storage.sha256(storage.read_bytes(files[task])) if task in files else None
 
 
 def _parsed(path: str, key: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.features.wanted import Wanted
@@ -85,18 +86,18 @@ def _said(question: Question) -> tuple[Spoken, dict[str, Any]]:
     return said, about | ({"descriptions": dict(descriptions.provenance)} if descriptions else {})
 
 
-def _scores_of(task: Task, scores_NC: Rows) -> Mapping[str, Rows]:
+def _scores_of(task: Task, scores_NC: Rows) -> Mapping[str, NDArray[np.floating]]:
     return {"map_11_point": _softmax(scores_NC)} if task.kind == "multilabel" else {}
 
 
-def _own(task: Task, scores_NC: Rows) -> Rows:
+def _own(task: Task, scores_NC: Rows) -> NDArray[np.floating]:
     """The scores that the task's own metric is defined on."""
     return _softmax(scores_NC) if task.metric == "map_11_point" else scores_NC
 
 
-def _softmax(scores_NC: Rows) -> Rows:
+def _softmax(scores_NC: Rows) -> NDArray[np.floating]:
     """VOC's published figures are only reproduced when a picture's classes compete before pictures are ranked."""
-    return np.asarray(probabilities(CLIP_SCALE * scores_NC), np.float64)
+    return probabilities(CLIP_SCALE * scores_NC)
 
 
 def _spread(templates: Sequence[str], values: Sequence[float], ensemble: float) -> dict[str, Any]:

@@ -53,9 +53,12 @@ def cosines(embeddings_ND: Rows, weights_CD: Rows) -> Rows:
     return unit(np.asarray(embeddings_ND)) @ weights_CD.T
 
 
-def margins(scores_NC: Rows, labels_N: NDArray[np.int64], right_NC: NDArray[np.bool_] | None = None) -> Rows:
+def margins(
+    scores_NC: NDArray[np.floating], labels_N: NDArray[np.int64], right_NC: NDArray[np.bool_] | None = None
+) -> NDArray[np.floating]:
     """Score of the right class (the best of several) minus the best other one: positive where the answer is right."""
     if right_NC is None:
         right_NC = np.eye(scores_NC.shape[1], dtype=bool)[labels_N]
     best_N = np.where(right_NC, scores_NC, -np.inf).max(axis=1)
-    return np.asarray(best_N - np.where(right_NC, -np.inf, scores_NC).max(axis=1), scores_NC.dtype)
+    out: NDArray[np.floating] = best_N - np.where(right_NC, -np.inf, scores_NC).max(axis=1)
+    return out

@@ -1,12 +1,14 @@
 """`openwit compare` as a user meets it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evaluation.report import Report
+from evaluation.report import Report, Score
+from evaluation.statistics.intervals import wilson
 from orchestration.cli import main
 from orchestration.journal import Journal
 from pipeline.demo.digits import digit_labels
@@ -56,9 +58,30 @@ def test_mistakes_are_one_line(runs: tuple[str, str], tmp_path: Path, capsys: py
     (tmp_path / "file").write_text("")
     for words, said in (
         ([runs[0], str(tmp_path / "empty")], "is no run; give the folder of a run or evaluation"),
+        ([runs[0]], "give two runs, or one run and --published MODEL"),
+        ([runs[0], "--published", "ViT-B-32 openia"], "did you mean 'ViT-B-32 openai'?"),
+        ([runs[0], "--published", "ViT-B-32 openai"], "has no score that was published"),
         ([*runs, "--html", str(tmp_path / "file" / "x.html")], "cannot be written"),
     ):
         assert main(["compare", *words]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert said in lines[0]
+
+
+def test_a_run_beside_published_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = tuple(
+        Score(task, "zero_shot", "top1", "ensemble", *wilson(round(value * count), count), count)
+        for task, value, count in (("imagenet", 0.6331, 50_000), ("kitti-distance", 0.3, 711), ("dtd", 0.2, 1880))
+    )
+    place = str(tmp_path / "evaluate")
+    replace(report(outcomes("digits", ["1"], np.ones(1, bool)), "c"), scores=scores).save(place)
+    words = ["compare", place, "--published", "ViT-B-32 openai"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "explained: kitti-unreproducible" in told
+    assert "nobody reproduces the paper's KITTI figures" in told
+    assert main([*words, "--json"]) == 0
+    marks = {(row["score"].split("/")[0], row["table"]): row["verdict"] for row in json.loads(capsys.readouterr().out)}
+    assert marks["imagenet", "open-clip"] == "match"
+    assert marks["dtd", "open-clip"] == marks["dtd", "clip-paper"] == "unexplained"

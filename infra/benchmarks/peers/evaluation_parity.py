@@ -15,7 +15,6 @@ from torch_peers import PREPARE
 
 exec(PREPARE)
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
@@ -159,15 +158,15 @@ def intervals(job):
 
 
 def few(job):
-    """mteb's classification: scikit-learn's LogisticRegression(max_iter=100) on each resample, mean accuracy."""
+    """mteb's classification: scikit-learn's LogisticRegression(max_iter=100) on each draw; `tight` goes on to the optimum."""
     from sklearn.linear_model import LogisticRegression
 
     given = {name: each.numpy() for name, each in load_file(f"{job['folder']}/few.safetensors").items()}
-    values = []
-    for chosen in given["chosen"]:
-        fitted = LogisticRegression(max_iter=100, random_state=42).fit(given["train"][chosen], given["taught"][chosen])
-        values.append(float((fitted.predict(given["test"]) == given["asked"]).mean()))
-    return {"values": values, "mean": float(np.mean(values))}
+    found = {}
+    for name, how in (("mteb", {"max_iter": 100, "random_state": 42}), ("tight", {"max_iter": 100_000, "tol": 1e-10})):
+        fits = [LogisticRegression(**how).fit(given["train"][each], given["taught"][each]) for each in given["chosen"]]
+        found[name] = [float((fit.predict(given["test"]) == given["asked"]).mean()) for fit in fits]
+    return found
 
 
 ANSWERS = {

@@ -1,0 +1,48 @@
+"""The averages of a report: over each suite that was asked for, and over all tasks, always said over which.
+
+A task counts with its own metric. What an absent or broken dataset takes away is named, and the label tells the set.
+"""
+
+from collections.abc import Sequence
+
+from evaluation.catalog.suites import SUITES
+from evaluation.report import HEADLINE, Report
+from evaluation.statistics.intervals import Interval
+from evaluation.statistics.suite import SuiteAverage, suite_average
+
+ALL = "all tasks"
+
+
+def averages_of(report: Report) -> list[tuple[str, str, SuiteAverage]]:
+    """(protocol, variant, average) for every suite all of whose tasks were asked for, and for all that was asked.
+
+    A protocol counts the tasks that it fits: those with a score under it, and those that are absent.
+    """
+    metrics = report.config["metrics"]
+    suites = {name: tasks for name, tasks in SUITES.items() if set(tasks) <= set(metrics)} | {ALL: tuple(metrics)}
+    lost = {str(row["task"]) for row in report.absent}
+    found: list[tuple[str, str, SuiteAverage]] = []
+    for protocol, variants in HEADLINE.items():
+        for variant in variants:
+            measured = {
+                score.task: Interval(score.value, score.low, score.high)
+                for score in report.scores
+                if (score.protocol, score.variant, score.metric) == (protocol, variant, metrics[score.task])
+            }
+            for suite, average in _of_suites(suites, measured, lost):
+                if suite != ALL or not any(
+                    (protocol, variant, average.covers) == (*key, other.covers) for *key, other in found
+                ):
+                    found.append((protocol, variant, average))
+    return found
+
+
+def _of_suites(
+    suites: dict[str, tuple[str, ...]], measured: dict[str, Interval], lost: set[str]
+) -> Sequence[tuple[str, SuiteAverage]]:
+    """The averages of two tasks or more."""
+    made = [
+        (suite, suite_average(suite, [task for task in tasks if task in measured or task in lost], measured))
+        for suite, tasks in suites.items()
+    ]
+    return [(suite, average) for suite, average in made if average is not None and len(average.tasks) > 1]

@@ -1,0 +1,33 @@
+import pyarrow as pa
+
+from evaluation.averages import averages_of
+from evaluation.report import OUTCOMES, Report, Score
+from evaluation.statistics.suite import covers
+
+
+def report(measured: list[str], absent: list[str]) -> Report:
+    metrics = dict.fromkeys((*measured, *absent), "top1") | {"scenes-retrieval": "recall@1"}
+    scores = [
+        Score(task, "zero_shot", metric, "ensemble", n / 10, n / 10 - 0.1, n / 10 + 0.1, 100)
+        for n, task in enumerate(measured)
+        for metric in ("top1", "mean_per_class")
+    ]
+    rows = tuple({"task": name, "status": "absent", "protocol": "", "reason": "no folder"} for name in absent)
+    outcomes = pa.Table.from_pylist([], schema=OUTCOMES)
+    return Report("c", {"metrics": metrics}, {}, tuple(scores), outcomes, absent=rows)
+
+
+def test_a_suite_with_an_absent_task_is_labelled_by_what_it_covers() -> None:
+    small = ["digits", "scenes", "scenes-colour", "scenes-texture", "scenes-place"]
+    ((protocol, variant, whole),) = averages_of(report(small, []))
+    assert (protocol, variant, whole.label) == ("zero_shot", "ensemble", "small")
+    assert whole.value == 0.2
+    ((_, _, part),) = averages_of(report(small[1:], small[:1]))
+    assert part.missing == ("digits",)
+    assert part.label == f"small, 4 of 5 tasks ({covers(small[1:])})"
+
+
+def test_what_is_no_suite_is_averaged_as_all_tasks() -> None:
+    ((_, _, average),) = averages_of(report(["digits", "scenes"], []))
+    assert (average.suite, average.tasks) == ("all tasks", ("digits", "scenes"))
+    assert averages_of(report(["digits"], [])) == []
