@@ -62,7 +62,7 @@ def test_the_probe_equals_the_plain_sequence_of_fits(mode) -> None:  # type: ign
     same = (done.scores.argmax(axis=1) == final.predict(test)).mean()
     assert same == 1 if mode == "exact" else same > 0.98
     assert accuracy(answers, done.scores) > 0.8
-    assert done.fit.gradient_norm < (1e-5 if mode == "exact" else 1e-3)
+    assert done.fit.gradient_norm < (1e-4 if mode == "exact" else 1e-3)
     assert (probe(train, labels, test, accuracy, seed=0, how=How(mode)).scores == done.scores).all()
 
 
