@@ -3,6 +3,7 @@
 The probe's score between two measured numbers of labels is taken to grow with the logarithm of their number.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from statistics import mean, median
@@ -21,7 +22,7 @@ def labels_to_match(values: Mapping[float, float], target: float) -> float | Non
         return None
     if points[0][1] >= target:
         return points[0][0]
-    for (few, low), (many, high) in zip(points, points[1:], strict=False):
+    for (few, low), (many, high) in itertools.pairwise(points):
         if low < target <= high:
             share = (target - low) / (high - low)
             return math.exp(math.log(few) + share * (math.log(many) - math.log(few)))

@@ -20,13 +20,16 @@ MEMORY = 10
 DECREASE, CURVATURE = 1e-4, 0.9
 TRIALS = 30
 """Of one line search; a search that needs more has reached the precision of the machine."""
-NOISE = {torch.float64: 1e-14, torch.float32: 1e-9}
+NOISE = {torch.float64: 1e-14, torch.float32: 3e-8}
 """Relative rounding of a sum of losses, by the type of its addends; a rise of no more than this is none."""
 
 Evaluate = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], torch.Tensor]]
 """(which problems (b,), points (b, P)) -> (values (b,), gradients (b, P))."""
 Finished = Callable[[NDArray[np.int64], NDArray[np.float64], torch.Tensor], NDArray[np.bool_]]
 """(which problems (b,), values (b,), gradients (b, P)) -> which are certainly near enough."""
+
+Least = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+"""(which problems (b,), values (b,)) -> the decrease of each that is worth having."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +157,12 @@ def minimise(
     evaluate: Evaluate,
     start_BP: torch.Tensor,
     finished: Finished,
-    tolerance: float,
+    least: Least,
     most_evaluations: int,
     noise: float,
 ) -> Minima:
     """Minimise B problems from `start_BP`, each until it is `finished`, until its model of the curvature expects twice
-    running to gain less than a hundredth of `tolerance` of the value, until rounding hides progress, or until
+    running to gain less than a hundredth of what is the `least` worth having, until rounding hides progress, or until
     `most_evaluations`."""
     total = len(start_BP)
     alive = np.arange(total)
@@ -211,7 +214,7 @@ def minimise(
             direction_BP = direction_BP.index_copy(0, at, new_BP[at])
             search.begin(fresh, values[fresh], slopes[fresh])
             out.decrements[alive[fresh]] = -slopes[fresh] / 2
-            small = -slopes[fresh] / 2 <= 0.01 * tolerance * np.abs(values[fresh])
+            small = -slopes[fresh] / 2 <= 0.01 * least(alive[fresh], values[fresh])
             quiet[alive[fresh]] = np.where(small, quiet[alive[fresh]] + 1, 0)
             certain = finished(alive[fresh], values[fresh], history.basis[at, -1])
             done[fresh] |= certain | (quiet[alive[fresh]] >= 2)

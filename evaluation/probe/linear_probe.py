@@ -21,6 +21,8 @@ from evaluation.probe.sklearn_fit import SOLVER, fit, fit_each
 from evaluation.probe.solver import MOST_EVALUATIONS, TOLERANCE, Fit, Job, Solver
 
 VALIDATION_SHARE = 0.2
+SEARCH_LEAST = 1e-3
+"""Nats per picture below which a fit of the search is not asked to be relatively better: all pictures are learned then."""
 PATH_BATCH = 8
 """Penalties of the full path that are solved side by side, warm from the one before them."""
 SOLVERS = {
@@ -35,12 +37,14 @@ Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 
 @dataclass(frozen=True)
 class How:
-    """Where and how exactly to solve; `device` and `precision` are those of `place`."""
+    """Where and how exactly to solve; `device` and `precision` are those of `place`. A fit of the search may be off by
+    `search_gap` of its objective, far less than what tells penalties apart; the final one is solved to TOLERANCE."""
 
     mode: Literal["exact", "sklearn"] = "exact"
     device: str = "cpu"
-    precision: torch.dtype = torch.float64
+    precision: torch.dtype = torch.float32
     full_path: bool = False
+    search_gap: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,9 @@ class Probe:
 
 
 def place(device: str, precision: str) -> tuple[str, torch.dtype]:
-    """What "auto" means here: a GPU where there is one, float32 there and float64 on a CPU."""
+    """What "auto" means here: a GPU where there is one."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        precision = "float64" if device == "cpu" else "float32"
     return device, torch.float64 if precision == "float64" else torch.float32
 
 
@@ -105,7 +107,7 @@ def probe(
     seen: dict[int, float] = {}
 
     def evaluate(positions: list[int]) -> list[float]:
-        fits.update(zip(positions, learned.fits(positions, fits), strict=True))
+        fits.update(zip(positions, learned.fits(positions, fits, how.search_gap, SEARCH_LEAST), strict=True))
         seen.update((at, score(right, learned.logits(fits[at], asked_nW))) for at in positions)
         return [seen[at] for at in positions]
 
@@ -116,7 +118,7 @@ def probe(
             evaluate(rest[start : start + PATH_BATCH])
     everything = _Part(whole, labels, how)
     warm = fits if everything.classes.tolist() == learned.classes.tolist() else {}
-    final = everything.fits([best], warm)[0]
+    final = everything.fits([best], warm, certify=True)[0]
 
     def curve(positions: Sequence[int]) -> tuple[Tried, ...]:
         return tuple(Tried(float(GRID[at]), seen[at], fits[at].evaluations) for at in sorted(positions))
@@ -161,7 +163,14 @@ class _Part:
                 [features_NW], self._targets[None], len(self.classes), loss, device=how.device, precision=how.precision
             )
 
-    def fits(self, positions: Sequence[int], known: Mapping[int, Fit]) -> list[Fit]:
+    def fits(
+        self,
+        positions: Sequence[int],
+        known: Mapping[int, Fit],
+        gap: float = TOLERANCE,
+        least: float = 0.0,
+        certify: bool = False,
+    ) -> list[Fit]:
         """A fit per position of GRID, side by side, each from the known one that is nearest."""
         if self._solver is None:
             each = fit_each if self._labels.ndim == 2 else self._one
@@ -170,7 +179,7 @@ class _Part:
         for position in positions:
             near = min(known, key=lambda other: (abs(other - position), -other), default=None)
             jobs.append(Job(float(GRID[position]), 0, None if near is None else known[near]))
-        return self._solver.solve(jobs)
+        return self._solver.solve(jobs, gap, least, certify)
 
     def _one(self, features_NW: NDArray[np.floating], targets_N: NDArray[np.int64], penalty: float) -> Fit:
         return fit(features_NW, targets_N, len(self.classes), penalty)

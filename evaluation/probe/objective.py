@@ -111,6 +111,23 @@ class Objective:
         assert gradients is not None
         return losses, gradients
 
+    def intercept_curvature(self, group: int, weights_RC: torch.Tensor) -> torch.Tensor:
+        """Second derivatives by the intercept (C, C), float64: diag(sum p) - P'P of a softmax, diag(sum p (1 - p)) else."""
+        total_CC = torch.zeros(self.classes, self.classes, dtype=torch.float64, device=self.rows.device)
+        weights_1RC = weights_RC[None].to(self.rows.dtype)
+        step = _block_rows(self.classes, self.rows.device.type)
+        for start in range(0, self.rows.count, step):
+            logits_nC = _product(self.rows.block([group], start, min(start + step, self.rows.count)), weights_1RC)[
+                0
+            ].double()
+            if self.loss == "sigmoid":
+                shares_nC = logits_nC.sigmoid()
+                total_CC += torch.diag((shares_nC * (1 - shares_nC)).sum(0))
+            else:
+                shares_nC = logits_nC.softmax(dim=1)
+                total_CC += torch.diag(shares_nC.sum(0)) - shares_nC.T @ shares_nC
+        return total_CC
+
     def _losses(self, logits_GnKC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Losses summed over rows (G, K) float64; the logits are overwritten by their gradient."""
         if self.loss == "sigmoid":
@@ -121,10 +138,15 @@ class Objective:
         right_GnK1 = targets[:, :, None, None].expand(-1, -1, logits_GnKC.shape[2], 1)
         logits_GnKC.sub_(logits_GnKC.amax(dim=3, keepdim=True))
         spoken_GnK1 = logits_GnKC.gather(3, right_GnK1)
-        total_GnK1 = logits_GnKC.exp_().sum(dim=3, keepdim=True)
-        logits_GnKC.div_(total_GnK1)
-        logits_GnKC.scatter_add_(3, right_GnK1, logits_GnKC.new_full((1, 1, 1, 1), -1.0).expand_as(right_GnK1))
-        return (total_GnK1.log() - spoken_GnK1).sum(dim=(1, 3), dtype=torch.float64)
+        # The other classes are summed without the right one: 1 - p of a sure answer would be lost to rounding.
+        others_GnK1 = logits_GnKC.exp_().scatter_(3, right_GnK1, 0.0).sum(dim=3, keepdim=True)
+        right_share_GnK1 = spoken_GnK1.exp()
+        losses_GnK1 = torch.where(
+            spoken_GnK1 == 0, others_GnK1.log1p(), (others_GnK1 + right_share_GnK1).log() - spoken_GnK1
+        )
+        total_GnK1 = right_share_GnK1.add_(others_GnK1)
+        logits_GnKC.div_(total_GnK1).scatter_(3, right_GnK1, others_GnK1.div_(total_GnK1).neg_())
+        return losses_GnK1.sum(dim=(1, 3), dtype=torch.float64)
 
 
 def _product(left_Gab: torch.Tensor, right_Gbc: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.probe.basis import decompose, rotated, streamed
-from evaluation.probe.lbfgs import NOISE, minimise
+from evaluation.probe.lbfgs import NOISE, Minima, minimise
 from evaluation.probe.objective import Loss, Objective, one_thread_each
 from evaluation.probe.rows import Matrix, blocks
 
 TOLERANCE = 1e-6
 MOST_EVALUATIONS = 1000
+SETTLING_STEPS = 3
 RESIDENT_BYTES = 4 << 30
 """Features up to this size are kept rotated in memory; larger ones are read from their file for each product."""
 
@@ -31,7 +32,7 @@ class Fit:
 
     objective       f at the solution
     gradient_norm   the gradient's largest entry there, by weights of the features' principal axes
-    gap_bound       |grad_W|^2 / (2 lambda): f - f* is at most this once the intercept is at its best
+    gap_bound       |grad_W|^2 / (2 lambda): f - f* is at most this where the intercept is at its best: of certified fits
     evaluations     of loss and gradient
     """
 
@@ -48,8 +49,10 @@ class Fit:
     def logits(self, features_ND: Matrix) -> NDArray[np.float64]:
         """(N, C)."""
         out_NC = np.empty((len(features_ND), len(self.intercept)))
-        for rows, block_nD in blocks(features_ND):
-            out_NC[rows] = block_nD.astype(np.float64) @ self.weights + self.intercept
+        weights_DC = torch.from_numpy(self.weights)
+        with one_thread_each():
+            for rows, block_nD in blocks(features_ND):
+                out_NC[rows] = (torch.from_numpy(block_nD.astype(np.float64)) @ weights_DC).numpy() + self.intercept
         return out_NC
 
 
@@ -81,14 +84,19 @@ class Solver:
         resident_bytes: int | None = None,
     ) -> None:
         self.classes, self.loss, self.precision = classes, loss, precision
-        self.basis = decompose(features_GND, torch.device(device))
+        with one_thread_each():
+            self.basis = decompose(features_GND, torch.device(device))
         size = sum(each.size for each in features_GND) * precision.itemsize
         if resident_bytes is None:
             resident_bytes = torch.cuda.mem_get_info(device)[0] // 3 if device.startswith("cuda") else RESIDENT_BYTES
         self.streams = size > resident_bytes and len(features_GND) == 1
-        rows = streamed(features_GND[0], self.basis, precision) if self.streams else (
-            rotated(features_GND, self.basis, precision)
-        )  # fmt: skip
+        if self.streams:
+            rows = streamed(features_GND[0], self.basis, precision)
+        else:
+            rows = rotated(features_GND, self.basis, precision)
+        self._null = np.array(
+            [_null(each, classes, loss) if anchor is None else np.inf for each in np.asarray(targets)]
+        )
         self._objective = Objective(rows, torch.from_numpy(np.asarray(targets, np.int64)), classes, loss)
         self._anchor_DC = None if anchor is None else torch.as_tensor(np.asarray(anchor, np.float64), device=device)
 
@@ -97,9 +105,22 @@ class Solver:
         return self.basis.count
 
     def solve(
-        self, jobs: Sequence[Job], tolerance: float = TOLERANCE, most_evaluations: int = MOST_EVALUATIONS
+        self,
+        jobs: Sequence[Job],
+        tolerance: float = TOLERANCE,
+        least: float = 0.0,
+        certify: bool = False,
+        most_evaluations: int = MOST_EVALUATIONS,
     ) -> list[Fit]:
-        """A Fit per job; `tolerance` is the gap that may be left, as a share of the objective."""
+        """A Fit per job; `tolerance` is the gap that may be left, as a share of the objective and of what it gained over
+        weights of zero; where the objective is below `least` nats per row, of that. `certify` settles the intercept, so that gap_bound holds."""
+
+        def worth(which: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+            # Under a large penalty little is gained over weights of zero, and answers hang on that little.
+            gained = self._null[groups[which]] - values
+            scale = np.maximum(values, least * self.count)
+            return tolerance * np.minimum(scale, np.maximum(gained, 0.0))
+
         groups = np.array([job.group for job in jobs])
         penalties = np.array([job.penalty for job in jobs], np.float64)
         scales_BR1 = torch.stack(
@@ -127,25 +148,31 @@ class Solver:
             steep_b = (scaled_bRC[:, :-1] / scales_BR1[torch.as_tensor(which, device=device), :-1]).square()
             gap_b = steep_b.sum(dim=(1, 2)).cpu().numpy() / (2 * penalties[which])
             constant_b = scaled_bRC[:, -1].square().sum(dim=1).cpu().numpy() / 2
-            out: NDArray[np.bool_] = gap_b + constant_b <= tolerance * np.abs(values)
+            out: NDArray[np.bool_] = gap_b + constant_b <= worth(which, values)
             return out
 
         starts_BRC = torch.stack([self._start(job) for job in jobs]) / scales_BR1
         with one_thread_each() as self._objective.threads:
-            found = minimise(
-                evaluate, starts_BRC.flatten(1), finished, tolerance, most_evaluations, NOISE[self.precision]
-            )
+            found = minimise(evaluate, starts_BRC.flatten(1), finished, worth, most_evaluations, NOISE[self.precision])
         weights_BRC, gradients_BRC = shaped(found.points) * scales_BR1, shaped(found.gradients) / scales_BR1
-        return [
-            self._fit(job, weights_BRC[at], gradients_BRC[at], float(found.values[at]), int(found.evaluations[at]), int(found.steps[at]))
-            for at, job in enumerate(jobs)
-        ]  # fmt: skip
+        return [self._fit(job, weights_BRC[at], gradients_BRC[at], found, at, certify) for at, job in enumerate(jobs)]
+
+    def _standing(self, groups: NDArray[np.int64], weights_bRC: torch.Tensor) -> torch.Tensor:
+        """Weights in the axes, with the anchor that they were measured from."""
+        if self._anchor_DC is None:
+            return weights_bRC
+        anchors_brC = (self.basis.axes.transpose(1, 2) @ self._anchor_DC)[groups]
+        return torch.cat([weights_bRC[:, :-1] + anchors_brC, weights_bRC[:, -1:]], dim=1)
+
+    def _turned(self, weights_RC: torch.Tensor) -> torch.Tensor:
+        """Weights (..., R, C) as the rows need them: those that are read from their file lie in the features' own axes."""
+        if not self.streams:
+            return weights_RC
+        return torch.cat([self.basis.axes[0] @ weights_RC[..., :-1, :], weights_RC[..., -1:, :]], dim=-2)
 
     def _losses(self, groups: NDArray[np.int64], weights_bRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses (b,) and their gradient (b, R, C), by weights that stand where the penalty is least."""
-        weights_bRC = weights_bRC.clone()
-        if self._anchor_DC is not None:
-            weights_bRC[:, :-1] += (self.basis.axes.transpose(1, 2) @ self._anchor_DC)[groups]
+        weights_bRC = self._standing(groups, weights_bRC)
         present, place = np.unique(groups, return_inverse=True)
         # Position of each job among those of its group; groups with fewer jobs repeat one, whose answer is not read.
         order = np.array([int((place[:at] == group).sum()) for at, group in enumerate(place)])
@@ -153,13 +180,10 @@ class Solver:
         slots[:] = np.array([int(np.flatnonzero(place == group)[0]) for group in range(len(present))])[:, None]
         slots[place, order] = np.arange(len(groups))
         gathered_GKRC = weights_bRC[torch.as_tensor(slots, device=weights_bRC.device)]
+        losses_GK, gradient_GKRC = self._objective(present, self._turned(gathered_GKRC))
         if self.streams:
-            turned = self.basis.axes[0] @ gathered_GKRC[:, :, :-1]
-            losses_GK, raw_GKDC = self._objective(present, torch.cat([turned, gathered_GKRC[:, :, -1:]], dim=2))
-            back = self.basis.axes[0].T @ raw_GKDC[:, :, :-1]
-            gradient_GKRC = torch.cat([back, raw_GKDC[:, :, -1:]], dim=2)
-        else:
-            losses_GK, gradient_GKRC = self._objective(present, gathered_GKRC)
+            back = self.basis.axes[0].T @ gradient_GKRC[:, :, :-1]
+            gradient_GKRC = torch.cat([back, gradient_GKRC[:, :, -1:]], dim=2)
         at, beside = (torch.as_tensor(each, device=weights_bRC.device) for each in (place, order))
         return losses_GK[at, beside], gradient_GKRC[at, beside].contiguous()
 
@@ -178,8 +202,11 @@ class Solver:
         return torch.cat([axes_Dr.T @ moved_DC, constant_1C])
 
     def _fit(
-        self, job: Job, weights_RC: torch.Tensor, gradient_RC: torch.Tensor, value: float, evaluations: int, steps: int
+        self, job: Job, weights_RC: torch.Tensor, gradient_RC: torch.Tensor, found: Minima, at: int, certify: bool
     ) -> Fit:
+        value = float(found.values[at])
+        if certify:
+            weights_RC, gradient_RC, value = self._settle(job, weights_RC, gradient_RC, value)
         axes_Dr = self.basis.axes[job.group]
         weights_DC = axes_Dr @ weights_RC[:-1]
         if self._anchor_DC is not None:
@@ -194,6 +221,39 @@ class Solver:
             value,
             steepest / self.count,
             float(gradient_RC[:-1].square().sum()) / (2 * job.penalty),
-            evaluations,
-            steps,
+            int(found.evaluations[at]),
+            int(found.steps[at]),
         )
+
+    def _settle(
+        self, job: Job, weights_RC: torch.Tensor, gradient_RC: torch.Tensor, value: float
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Newton's method on the intercept alone, so that the bound by the weights' gradient is one of the whole gap."""
+        groups = np.array([job.group])
+        for _ in range(SETTLING_STEPS):
+            curvature_CC = self._curvature(job.group, weights_RC)
+            moved_RC = weights_RC.clone()
+            moved_RC[-1] -= torch.linalg.pinv(curvature_CC, rtol=1e-12, hermitian=True) @ gradient_RC[-1]
+            losses, gradients = self._losses(groups, moved_RC[None])
+            gradients[0, :-1] += job.penalty * moved_RC[:-1]
+            now = float(losses[0]) + job.penalty / 2 * float(moved_RC[:-1].square().sum())
+            if not float(gradients[0, -1].abs().max()) < float(gradient_RC[-1].abs().max()):
+                break
+            weights_RC, gradient_RC, value = moved_RC, gradients[0], now
+        return weights_RC, gradient_RC, value
+
+    def _curvature(self, group: int, weights_RC: torch.Tensor) -> torch.Tensor:
+        """Second derivatives of the losses by the intercept, (C, C)."""
+        standing_1RC = self._standing(np.array([group]), weights_RC[None])
+        return self._objective.intercept_curvature(group, self._turned(standing_1RC)[0])
+
+
+def _null(targets: NDArray[np.integer], classes: int, loss: Loss) -> float:
+    """The sum of losses with weights of zero and the best intercept: the labels' entropy."""
+    counts = (
+        np.bincount(targets, minlength=classes)
+        if loss == "softmax"
+        else np.stack([targets.sum(0), (1 - targets).sum(0)])
+    )
+    shares = counts / len(targets)
+    return float(-(counts * np.log(np.where(shares > 0, shares, 1.0))).sum())

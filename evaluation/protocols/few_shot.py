@@ -1,9 +1,9 @@
 """Few-shot as a protocol: a linear probe on 1, 2, 4, 8, 16 pictures per class (Radford et al. 2021, figure 6).
 
 Variants are "4 shots" (penultimate features, |W|^2) and "4 shots, from zero_shot" (embeddings of length 1, |W - W_zs|^2 with
-W_zs = the model's logit scale x its zero-shot classifier). A score is the mean over draws, its interval the mean of their intervals;
-the spread over draws is in the details: "values" (anchor -> shots -> mean), "deviations", "draws" (per draw: penalty, value),
-"labels_per_class" (of the whole training part), "efficiency" where zero-shot can be measured too (labels per class to match it).
+W_zs = the model's logit scale x its zero-shot classifier). A score is the mean over draws, its interval the mean of their
+intervals; the spread over draws is in the details: "values" (anchor -> shots -> mean), "draws" (deviation, each draw's value
+and penalty), "labels_per_class" (of the whole training part). probe/efficiency.py reads them.
 """
 
 import statistics

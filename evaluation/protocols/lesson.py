@@ -94,7 +94,7 @@ def how_of(question: Question) -> How:
     """Where and how exactly classifiers are solved."""
     config = question.config.probe
     device, precision = place(config.device, config.precision)
-    return How(config.mode, device, precision, config.full_path)
+    return How(config.mode, device, precision, config.full_path, config.search_gap)
 
 
 def unfit_to_learn(task: Task, kinds: Sequence[str] = ("classification", "multilabel")) -> str | None:

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from evaluation.probe import linear_probe
-from evaluation.probe.linear_probe import GRID, gradient_norm, probe, search_grid, validation_part
+from evaluation.probe import sklearn_fit
+from evaluation.probe.ladder import GRID, search_grid
+from evaluation.probe.linear_probe import How, probe, validation_part
 
 
-def accuracy(right: np.ndarray, answered: np.ndarray) -> float:
-    return float((right == answered).mean())
+def accuracy(right: np.ndarray, scores: np.ndarray) -> float:
+    return float((right == scores.argmax(axis=1)).mean())
 
 
 def clouds(count: int, seed: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -27,13 +28,13 @@ def test_the_grid_is_clips() -> None:
 
 @pytest.mark.parametrize("peak", range(97))
 def test_the_search_finds_a_single_peak_in_at_most_15_fits(peak: int) -> None:
-    best, values = search_grid(lambda position: -abs(position - peak))
+    best, values = search_grid(lambda positions: [-abs(position - peak) for position in positions])
     assert best == peak
     assert len(values) <= 15
 
 
 def test_of_equal_penalties_the_larger_wins() -> None:
-    assert search_grid(lambda position: 1.0 if position < 40 else 0.0)[0] == 39
+    assert search_grid(lambda positions: [1.0 if position < 40 else 0.0 for position in positions])[0] == 39
 
 
 def test_the_validation_part_is_a_fifth_of_each_class() -> None:
@@ -44,9 +45,10 @@ def test_the_validation_part_is_a_fifth_of_each_class() -> None:
     assert (held_out != validation_part(labels, seed=1)).any()
 
 
-def test_the_probe_equals_the_plain_sequence_of_fits() -> None:
+@pytest.mark.parametrize("mode", ["exact", "sklearn"])
+def test_the_probe_equals_the_plain_sequence_of_fits(mode) -> None:  # type: ignore[no-untyped-def]
     (train, labels), (test, answers) = clouds(150, 0), clouds(90, 1)
-    done = probe(train, labels, test, accuracy, seed=0)
+    done = probe(train, labels, test, accuracy, seed=0, how=How(mode))
     held_out = validation_part(labels, 0)
 
     def fit(x: np.ndarray, y: np.ndarray, penalty: float) -> LogisticRegression:
@@ -55,46 +57,82 @@ def test_the_probe_equals_the_plain_sequence_of_fits() -> None:
     for tried in done.search:
         # Centring moves no optimum: raw features, solved tightly, rank the held-out part alike (a tie may break).
         slow = fit(train[~held_out], labels[~held_out], tried.penalty).predict(train[held_out])
-        assert tried.validation == pytest.approx(accuracy(labels[held_out], slow), abs=0.04)
-    final = fit(train, labels, done.penalty)
-    assert (done.scores.argmax(axis=1) == final.predict(test)).mean() > 0.98
-    assert accuracy(answers, done.scores.argmax(axis=1)) > 0.8
-    assert done.gradient_norm < 1e-3
+        assert tried.validation == pytest.approx((slow == labels[held_out]).mean(), abs=0.04)
+    final = fit(train, labels, done.fit.penalty)
+    same = (done.scores.argmax(axis=1) == final.predict(test)).mean()
+    assert same == 1 if mode == "exact" else same > 0.98
+    assert accuracy(answers, done.scores) > 0.8
+    assert done.fit.gradient_norm < (1e-4 if mode == "exact" else 1e-3)
+    assert (probe(train, labels, test, accuracy, seed=0, how=How(mode)).scores == done.scores).all()
+
+
+def test_the_full_path_has_all_97_and_agrees_with_the_search() -> None:
+    train, labels = clouds(60, 4)
+    done = probe(train, labels, train, accuracy, 0, How(full_path=True))
+    assert [each.penalty for each in done.path] == GRID.tolist()
+    assert set(done.search) <= set(done.path)
+
+
+def test_a_validation_part_of_the_benchmarks_own_chooses_and_is_learned_in_the_end() -> None:
+    (train, labels), (own, own_labels) = clouds(60, 5), clouds(45, 6)
+    done = probe(train, labels, own, accuracy, 0, How(), (own, own_labels))
+    whole, both = np.concatenate([train, own]), np.concatenate([labels, own_labels])
+    slow = LogisticRegression(C=1 / done.fit.penalty, max_iter=5000, tol=1e-9).fit(whole.astype(np.float64), both)
+    np.testing.assert_allclose(done.fit.weights, slow.coef_.T, atol=3e-3)
 
 
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # stopped early on purpose: far from the optimum
-def test_the_gradient_is_the_objectives() -> None:
-    x, y = clouds(40, 2)
-    features = x.astype(np.float64)
-    model = LogisticRegression(C=0.5, max_iter=3).fit(features, y)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_certificate_of_the_sklearn_mode_is_the_objectives_gradient(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sklearn_fit, "MAX_ITERATIONS", 3)
+    x, y = clouds(40, 2, classes)
+    rows = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    found = sklearn_fit.fit(x, y, classes, penalty=2.0)
+    # Two classes are fitted with one logit, whose weights are the difference of two columns.
+    weights = found.weights if classes > 2 else np.diff(found.weights, axis=1)
+    intercept = found.intercept + x.mean(axis=0, dtype=np.float64) @ found.weights
+    intercept = intercept if classes > 2 else np.diff(intercept)
 
-    def objective(coef: np.ndarray, intercept: np.ndarray) -> float:
-        logits = features @ coef.T + intercept
-        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(40), y]
-        return float((losses.sum() + (coef**2).sum() / (2 * 0.5)) / 40)
+    def objective(coef: np.ndarray, constant: np.ndarray) -> float:
+        logits = rows @ coef + constant
+        if classes == 2:
+            logits = np.hstack([np.zeros((40, 1)), logits])
+        losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(40), y]
+        return float(losses.sum() + (coef**2).sum())
 
     slopes = []
-    for c in range(3):
+    for c in range(weights.shape[1]):
         for w in range(6):
-            step = np.zeros((3, 6))
-            step[c, w] = 1e-5
-            slopes.append(
-                (objective(model.coef_ + step, model.intercept_) - objective(model.coef_ - step, model.intercept_))
-                / 2e-5
-            )
-        bias = np.eye(3)[c] * 1e-5
-        slopes.append(
-            (objective(model.coef_, model.intercept_ + bias) - objective(model.coef_, model.intercept_ - bias)) / 2e-5
-        )
-    assert gradient_norm(model, features, y) == pytest.approx(np.abs(slopes).max(), rel=1e-4)
+            step = np.zeros_like(weights)
+            step[w, c] = 1e-5
+            slopes.append((objective(weights + step, intercept) - objective(weights - step, intercept)) / 2e-5)
+        bias = np.eye(weights.shape[1])[c] * 1e-5
+        slopes.append((objective(weights, intercept + bias) - objective(weights, intercept - bias)) / 2e-5)
+    assert found.gradient_norm == pytest.approx(np.abs(slopes).max() / 40, rel=1e-4)
+    assert found.objective == pytest.approx(objective(weights, intercept), rel=1e-9)
 
 
-def test_two_classes_and_a_class_without_training_pictures_get_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_probe, "MAX_ITERATIONS", 50)
+@pytest.mark.parametrize("mode", ["exact", "sklearn"])
+def test_classes_without_training_pictures_get_their_columns(mode) -> None:  # type: ignore[no-untyped-def]
     x, y = clouds(40, 3, classes=2)
-    two = probe(x, y, x, accuracy, 0)
+    two = probe(x, y, x, accuracy, 0, How(mode))
     assert two.scores.shape == (40, 2)
-    gap = probe(x, y * 2, x, accuracy, 0)
+    gap = probe(x, y * 2, x, accuracy, 0, How(mode))
     assert gap.scores.shape == (40, 3)
     assert np.isneginf(gap.scores[:, 1]).all()
     assert (gap.scores.argmax(axis=1) == two.scores.argmax(axis=1) * 2).all()
+
+
+@pytest.mark.parametrize("mode", ["exact", "sklearn"])
+def test_several_labels_per_picture_and_one_that_nothing_has(mode) -> None:  # type: ignore[no-untyped-def]
+    x, y = clouds(80, 7)
+    labels = np.stack([y == 0, y != 1, np.zeros(80, bool)], axis=1).astype(np.int64)
+
+    def right(wanted: np.ndarray, scores: np.ndarray) -> float:
+        return float(((scores > 0) == wanted).mean())
+
+    done = probe(x, labels, x, right, 0, How(mode))
+    assert right(labels, done.scores) > 0.85
+    assert np.isneginf(done.scores[:, 2]).all()
