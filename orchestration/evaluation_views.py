@@ -133,8 +133,11 @@ def _inside(report: Report) -> list[Plot]:
 def tiles(report: Report) -> dict[str, list[Tile]]:
     """ "attention", "mistakes" and "confused": pictures of all tasks with what the model made of them."""
     found: dict[str, list[Tile]] = {"attention": [], "mistakes": [], "confused": []}
+    shown: set[str] = set()  # several tasks may ask about the same pictures
     for task, seen in report.found("inside", "attention").items():
-        found["attention"] += [Tile(plots_inside.attended(each["picture"], each["reaches"]), task) for each in seen]
+        new = [each for each in seen if each["picture"] not in shown]
+        shown |= {each["picture"] for each in new}
+        found["attention"] += [Tile(plots_inside.attended(each["picture"], each["reaches"]), task) for each in new]
     for task, rows in report.found("inside", "mistakes").items():
         for row in rows:
             said = f"{task}: {row['label']} called {row['answer']}, {100 * row['confidence']:.0f} % sure"

@@ -53,6 +53,7 @@ def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
             if any(value is not None for value in values):
                 axes.plot(range(len(names)), [None if v is None else 100 * v for v in values], marker="o", markersize=3.5,
                           color=(Colour.ACCENT, Colour.GOLD)[place], label=part)  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("layer")
         axes.set_ylabel("per cent")
         axes.set_title(_short(f"{task}, by layer", 60))
