@@ -31,7 +31,7 @@ Protocol = Literal[
     "bias",
     "inside",
 ]
-PICTURES_ALONE: tuple[Protocol, ...] = ("linear_probe", "layers", "few_shot", "few_shot_lsr", "knn")
+PICTURES_ALONE: tuple[Protocol, ...] = ("linear_probe", "layers", "few_shot", "few_shot_lsr", "knn", "inside")
 """Those that a model can be asked which reads no text."""
 DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("zero_shot", "linear_probe", "robustness", "retrieval")
 Corruption = Literal[

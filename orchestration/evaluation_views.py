@@ -71,11 +71,7 @@ def evaluation_plots(report: Report, gflops: float | None = None) -> dict[str, l
             for task, protocol, found in _each(report)
             if protocol.startswith("few_shot") and _is_curves(found.get("values"))
         ],
-        "reliability": [
-            plots_probe.reliability(f"{task}, {protocol.replace('_', ' ')}", found["calibration"])
-            for task, protocol, found in _each(report)
-            if found.get("calibration", {}).get("bins")
-        ],
+        "reliability": list(_reliabilities(report)),
         "inside": _inside(report),
         "maps": [plots_inside.feature_map(task, found) for task, found in report.found("inside", "map").items()],
     }
@@ -88,9 +84,23 @@ def _each(report: Report) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 
 def _penalties(report: Report) -> Iterator[Plot]:
-    for task, search in report.found("linear_probe", "search").items():
-        if len(search) > 1 and {"penalty", "validation"} <= set(search[0]):
-            yield plots_probe.penalty_curve(task, search, report.details[task]["linear_probe"]["penalty"])
+    searches = {
+        task: (search, float(report.details[task]["linear_probe"]["penalty"]))
+        for task, search in report.found("linear_probe", "search").items()
+        if len(search) > 1
+    }
+    if searches:
+        yield plots_probe.penalty_curves(searches)
+
+
+def _reliabilities(report: Report) -> Iterator[Plot]:
+    """One picture per protocol, for all of its tasks."""
+    by_protocol: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for task, protocol, found in _each(report):
+        if found.get("calibration", {}).get("bins"):
+            by_protocol.setdefault(protocol.replace("_", " "), {})[task] = found["calibration"]
+    for protocol, calibrations in by_protocol.items():
+        yield plots_probe.reliability(protocol, calibrations)
 
 
 def _layers(report: Report) -> Iterator[Plot]:
@@ -123,8 +133,11 @@ def _inside(report: Report) -> list[Plot]:
 def tiles(report: Report) -> dict[str, list[Tile]]:
     """ "attention", "mistakes" and "confused": pictures of all tasks with what the model made of them."""
     found: dict[str, list[Tile]] = {"attention": [], "mistakes": [], "confused": []}
+    shown: set[str] = set()  # several tasks may ask about the same pictures
     for task, seen in report.found("inside", "attention").items():
-        found["attention"] += [Tile(plots_inside.attended(each["picture"], each["reaches"]), task) for each in seen]
+        new = [each for each in seen if each["picture"] not in shown]
+        shown |= {each["picture"] for each in new}
+        found["attention"] += [Tile(plots_inside.attended(each["picture"], each["reaches"]), task) for each in new]
     for task, rows in report.found("inside", "mistakes").items():
         for row in rows:
             said = f"{task}: {row['label']} called {row['answer']}, {100 * row['confidence']:.0f} % sure"

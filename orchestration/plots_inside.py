@@ -66,6 +66,7 @@ def distances(found: Sequence[Sequence[float]], square_pixels: int) -> Plot:
         for number, layer in enumerate(values):
             axes.plot([number] * len(layer), sorted(layer), "o", color=Colour.ACCENT, alpha=0.6, markersize=5)
         axes.plot(range(len(values)), [np.mean(layer) for layer in values], color=Colour.MUTED, linewidth=1)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(0, square_pixels)
         axes.set_xlabel("layer, a dot per head")
         axes.set_ylabel(f"pixels, of {square_pixels}")

@@ -7,29 +7,37 @@ from typing import Any
 from orchestration.plot import SERIES, WIDTH_INCHES, Colour, Plot
 from orchestration.plots_robustness import _short, _slug
 
+MOST_NAMED = 10
+"""Lines; of more a legend would hide the picture, and the description for screen readers has all of them."""
 NAMED = " openai"
 """Of a hundred published models those of the paper are called by name, the others are dots."""
 
 
-def penalty_curve(task: str, search: Sequence[Mapping[str, Any]], chosen: float) -> Plot:
-    """Validation score over the penalty: every fit of the search, the chosen one marked."""
-    rows = sorted(search, key=lambda row: row["penalty"])
-    best = max(rows, key=lambda row: row["validation"])["validation"] if rows else 0.0
-    alt = f"Search of the penalty, {task}: {len(rows)} fits, best {100 * best:.1f} % on validation, chosen {chosen:.3g}"
+def penalty_curves(searches: Mapping[str, tuple[Sequence[Mapping[str, Any]], float]]) -> Plot:
+    """task -> (every fit of its search, the chosen penalty): validation score over the penalty, the chosen one marked."""
+    alt = "Search of the penalty: " + "; ".join(
+        f"{task} {len(search)} fits, best {100 * max(row['validation'] for row in search):.1f} % on validation, chosen {chosen:.3g}"
+        for task, (search, chosen) in searches.items()
+    )
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        x, y = [row["penalty"] for row in rows], [100 * row["validation"] for row in rows]
-        axes.plot(x, y, color=Colour.ACCENT, marker="o", markersize=3.5)
-        axes.axvline(chosen, color=Colour.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for place, (task, (search, chosen)) in enumerate(searches.items()):
+            rows = sorted(search, key=lambda row: row["penalty"])
+            x, y = [row["penalty"] for row in rows], [100 * row["validation"] for row in rows]
+            colour = SERIES[place % len(SERIES)]
+            axes.plot(x, y, color=colour, marker="o", markersize=3, linewidth=1.2, label=_short(task, 24))
+            at = min(range(len(x)), key=lambda index: abs(math.log(x[index] / chosen)))
+            axes.plot(x[at], y[at], "o", color=colour, markersize=8, fillstyle="none")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.set_xlabel("penalty")
+        axes.set_xlabel("penalty, the chosen one circled")
         axes.set_ylabel("validation, per cent")
-        axes.set_title(_short(f"{task}, penalty", 60))
+        if len(searches) <= MOST_NAMED:
+            axes.legend()
 
-    return Plot(f"penalty-{_slug(task)}", alt, WIDTH_INCHES, 2.6, draw)
+    return Plot("penalties", alt, WIDTH_INCHES, 2.8, draw)
 
 
 def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
@@ -45,6 +53,7 @@ def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
             if any(value is not None for value in values):
                 axes.plot(range(len(names)), [None if v is None else 100 * v for v in values], marker="o", markersize=3.5,
                           color=(Colour.ACCENT, Colour.GOLD)[place], label=part)  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("layer")
         axes.set_ylabel("per cent")
         axes.set_title(_short(f"{task}, by layer", 60))
@@ -78,31 +87,33 @@ def shot_curves(task: str, values: Mapping[str, Mapping[str, float]]) -> Plot:
     return Plot(f"shots-{_slug(task)}", alt, WIDTH_INCHES, 2.8, draw)
 
 
-def reliability(task: str, found: Mapping[str, Any]) -> Plot:
-    """Accuracy over confidence in bins; a bar below the diagonal is too sure of itself."""
-    bins = [each for each in found["bins"] if each["pictures"]]
-    alt = f"Reliability, {task}: expected calibration error {100 * found['error']:.1f} points" + (
-        f", {100 * found['error_with_temperature']:.1f} with temperature {found['temperature']:.3g}"
-        if "error_with_temperature" in found
-        else ""
-    )
+def reliability(protocol: str, calibrations: Mapping[str, Mapping[str, Any]]) -> Plot:
+    """Accuracy over confidence in bins, a line per task; below the diagonal a model is too sure. Dots grow with pictures."""
+    alt = f"Reliability, {protocol}: " + "; ".join(
+        f"{task} expected calibration error {100 * found['error']:.1f} points"
+        + (f", {100 * found['error_with_temperature']:.1f} with temperature {found['temperature']:.3g}"
+           if "error_with_temperature" in found else "")
+        for task, found in calibrations.items()
+    )  # fmt: skip
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        total = sum(each["pictures"] for each in bins) or 1
-        for each in bins:
-            width = 100 * (each["high"] - each["low"])
-            shade = 0.25 + 0.75 * each["pictures"] / total
-            axes.bar(100 * each["low"], 100 * each["accuracy"], width, align="edge", color=Colour.ACCENT, alpha=shade)
-            axes.plot(100 * each["confidence"], 100 * each["accuracy"], "o", color=Colour.INK, markersize=2.5)
         axes.plot([0, 100], [0, 100], color=Colour.MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_xlim(0, 100)
-        axes.set_ylim(0, 102)
-        axes.set_xlabel("confidence, per cent")
+        for place, (task, found) in enumerate(calibrations.items()):
+            bins, colour = [each for each in found["bins"] if each["pictures"]], SERIES[place % len(SERIES)]
+            total = sum(each["pictures"] for each in bins)
+            x, y = [100 * each["confidence"] for each in bins], [100 * each["accuracy"] for each in bins]
+            axes.plot(x, y, color=colour, linewidth=1, label=f"{_short(task, 24)}, {100 * found['error']:.1f}")
+            axes.scatter(x, y, [6 + 60 * each["pictures"] / total for each in bins], color=colour, linewidths=0)
+        axes.set_xlim(0, 101)
+        axes.set_ylim(0, 101)
+        axes.set_xlabel("confidence, per cent; behind a name its calibration error in points")
         axes.set_ylabel("right, per cent")
-        axes.set_title(_short(task, 60))
+        axes.set_title(f"Reliability, {protocol}")
+        if len(calibrations) <= MOST_NAMED:
+            axes.legend()
 
-    return Plot(f"reliability-{_slug(task)}", alt, WIDTH_INCHES, 3.0, draw)
+    return Plot(f"reliability-{_slug(protocol)}", alt, WIDTH_INCHES, 3.4, draw)
 
 
 def suite_radar(suite: str, values: Mapping[str, Mapping[str, float]]) -> Plot:

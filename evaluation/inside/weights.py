@@ -57,9 +57,8 @@ def patch_kernel(model: Any) -> NDArray[np.float32] | None:
 
 
 def patch_positions(model: Any) -> NDArray[np.float32] | None:
-    """(T, W): the learned positions of a vision transformer, None for any other model."""
+    """(T, W): the learned positions of a vision transformer or of iGPT, None for any other model."""
     tower = getattr(model, "visual", None)
-    positions = getattr(tower, "positional_embedding", None)
-    if positions is None or getattr(tower, "transformer", None) is None:
-        return None
-    return np.asarray(positions.detach().float().cpu().numpy())
+    reader = tower if getattr(tower, "transformer", None) is not None else model if tower is None else None
+    positions = getattr(reader, "positional_embedding", None)
+    return None if positions is None else np.asarray(positions.detach().float().cpu().numpy())

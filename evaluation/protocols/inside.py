@@ -87,7 +87,8 @@ def _of_weights(model: Any) -> dict[str, Any]:
 
 
 def _of_attention(question: Question, model: Any) -> dict[str, Any]:
-    if not attention.has_attention(model):
+    watched = attention.seer(model)
+    if watched is None:
         return {}
     config, form = question.config.inside, question.encoder.form
     rows = _rows(question.pictures, config.attention_pictures, question.config.seed)
@@ -95,14 +96,14 @@ def _of_attention(question: Question, model: Any) -> dict[str, Any]:
     for place, row in enumerate(rows):
         square_of(picture_pixels(question.pictures, row), form, squares[place])
     device = next(model.parameters()).device
-    patch, heard, shown = model.visual.tower.patch, [], []
-    step = 8  # weights of 24 layers x 16 heads x 577 x 577 tokens take half a gigabyte per picture
+    heard, shown = [], []
+    step = 8  # a layer's weights, 16 heads x 577 x 577 tokens, take 21 MB per picture
     for start in range(0, len(rows), step):
         pixels_B3SS = torch.from_numpy(squares[start : start + step]).to(device)
-        looked = attention.attention_weights(model, pixels_B3SS)
-        heard.append(len(pixels_B3SS) * attention.mean_distances(looked, patch))
+        looked = attention.look(watched, pixels_B3SS)
+        heard.append(len(pixels_B3SS) * looked.distances)
         if start < config.shown_pictures:
-            shown.append(attention.reaching_the_answer(looked))
+            shown.append(looked.reaches)
     maps = np.concatenate(shown)[: config.shown_pictures] if shown else np.zeros((0, 1, 1))
     return {
         "distances": np.round(np.sum(heard, axis=0) / len(rows), 3).tolist(),

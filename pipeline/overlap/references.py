@@ -172,5 +172,6 @@ def _merge(paths: list[str]) -> Output:
 
 
 def _save_dropped(folder: str, records: Sequence[Record], path: str) -> None:
-    parts = [storage.read_table(storage.join(folder, record.files["dropped"].path)) for record in records]
+    files = [record.files["dropped"] for record in records if "dropped" in record.files]
+    parts = [storage.read_table(storage.join(folder, file.path)) for file in files]
     storage.write_table(path, pa.concat_tables([DROPPED.empty_table(), *parts]))

@@ -90,6 +90,8 @@ def _refuse_dead_site(folder: str, seeds: Sequence[str], records: Sequence[Recor
     """A site that is down is no fate of its pages: forget the attempt and say so."""
     reasons: dict[str, tuple[str, str]] = {}
     for record in records:
+        if "dropped" not in record.files:
+            continue
         table = storage.read_table(storage.join(folder, record.files["dropped"].path))
         reasons |= {row["url"]: (row["reason"], row["evidence"]) for row in table.to_pylist() if _is_down(row)}
     if len(reasons) < len(seeds):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation.inside.attention import attention_weights, has_attention, mean_distances, reaching_the_answer, rollout
+from evaluation.inside.attention import followed, look, mean_distances, reaching_the_answer, seer, weights_of
 from evaluation.inside.map import feature_map
 from evaluation.inside.mistakes import confidence, confused_pairs, small_picture, surest_mistakes
 from evaluation.inside.weights import patch_kernel, patch_positions, position_similarity, principal_filters
@@ -22,55 +22,58 @@ def model() -> Any:
     return build(get_spec("clip-tiny")).eval()
 
 
-@pytest.fixture(scope="module")
-def pixels() -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8))
-
-
 @torch.no_grad()
-def test_the_weights_are_those_that_the_models_own_attention_mixes_with(model: Any, pixels: torch.Tensor) -> None:
+@pytest.mark.parametrize("name", ["clip-tiny", "igpt-tiny"])
+def test_the_weights_are_those_that_the_models_own_attention_mixes_with(name: str) -> None:
+    torch.manual_seed(0)
+    model: Any = build(get_spec(name)).eval()
+    side = model.spec.image_size
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, side, side), np.uint8))
+    watched = seer(model)
+    assert watched is not None
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    blocks = model.visual.transformer.blocks
-    hooks = [block.attn.register_forward_hook(lambda _, i, o: seen.append((i[0], o))) for block in blocks]
-    looked = attention_weights(model, pixels)
-    assert looked.shape[:3] == (len(blocks), 3, blocks[0].attn.heads)
-    for block, (x_BTW, out_BTW), weights_BHTT in zip(blocks, seen, looked, strict=True):
-        B, T, W = x_BTW.shape
-        v_BHTw = block.attn.in_proj(x_BTW)[..., 2 * W :].view(B, T, block.attn.heads, -1).transpose(1, 2)
-        mixed = block.attn.out_proj((weights_BHTT @ v_BHTw).transpose(1, 2).reshape(B, T, W))
-        torch.testing.assert_close(mixed, out_BTW, atol=1e-5, rtol=1e-4)
-    assert len(blocks[0].attn._forward_pre_hooks) == 0
+    hooks = [each.register_forward_hook(lambda _, i, o: seen.append((i[0], o))) for each in watched.attentions]
+    watched.run(pixels)
     for hook in hooks:
         hook.remove()
-    assert not has_attention(build(get_spec("clip-tiny-rn")))
+    through = np.eye(seen[0][0].shape[1])
+    distances = []
+    for attention, (x_BTW, out_BTW) in zip(watched.attentions, seen, strict=True):
+        weights_BHTT = weights_of(attention, x_BTW, watched.causal)
+        v_BHTw = attention.in_proj(x_BTW)[..., 2 * x_BTW.shape[2] :].unflatten(2, (attention.heads, -1)).transpose(1, 2)
+        mixed = attention.out_proj((weights_BHTT @ v_BHTw).transpose(1, 2).flatten(2))
+        torch.testing.assert_close(mixed, out_BTW, atol=1e-5, rtol=1e-4)
+        through = (0.5 * weights_BHTT[1].mean(dim=0).numpy() + 0.5 * np.eye(len(through))) @ through
+        distances.append(mean_distances(weights_BHTT, watched.patch_pixels))
+    looked = look(watched, pixels)
+    np.testing.assert_allclose(looked.distances, distances, rtol=1e-5)
+    # The class token's row, the first; or the mean over iGPT's places, each of which holds the pixel before it.
+    row = np.append(through.mean(axis=0)[1:], 0) if watched.causal else through.mean(axis=0)
+    row = through[0, 1:] if len(through) == 17 else row
+    np.testing.assert_allclose(looked.reaches[1].ravel(), row / row.max(), atol=1e-4)
+    assert not watched.attentions[0]._forward_pre_hooks
+    assert seer(build(get_spec("clip-tiny-rn"))) is None
 
 
 def test_distances_are_the_weighted_mean_over_pairs_of_patches() -> None:
     random, side, patch = np.random.default_rng(1), 3, 8
     T = side * side + 1
-    weights = random.random((2, 2, 2, T, T))
+    weights = random.random((2, 2, T, T))
     weights /= weights.sum(axis=-1, keepdims=True)
-    slow = np.zeros((2, 2))
-    for layer, head in np.ndindex(2, 2):
-        for picture in range(2):
-            for ask in range(side * side):
-                among = weights[layer, picture, head, ask + 1, 1:]
-                for other in range(side * side):
-                    far = patch * np.hypot(ask // side - other // side, ask % side - other % side)
-                    slow[layer, head] += among[other] / among.sum() * far / (2 * side * side)
+    slow = np.zeros(2)
+    for head, picture, ask, other in np.ndindex(2, 2, side * side, side * side):
+        among = weights[picture, head, ask + 1, 1:]
+        far = patch * np.hypot(ask // side - other // side, ask % side - other % side)
+        slow[head] += among[other] / among.sum() * far / (2 * side * side)
     np.testing.assert_allclose(mean_distances(torch.from_numpy(weights).float(), patch), slow, rtol=1e-5)
 
 
-def test_rollout_is_the_product_from_the_first_layer_on() -> None:
-    weights = torch.softmax(torch.randn(3, 2, 4, 5, 5, generator=torch.Generator().manual_seed(0)), dim=-1)
-    slow = np.eye(5)
-    for layer in range(3):
-        slow = (0.5 * weights[layer, 1].mean(dim=0).numpy() + 0.5 * np.eye(5)) @ slow
-    np.testing.assert_allclose(rollout(weights)[1].numpy(), slow, atol=1e-6)
-    np.testing.assert_allclose(rollout(weights).sum(dim=-1).numpy(), 1, atol=1e-5)
-    np.testing.assert_allclose(reaching_the_answer(weights)[1].ravel(), slow[0, 1:] / slow[0, 1:].max(), atol=1e-5)
-    whole = torch.softmax(torch.randn(2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(1)), dim=-1)
-    assert reaching_the_answer(whole).shape == (1, 2, 2)  # no class token: the mean over all patches
+def test_a_class_token_is_the_answer_where_there_is_one() -> None:
+    weights = torch.softmax(torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0)), dim=-1)
+    through = followed(weights, followed(weights, None))
+    np.testing.assert_allclose(through.sum(dim=-1).numpy(), 1, atol=1e-5)
+    row = through[1, 0, 1:].numpy()
+    np.testing.assert_allclose(reaching_the_answer(through)[1].ravel(), row / row.max(), atol=1e-5)
 
 
 def test_filters_come_back_from_what_they_were_mixed_of() -> None:
