@@ -4,6 +4,7 @@ The pictures of a task go forward once for all protocols together (and once per 
 stored features. A dataset that is absent or broken is a row of the report with its reason; the others go on.
 """
 
+import contextlib
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,7 @@ class _Evaluation:
         self._progress = progress
         self._found: list[Findings] = []
         self._absent: list[dict[str, str]] = []
+        self._unread: dict[str, DataError] = {}
         self._prompts: dict[str, str] = {}
         self._now = self.tasks[0]
 
@@ -119,6 +121,10 @@ class _Evaluation:
             and bool(task.conditions) == (each.name == StoredCorruptions.name)
         ]
         if not fitting:
+            why = [each.unfit(task, self._encoder) for each in protocols]
+            self._note(
+                task, "unfit", next((reason for reason in why if reason), "no protocol of this evaluation fits it")
+            )
             return
         try:
             question = self._question(task)
@@ -128,11 +134,8 @@ class _Evaluation:
         fitting = [each for each in fitting if self._can_learn(each, question)]
         keys = {each.name: results.key_of(question, each) for each in fitting}
         known = {name: results.load(self._folder, key) for name, key in keys.items()}
-        try:
+        with contextlib.suppress(DataError):  # whose picture or feature it is shows below, protocol by protocol
             self._make([pair for each in fitting if known[each.name] is None for pair in each.reads(question)])
-        except DataError as error:
-            self._fail(task, error)
-            return
         for each in fitting:
             found = known[each.name] or self._measured(each, question, keys[each.name])
             if found is not None:
@@ -143,11 +146,12 @@ class _Evaluation:
         if question.train is not None or not protocol.learns:
             return True
         what = f"no training pictures of {question.task.name} in {self.config.datasets}, and {protocol.name} learns from some"
-        self._fail(question.task, Absent(what), protocol.name)
+        self._fail(question.task, self._unread.get(question.task.name) or Absent(what), protocol.name)
         return False
 
     def _measured(self, protocol: Measure, question: Question, key: str) -> Findings | None:
         try:
+            self._make(protocol.reads(question))
             found = protocol.measure(question)
         except DataError as error:
             self._fail(question.task, error, protocol.name)
@@ -156,8 +160,10 @@ class _Evaluation:
         return found
 
     def _fail(self, task: Task, error: Exception, protocol: str = "") -> None:
-        status = "absent" if isinstance(error, Absent) else "broken"
-        self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": str(error)})
+        self._note(task, "absent" if isinstance(error, Absent) else "broken", str(error), protocol)
+
+    def _note(self, task: Task, status: str, reason: str, protocol: str = "") -> None:
+        self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": reason})
 
     def _question(self, task: Task) -> Question:
         # Of a benchmark that is stored under corruptions the first stands for all, as far as others than its protocol look.
@@ -177,7 +183,8 @@ class _Evaluation:
             return None
         try:
             return open_pictures(task, split, self.config.datasets)
-        except Absent:
+        except DataError as error:  # what needs no training pictures goes on
+            self._unread[task.name] = error
             return None
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
