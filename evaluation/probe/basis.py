@@ -56,8 +56,11 @@ def decompose(features_GND: Sequence[Matrix], device: torch.device) -> Basis:
             centred_ND = load(features_ND[:], device) - mean_D
             squares.append(centred_ND @ centred_ND.T)
         else:
-            centred = (load(features_ND[block], device) - mean_D for block in blocks)
-            squares.append(sum(block_nD.T @ block_nD for block_nD in centred))
+            square_DD = torch.zeros(width, width, dtype=torch.float64, device=device)
+            for block in blocks:
+                block_nD = load(features_ND[block], device) - mean_D
+                square_DD += block_nD.T @ block_nD
+            squares.append(square_DD)
     spectrum_GM, vectors_GMM = torch.linalg.eigh(torch.stack(squares))
     spectrum_GM, vectors_GMM = spectrum_GM.flip(1), vectors_GMM.flip(2)
     kept = max(1, int((spectrum_GM > NOTHING * spectrum_GM[:, :1]).sum(1).max()))

@@ -180,7 +180,7 @@ class Solver:
         slots[:] = np.array([int(np.flatnonzero(place == group)[0]) for group in range(len(present))])[:, None]
         slots[place, order] = np.arange(len(groups))
         gathered_GKRC = weights_bRC[torch.as_tensor(slots, device=weights_bRC.device)]
-        losses_GK, gradient_GKRC = self._objective(present, self._turned(gathered_GKRC))
+        losses_GK, gradient_GKRC = self._objective(present.tolist(), self._turned(gathered_GKRC))
         if self.streams:
             back = self.basis.axes[0].T @ gradient_GKRC[:, :, :-1]
             gradient_GKRC = torch.cat([back, gradient_GKRC[:, :, -1:]], dim=2)

@@ -85,7 +85,7 @@ def add_mean(
 
 
 def _anchors(question: Question) -> list[str]:
-    able = [each for each in question.config.probe.anchors if each == "zero" or question.encoder.reads_text]
+    able: list[str] = [each for each in question.config.probe.anchors if each == "zero" or question.encoder.reads_text]
     if not able:
         raise DataError(
             f"{question.task.name}: {question.encoder.name} reads no text, so there is no zero-shot classifier to stay near;"

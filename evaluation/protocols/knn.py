@@ -37,11 +37,11 @@ class NearestNeighbours:
         classes = len(question.prompts.classes)
         shares = votes(similar_NK, labels_M[found_NK], classes, config.neighbours, config.temperature)
         for count in reversed(config.neighbours):
-            add_classified(findings, question, f"k={count}", lesson.asked, shares[count])
+            add_classified(findings, question, f"k={count}", lesson.asked, lesson.spread(shares[count]))
         findings.scores.reverse()
         findings.details |= {
             "values": {
-                str(count): significant(metric_of_scores(question, lesson.asked, shares[count]))
+                str(count): significant(metric_of_scores(question, lesson.asked, lesson.spread(shares[count])))
                 for count in config.neighbours
             },
             "temperature": config.temperature,

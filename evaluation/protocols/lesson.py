@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class Lesson:
 
         return value
 
-    def spread(self, scores_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spread(self, scores_NC: NDArray[np.float64]) -> Any:
         """With a column for every class of the task: -inf for those after the last that was learned."""
         assert self.question.prompts is not None
         classes = len(self.question.prompts.classes)
@@ -78,11 +79,13 @@ def lesson_of(question: Question) -> Lesson:
     """Raises DataError for a label without a name."""
     assert question.train is not None
     assert question.prompts is not None
-    parts = (question.pictures, question.train, question.val)
-    asked, learned, chosen = (part and truth_of(question.task, part, question.prompts) for part in parts)
-    assert asked is not None
-    assert learned is not None
-    return Lesson(question, asked, learned, chosen)
+    task, prompts = question.task, question.prompts
+    return Lesson(
+        question,
+        truth_of(task, question.pictures, prompts),
+        truth_of(task, question.train, prompts),
+        truth_of(task, question.val, prompts) if question.val else None,
+    )
 
 
 def labels_of(truth: Truth) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import torch
 from evaluation.config import EvaluateConfig
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import load
-from evaluation.probe import linear_probe
+from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report
 from evaluation.run import evaluate_checkpoint
 from pipeline.errors import ConfigError
@@ -43,19 +43,26 @@ class Random:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    config = EvaluateConfig(tasks=("digits", "scenes-retrieval"), threads=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_probe, "MAX_ITERATIONS", 8)
-        return evaluate_checkpoint(config, Random("igpt-tiny"), str(tmp_path_factory.mktemp("features")))
+    protocols = ("zero_shot", "linear_probe", "layers", "robustness", "retrieval")
+    config = EvaluateConfig(
+        tasks=("digits", "scenes-retrieval"), threads=1, bootstrap_resamples=100, probe=ProbeConfig(search_gap=0.3)
+    ).model_copy(update={"protocols": protocols})
+    config.model_fields_set.discard("protocols")  # as the defaults are: what cannot be asked is left out
+    return evaluate_checkpoint(config, Random("igpt-tiny"), str(tmp_path_factory.mktemp("features")))
 
 
 def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unseen(report: Report) -> None:
-    assert {score.protocol for score in report.scores} == {"linear_probe"}
+    assert {score.protocol for score in report.scores} == {"linear_probe", "layers"}
     found = report.details["digits"]["linear_probe"]
     assert list(found["layers"]) == [f"layer-{n}" for n in range(get_spec("igpt-tiny").layers + 1)]  # type: ignore[attr-defined]
     validation = {layer: each["validation"] for layer, each in found["layers"].items()}
     assert validation[found["layer"]] == max(validation.values())
     assert report.score("digits/linear_probe/top1/test").value == found["layers"][found["layer"]]["test"]
+    joined = report.details["digits"]["layers"]
+    assert joined["curve"] == found["layers"]
+    assert joined["best"] == found["layer"] in joined["together"]
+    assert len(joined["together"]) == 5
+    assert report.score("digits/layers/top1/5 layers").n == 360
 
 
 def test_a_layers_features_are_those_of_the_model_itself() -> None:
@@ -71,7 +78,9 @@ def test_a_layers_features_are_those_of_the_model_itself() -> None:
 
 @pytest.mark.parametrize("model", ["vit-tiny-8", "igpt-tiny"])
 def test_to_ask_it_in_words_is_one_line(model: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"zero_shot asks in words, and {model} reads none; use \[linear_probe\]"):
+    with pytest.raises(
+        ConfigError, match=rf"zero_shot asks in words, and {model} reads none; use some of \[linear_probe, "
+    ):
         evaluate_checkpoint(EvaluateConfig(tasks=("digits",), protocols=("zero_shot",)), Random(model), str(tmp_path))
     with pytest.raises(ConfigError, match="scenes-place has no training pictures; add one such as digits"):
         evaluate_checkpoint(EvaluateConfig(tasks=("scenes-place",)), Random(model), str(tmp_path))

@@ -12,7 +12,7 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.models.layers import EMBEDDING, PENULTIMATE
 from evaluation.pictures.pictures import load
-from evaluation.probe import linear_probe
+from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report, headline
 from evaluation.run import evaluate
 from pipeline import storage
@@ -25,6 +25,7 @@ CONFIG = EvaluateConfig(
     corruptions=("contrast", "gaussian_noise"),
     robustness_pictures=10,
     bootstrap_resamples=200,
+    probe=ProbeConfig(search_gap=0.1),
     threads=1,
 )
 
@@ -36,9 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def report(checkpoint_folder: str, store: str) -> Report:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_probe, "MAX_ITERATIONS", 20)
-        return evaluate(CONFIG, checkpoint_folder, store)
+    return evaluate(CONFIG, checkpoint_folder, store)
 
 
 def test_every_protocol_gives_scores_with_count_and_interval(report: Report) -> None:
@@ -92,9 +91,8 @@ def test_outcomes_confusions_and_curves_tell_the_same_as_the_scores(report: Repo
 
 
 def test_the_same_checkpoint_gives_the_same_report_without_decoding_a_picture_again(
-    report: Report, checkpoint_folder: str, store: str, monkeypatch: pytest.MonkeyPatch
+    report: Report, checkpoint_folder: str, store: str
 ) -> None:
-    monkeypatch.setattr(linear_probe, "MAX_ITERATIONS", 20)
     again = evaluate(CONFIG, checkpoint_folder, store)
     assert again.id == report.id
     assert report.telemetry["pictures_decoded"] == 360 + 1437 + 400 + 10 + 10
