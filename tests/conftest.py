@@ -19,7 +19,16 @@ def shared() -> Path:
     return folder
 
 
-LONG = ("end_to_end/", "test_cluster", "test_engine", "test_resume", "test_elastic", "test_ui", "test_launchers", "test_tracking")
+LONG = (
+    "end_to_end/",
+    "test_cluster",
+    "test_engine",
+    "test_resume",
+    "test_elastic",
+    "test_ui",
+    "test_launchers",
+    "test_tracking",
+)
 """Parts of the names of files that take long, the longest first."""
 
 

@@ -4,6 +4,7 @@ Read from the syntax trees, so imports inside functions count like all others.
 """
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -52,10 +53,16 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Dotted names of all that a file imports, wherever it does; `from a import b` gives a and a.b."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -98,11 +105,7 @@ def test_only_the_fetcher_goes_out_to_the_network() -> None:
             and not name.endswith("Error")
             and not any(below.startswith(f"{name}.") and below.endswith("Error") for below in names)
         }
-        ways |= {
-            node.attr
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-            if isinstance(node, ast.Attribute) and node.attr in WAYS_OUT
-        }
+        ways |= {node.attr for node in nodes(path) if isinstance(node, ast.Attribute) and node.attr in WAYS_OUT}
         if ways:
             users[name_of(path)] = sorted(ways)
     assert set(users) == set(NETWORK_DOORS), users

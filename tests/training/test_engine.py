@@ -3,6 +3,7 @@ weights and their averages; offload, clipping, recomputation, frozen parts, LoRA
 
 import functools
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def one_rank(rank: int, folder: str) -> None:
     for steps, cells in ((LONG_STEPS, LONG), (SHORT_STEPS, SHORT), (OTHER_STEPS, OTHER)):
         for name, changes in cells.items():
             results[name] = engine_loop(changes, steps, ranks, weigh=steps == LONG_STEPS)
+            if name == "2":  # the first of ZeRO 3 marks its hooks for the compiler
+                results["imported"] = {each: each in sys.modules for each in ("mlflow", "torch._dynamo")}
     for stage in STAGES:
         results[f"limits {stage}"] = limits(stage, ranks)
     if rank == 0:
@@ -105,6 +108,11 @@ def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", LONG)
 def test_fifty_steps_under_every_stage_are_those_of_a_plain_loop(results: Results, name: str) -> None:
     must_equal(results[name], plain("", LONG_STEPS))
+
+
+def test_a_rank_starts_without_torch_s_compiler_and_without_mlflow(results: Results) -> None:
+    """Which DeepSpeed and torch's optimizers import if left alone: 3 s of each rank's start."""
+    assert results["imported"] == {"mlflow": False, "torch._dynamo": False}
 
 
 @pytest.mark.parametrize("name", SHORT)

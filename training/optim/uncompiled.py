@@ -17,9 +17,8 @@ AnyOptimizer = TypeVar("AnyOptimizer", bound=torch.optim.Optimizer)
 
 def methods_without_compiler() -> None:
     """Say of each method that torch keeps from its compiler that it is kept already. For the whole process, any number of times."""
-    marked = getattr(
-        torch.optim.Optimizer.add_param_group, "__code__", None
-    )  # one wrapper's code, shared by all it wraps
+    # One wrapper's code, shared by all that it wraps.
+    marked = getattr(torch.optim.Optimizer.add_param_group, "__code__", None)
     for method in vars(torch.optim.Optimizer).values():
         kept = getattr(method, "__wrapped__", None)
         if kept is not None and getattr(method, "__code__", None) is marked:
