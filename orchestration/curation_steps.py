@@ -61,10 +61,11 @@ def curation_steps(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any
         phases = tuple(each for name in PHASES for each in ((name, "score") if name == "fetch" else (name,)))
         section = {**section, "score": scoring[0].config}
     files = _files(curate)
+    kept_out = {"exclude": files["exclude"]} if "exclude" in files else {}
     steps += [
         Step("select", {**section["select"], "files": files}, MODULES["select"], (*names, *from_web),
              _select(curate, bool(recipe.web)), "text rules, query matching, balance"),
-        Step("fetch", {**section["fetch"], "network": network}, MODULES["fetch"],
+        Step("fetch", {**section["fetch"], "network": network, **kept_out}, MODULES["fetch"],
              ("select", *_lying(curate), *from_web), _fetch(curate), "downloads, checks and resizes pictures"),
         *scoring,
         Step("deduplicate", section["deduplicate"], MODULES["deduplicate"], (pictures,), _deduplicate(curate, pictures),
@@ -255,7 +256,19 @@ def _fetch(curate: CurateConfig) -> Any:
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
         found = roots(curate.sources, _sources(curate, context))
         executor, progress = context.executor(), context.progress
-        return _phase(fetch(curate.fetch, network, selected, folder, executor, progress, store=store, roots=found))
+        return _phase(
+            fetch(
+                curate.fetch,
+                network,
+                selected,
+                folder,
+                executor,
+                progress,
+                store=store,
+                roots=found,
+                exclude=curate.select.exclude,
+            )
+        )
 
     return work
 

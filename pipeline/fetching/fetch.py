@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.datasets.exclusion import Exclusions
 from pipeline.errors import DataError
 from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import Files, prepared, regrouped
@@ -48,26 +49,30 @@ def fetch(
     progress: Progress = silent,
     roots: Mapping[str, str] | None = None,
     store: str | None = None,
+    exclude: str | None = None,
 ) -> PhaseResult:
     """Download, check and resize the pictures of the selected pairs. Raises DataError when the whole site is down.
 
     `roots` are the folders of sources whose pictures are on storage already; `store` is where the journal is kept (None: in
     `folder`), and must be another one when the pictures' form or the network's limits change (see `store_name`).
+    Of the list `exclude` (pipeline/datasets/exclusion.py) the hashes of pictures count here: before, none is known.
     """
     store = store or storage.join(folder, "pictures")
     config = config.model_copy(update={"lanes": _lanes(config, sum(file.rows for file in selected.kept))})
     parts = _arrange(config, selected, folder, executor, progress)
     _download(config, network, parts, folder, store, executor, progress)
+    taken_down = frozenset(Exclusions.load(exclude).rules["sha256"]) if exclude else frozenset()
+    told = [storage.sha256(storage.canonical_json(sorted(taken_down)))] if taken_down else []
     items = [
         WorkItem(
             f"fetch-{lane:05d}-{number:05d}",
-            [part.sha256, config.picture_header(), network.identity(), config.retry_round],
+            [part.sha256, config.picture_header(), network.identity(), config.retry_round, *told],
             (lane, part.path),
         )
         for lane, files in parts.items()
         for number, part in enumerate(files)
     ]
-    work = functools.partial(_gather, config, network, store, dict(roots or {}))
+    work = functools.partial(_gather, config, network, store, dict(roots or {}), taken_down)
     records = run_items(folder, work, items, executor, progress, "gather pictures")
     result = PhaseResult.of_records("fetch", folder, records)
     fate = result.fates["pairs"]
@@ -212,7 +217,12 @@ def _in_words(counts: Mapping[str, int]) -> str:
 
 
 def _gather(
-    config: FetchConfig, network: NetworkConfig, store: str, roots: Mapping[str, str], part: tuple[int, str]
+    config: FetchConfig,
+    network: NetworkConfig,
+    store: str,
+    roots: Mapping[str, str],
+    taken_down: frozenset[str],
+    part: tuple[int, str],
 ) -> Output:
     lane, path = part
     rows = storage.read_table(path)
@@ -234,6 +244,13 @@ def _gather(
     for name, _ in IMAGE_COLUMNS:
         batch = batch.with_column(name, facts.column(name))
     batch = batch.drop(facts.column("reason").to_pylist(), facts.column("evidence").to_pylist())
+    if taken_down:
+        hashes = batch.column("sha256")
+        fallen = [each in taken_down for each in hashes]
+        batch = batch.drop(
+            ["taken_down" if out else None for out in fallen],
+            [f"sha256 {each}" if out else None for each, out in zip(hashes, fallen, strict=True)],
+        )
     tables = {"kept": batch.rows} | (
         {"dropped": batch.dropped} if batch.dropped.num_rows else {}
     )  # often there is none

@@ -61,7 +61,7 @@ class GuardedFiles(AbstractFileSystem):
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Size, and ETag where there is one. Raises FileNotFoundError, OSError."""
-        fetched, (_, size) = self._range(path, 0, 1)
+        fetched, (_first, size) = self._range(path, 0, 1)
         found: dict[str, Any] = {"name": self._strip_protocol(path), "size": size, "type": "file"}
         etag = fetched.headers.get("etag", "")
         if etag and not etag.startswith("W/"):  # a weak one says nothing of bytes

@@ -6,10 +6,12 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from pipeline import storage
+from pipeline.datasets.shard_form import meta_texts
 from pipeline.datasets.shards import iterate, read_image, read_index, sample_key, write_dataset
 from pipeline.errors import DataError
 from pipeline.manifest import Manifest
@@ -78,3 +80,26 @@ def test_damage_is_told_with_the_file(tmp_path: Path) -> None:
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no manifest\.json"):
         Manifest.load(str(tmp_path))
+
+
+def test_the_samples_json_is_what_the_json_module_writes() -> None:
+    rows = [
+        {
+            "key": '0"0\\',
+            "width": 3,
+            "share": 0.1,
+            "texts": [{"text": "a\n\u2028é", "origin": "alt"}],
+            "hash": "0a",
+            "no": None,
+        },
+        {"key": None, "width": None, "share": None, "texts": [], "hash": None, "no": None},
+        {"key": "b", "width": -1, "share": 1e300, "texts": None, "hash": "", "no": None},
+    ]
+    texts = pa.list_(pa.struct([("text", pa.string()), ("origin", pa.string())]))
+    kinds = [("key", pa.string()), ("width", pa.int32()), ("share", pa.float64()), ("texts", texts)]
+    table = pa.Table.from_pylist(
+        [row | {"hash": None if row["hash"] is None else bytes.fromhex(row["hash"])} for row in rows],
+        schema=pa.schema([*kinds, ("hash", pa.binary()), ("no", pa.string())]),
+    ).append_column("image_offset", pa.array([1, 2, 3]))
+    assert meta_texts(table) == [json.dumps(row, indent=4, sort_keys=True) for row in rows]
+    assert json.loads(meta_texts(pa.table({"share": [float("nan")]}))[0]) == {"share": None}

@@ -71,11 +71,14 @@ class Runs:
         self.network = web.config(**{**quick, **network})
         self.root = root
 
-    def __call__(self, urls: Sequence[str], name: str = "out", **config: Any) -> PhaseResult:
+    def __call__(
+        self, urls: Sequence[str], name: str = "out", exclude: str | None = None, **config: Any
+    ) -> PhaseResult:
         wish = FetchConfig(**{"lanes": 4, "rows_per_item": 8, **config})
         selected = selection(self.root / f"{name}-selected", urls)
         folder = str(self.root / name)
-        return fetch(wish, self.network, selected, folder, InProcess(), store=str(self.root / "store"))
+        store = str(self.root / "store")
+        return fetch(wish, self.network, selected, folder, InProcess(), store=store, exclude=exclude)
 
 
 def reasons(result: PhaseResult) -> dict[str, str]:
@@ -107,6 +110,18 @@ def test_pictures_arrive_and_everything_else_is_a_reason(web: Web, tmp_path: Pat
     assert result.telemetry["retried"] == result.telemetry["redirected"] == 1
     assert (result.telemetry["met_404"], result.telemetry["met_not_an_image"]) == (1, 1)
     assert max(web.asked.values()) == 2  # /once.jpg; a URL of two rows is asked for once
+
+
+def test_a_picture_whose_hash_was_taken_down_falls_wherever_it_is_found(web: Web, tmp_path: Path) -> None:
+    web.answers |= {"/1.jpg": jpeg(1), "/2.jpg": jpeg(2), "/copy.jpg": jpeg(1)}
+    urls = [f"http://{host}.example/{name}.jpg" for host, name in (("a", "1"), ("a", "2"), ("b", "copy"))]
+    runs = Runs(web, tmp_path)
+    digest = next(row["sha256"] for row in runs(urls).read_kept().to_pylist() if row["url"] == urls[0])
+    (tmp_path / "tombstones.txt").write_text(f"sha256 {digest}\n")
+    again = runs(urls, exclude=str(tmp_path / "tombstones.txt"))
+    assert again.read_kept().column("url").to_pylist() == [urls[1]]
+    assert reasons(again) == {urls[0]: "taken_down", urls[2]: "taken_down"}
+    assert max(web.asked.values()) == 1
 
 
 def test_the_result_depends_on_neither_lanes_nor_order(web: Web, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 from img2dataset.resizer import Resizer
 from PIL import Image
+from scipy.fft import dctn
 
 from pipeline.pictures.decode import decode
-from pipeline.pictures.descriptors import LOOK_PIXELS, describe
+from pipeline.pictures.descriptors import LOOK_PIXELS, _signs, describe
 from pipeline.pictures.picture import process
 from pipeline.pictures.picture_config import PictureConfig
 
@@ -143,3 +144,12 @@ def test_the_hash_of_a_reduced_decode_is_that_of_the_whole(seed: int) -> None:
     assert (looks[0].phash ^ looks[1].phash).bit_count() <= 2
     longer = [int.from_bytes(look.phash256, "big") for look in looks]
     assert (longer[0] ^ longer[1]).bit_count() <= 12
+
+
+@pytest.mark.parametrize(("side", "kept"), [(32, 8), (64, 16)])
+def test_a_hash_in_whole_numbers_has_the_signs_of_the_cosine_transform(side: int, kept: int) -> None:
+    for seed in range(20):
+        grey = cv2.resize(natural(200, 180, seed), (side, side), interpolation=cv2.INTER_AREA)[..., 0]
+        low = dctn(grey.astype(np.float64), norm="ortho")[:kept, :kept].ravel()
+        above = low > np.sort(low[1:])[(kept * kept - 1) // 2]
+        assert np.count_nonzero(np.unpackbits(np.frombuffer(_signs(grey, kept), np.uint8)) != above) == 0
