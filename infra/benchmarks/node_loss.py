@@ -75,7 +75,7 @@ def trained(data: str, out: Path) -> dict[int, float]:
     return losses
 
 
-def change_of_nodes(cluster: Any, node: Any, out: Path, told: dict[str, float]) -> None:
+def change_of_nodes(cluster: Any, node: Any, out: Path, told: dict[str, float], training: threading.Thread) -> None:
     """Kill `node` when there is a second checkpoint, and let another join when a checkpoint of one rank is there."""
     checkpoints = out / "checkpoints"
 
@@ -94,12 +94,12 @@ def change_of_nodes(cluster: Any, node: Any, out: Path, told: dict[str, float]) 
     told["killed after step"] = newest()[0]
     began = time.monotonic()
     cluster.remove_node(node, allow_graceful=False)
-    while newest()[1] != 1:
+    while newest()[1] != 1 and training.is_alive():
         time.sleep(0.1)
     told["goes on with one rank, checkpoint at step"] = newest()[0]
     told["seconds from the kill to that checkpoint"] = round(time.monotonic() - began, 1)
     cluster.add_node(num_cpus=1)
-    while newest()[1] != 2:
+    while newest()[1] != 2 and training.is_alive():
         time.sleep(0.1)
     told["two ranks again, checkpoint at step"] = newest()[0]
 
@@ -119,9 +119,11 @@ def main() -> None:
                 whole = trained(data, folder / "whole")
                 told: dict[str, float] = {}
                 out = folder / "disturbed"
-                changing = threading.Thread(target=change_of_nodes, args=(cluster, node, out, told), daemon=True)
-                changing.start()
-                again = trained(data, out)
+                again: dict[int, float] = {}
+                training = threading.Thread(target=lambda: again.update(trained(data, out)), daemon=True)
+                training.start()
+                change_of_nodes(cluster, node, out, told, training)  # here: Ray starts nodes in a main thread only
+                training.join()
                 rows += [[what, value] for what, value in told.items()]
                 apart = max(abs(again[step] - loss) for step, loss in whole.items())
                 record = [json.loads(line)["step"] for line in (out / "steps.jsonl").read_text("utf-8").splitlines()]
