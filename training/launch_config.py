@@ -22,7 +22,8 @@ class LaunchConfig(Settings):
     preemption_grace_seconds: float = Field(default=30.0, ge=0)
     """How long the ranks that stay may still write their part of a checkpoint after the others' nodes are gone."""
     start_timeout_seconds: float = Field(default=600.0, gt=0)
-    """For all workers of a group to start; Ray's 60 are too few when an environment is installed or an operator compiled."""
+    """For all workers of a group to start; Ray's 60 are too few when an environment is installed or an operator compiled. An
+    elastic run may wait as long for a node that has just died before it takes fewer workers: 60 to 120 serve it better."""
     collective_timeout_seconds: float = Field(default=1800.0, gt=0)
     """After which a rank that waits for another gives up (torch's own: 600 on GPUs)."""
     resize_check_seconds: float = Field(default=60.0, gt=0)
