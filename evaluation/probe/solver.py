@@ -113,7 +113,8 @@ class Solver:
         most_evaluations: int = MOST_EVALUATIONS,
     ) -> list[Fit]:
         """A Fit per job; `tolerance` is the gap that may be left, as a share of the objective and of what it gained over
-        weights of zero; where the objective is below `least` nats per row, of that. `certify` settles the intercept, so that gap_bound holds."""
+        weights of zero; where the objective is below `least` nats per row, of that. `certify` settles the intercept, so that
+        gap_bound holds."""
 
         def worth(which: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
             # Under a large penalty little is gained over weights of zero, and answers hang on that little.
