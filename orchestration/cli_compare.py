@@ -24,9 +24,10 @@ from orchestration.cli_options import debug_option, example, json_option
 def compare(
     first: str, second: str | None, html: str | None, datasets: str | None, published: str | None, as_json: bool
 ) -> None:
-    """Compare two runs' scores, picture by picture, or one run with published scores.
+    """Tell whether two runs differ, picture by picture.
 
-    RUN is a run's folder, or that of its evaluation. Both must have answered the same pictures.
+    RUN is a run's folder, or that of its evaluation. Both must have answered the same pictures. With --published, one run is
+    set beside published scores.
 
     A difference is called one where its p-value, corrected by Holm over the tasks, is below 0.05.
     """

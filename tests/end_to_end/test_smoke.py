@@ -6,6 +6,8 @@ from pathlib import Path
 
 from runs import STEPS, Ran, answer, openwit, steps_of
 
+from evaluation.catalog.suites import SUITES
+
 
 def test_every_step_was_done_and_the_result_says_so(smoke: Ran) -> None:
     assert steps_of(smoke.result, "done") == STEPS
@@ -65,10 +67,11 @@ def test_a_changed_radius_keeps_the_downloads(smoke: Ran) -> None:
 def test_mlflow_holds_a_run_per_step_with_metrics_dataset_and_model(smoke: Ran) -> None:
     with sqlite3.connect(smoke.root / "mlflow.db") as store:
         runs = dict(store.execute("SELECT name, run_uuid FROM runs"))
-        assert set(runs) == {"smoke", *STEPS}
+        assert set(runs) == {"smoke", *STEPS, *SUITES["small"]}
         assert {status for (status,) in store.execute("SELECT status FROM runs")} == {"FINISHED"}
         parents = dict(store.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'"))
-        assert set(parents.values()) == {runs["smoke"]}
+        below = {name: parents[run] for name, run in runs.items() if run in parents}
+        assert below == dict.fromkeys(STEPS, runs["smoke"]) | dict.fromkeys(SUITES["small"], runs["evaluate"])
         loss = store.execute(
             "SELECT step, value FROM metrics WHERE run_uuid = ? AND key = 'loss'", (runs["train"],)
         ).fetchall()

@@ -26,7 +26,8 @@ def on_one_rank(changes: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("stage", [0, 2])
 def test_bfloat16_learns_what_float32_does_but_for_the_rounding_of_products(stage: int) -> None:
     found, wanted = on_one_rank({"zero_stage": stage, "precision": "bfloat16"}), plain_loop({"zero_stage": 0}, STEPS)
-    assert found["losses"] == pytest.approx(wanted["losses"], abs=0.02)
+    # Cosines are rounded to 8 bits and multiplied by a logit scale of 14: a loss may be off by 14 / 2^8.
+    assert found["losses"] == pytest.approx(wanted["losses"], abs=0.06)
     assert found["losses"] != wanted["losses"]
     assert found["norms"] == pytest.approx(wanted["norms"], rel=0.1)
     assert all(weight.dtype == torch.float32 for weight in found["weights"].values())
