@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.suites import SUITES
 from evaluation.corruptions.config import RobustnessConfig
 from evaluation.features.config import FeaturesConfig
 from evaluation.inside.config import InsideConfig
-from evaluation.probe.config import ProbeConfig
+from evaluation.probe.config import ProbeConfig, require_once
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
 from evaluation.published.tables import published
 from pipeline.errors import ConfigError
@@ -80,7 +80,7 @@ class EvaluateConfig(Settings):
     protocols: tuple[Protocol, ...] = Field(DEFAULT_PROTOCOLS, min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""
     batch_size: int = Field(128, ge=1)
-    """Pictures or prompts per forward pass; changes speed and memory only."""
+    """Pictures or prompts per forward pass; changes speed and memory, and features by rounding only."""
     corruptions: tuple[Corruption, ...] = Field(DEFAULT_CORRUPTIONS, min_length=1)
     """Corruptions of the robustness protocol, each at five severities."""
     robustness_pictures: int = Field(100, ge=1)
@@ -112,6 +112,12 @@ class EvaluateConfig(Settings):
         if model is not None:
             published(model)
         return model
+
+    @field_validator("protocols", "corruptions")
+    @classmethod
+    def _once(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        require_once(f"evaluate.{info.field_name}", names)
+        return names
 
     @field_validator("tasks")
     @classmethod

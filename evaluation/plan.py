@@ -45,16 +45,24 @@ def _row(task: Task, config: EvaluateConfig, pace: float | None, names: Names | 
     if row["status"] in ("absent", "broken"):
         return row | {"to_read": 0, "cached": None, "minutes": None}
     splits = [task.split, *(split for split in (task.train, task.val) if split and LEARNING & set(config.protocols))]
-    counts = {split: (task.counts or {}).get(split) for split in splits}
+    counts = {split: (task.counts or {}).get(split) or _count(task, split, config) for split in splits}
     cached = _cached(task, splits, config, names) if names else dict.fromkeys(splits, False)
     to_read = sum(counts[split] or 0 for split in splits if not cached[split])
-    if "robustness" in config.protocols and task.kind == "classification":
+    if "robustness" in config.protocols and task.kind == "classification" and not cached[task.split]:
         to_read += min(task.pictures or config.robustness_pictures, config.robustness_pictures) * (
             1 + 5 * len(config.corruptions)
         )
     known = all(counts[split] is not None for split in splits)
     minutes = round(to_read / pace / 60, 2) if pace and known else None
     return row | {"to_read": to_read, "cached": all(cached.values()) if names else None, "minutes": minutes}
+
+
+def _count(task: Task, split: str, config: EvaluateConfig) -> int | None:
+    """Of a list whose size its card does not tell."""
+    try:
+        return open_pictures(task, split, config.datasets).count
+    except DataError:
+        return None
 
 
 def _cached(task: Task, splits: Sequence[str], config: EvaluateConfig, names: Names) -> dict[str, bool]:

@@ -167,5 +167,8 @@ def headline(report: Report) -> list[Score]:
         score
         for score in report.scores
         if score.variant in HEADLINE.get(score.protocol, ())
-        and score.metric in (report.config["metrics"][score.task], *HEADLINE_METRICS)
+        and (
+            score.metric in (report.config["metrics"][score.task], *HEADLINE_METRICS)
+            or score.protocol == "robustness"  # accuracy, whatever the task's own metric is
+        )
     ]

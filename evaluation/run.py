@@ -199,7 +199,20 @@ class _Evaluation:
     def _say(self, detail: str = "") -> None:
         self._progress(self.tasks.index(self._now), len(self.tasks), f"{self._now.name}{detail}")
 
+    def _note_unused(self) -> None:
+        """A row per protocol that the recipe names and that nothing here could be asked by."""
+        used = {found.protocol for found in self._found} | {row["protocol"] for row in self._absent}
+        whole = {row["task"] for row in self._absent if not row["protocol"]}
+        asked = self.config.protocols if "protocols" in self.config.model_fields_set else ()
+        for protocol in [PROTOCOLS[name] for name in asked if name not in used]:
+            for task in [each for each in self.tasks if each.name not in whole]:
+                reason = (
+                    protocol.unfit(task, self._encoder) or "is asked of benchmarks that are stored under corruptions"
+                )
+                self._note(task, "unfit", reason, protocol.name)
+
     def report(self, seconds: float, dataset: str | None) -> Report:
+        self._note_unused()
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
         config = self.config.model_dump(mode="json", exclude=NOT_TOLD)
         config["features"] = {"precision": self.config.features.precision}

@@ -66,6 +66,15 @@ class Paper(Settings):
     """Pictures that are scored."""
 
 
+KNOWN_METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("top1", "mean_per_class", "top5", "mean_top1_top5", "fold_mean", "roc_auc", "top1_any"),
+    "multilabel": ("map_11_point", "map", "top1_any", "top1"),
+    "retrieval": ("recall@1", "recall@5", "recall@10"),
+    "frames": ("pm0", "pm10"),
+}
+"""What a task of a kind can be scored by."""
+
+
 class Card(Settings):
     """A benchmark as data."""
 
@@ -155,6 +164,13 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
         raise ConfigError(
             f"{path}: has neither classes nor prompts; write classes: [word, ...] as its pictures are labelled"
         )
+    for metric in {card.metric, *(way.metric or card.metric for way in card.variants.values())}:
+        if metric not in KNOWN_METRICS[card.kind]:
+            raise ConfigError(
+                f"{path}: metric: {metric} is none of {', '.join(KNOWN_METRICS[card.kind])}, which {card.kind} has"
+            )
+    if card.metric == "roc_auc" and card.classes and len(card.classes) != 2:
+        raise ConfigError(f"{path}: metric: roc_auc is of two classes, and it has {len(card.classes)}; use top1")
     if card.splits and card.variants:
         raise ConfigError(f"{path}: has both splits and variants; leave splits out")
     return card if card.variants else card.model_copy(update={"variants": {"own": Variant.model_validate(card.splits)}})

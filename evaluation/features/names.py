@@ -21,7 +21,7 @@ class Names:
         self._fixed = {
             "checkpoint": checkpoint_id,
             # Weights alone do not decide a feature: the code that runs them and prepares the pixels does too.
-            "code": [code_version("training.saving.checkpoint"), code_version("evaluation.features.pixels")],
+            "code": [code_version("evaluation.models.open"), code_version("evaluation.features.pixels")],
             "corruptions": code_version("evaluation.corruptions.variant"),
             "precision": precision,
         }
@@ -44,9 +44,17 @@ class Names:
     def _variant(self, variant: Variant | None) -> list[Any] | None:
         return [variant.key, self._seed] if variant else None
 
+    def whole(self, pictures: Pictures, want: Wanted) -> str:
+        """The file of all parts together."""
+        return self.path(pictures, want, range(pictures.count))
+
     def lacking(self, pictures: Pictures, wanted: Sequence[Wanted], part: range) -> list[Wanted]:
-        """Those of the wanted that are not there for this part."""
-        return [want for want in wanted if not storage.exists(self.path(pictures, want, part))]
+        """Those of the wanted that are not there for this part, on its own or in the whole."""
+        return [
+            want
+            for want in wanted
+            if not storage.exists(self.path(pictures, want, part)) and not storage.exists(self.whole(pictures, want))
+        ]
 
     def has(self, pictures: Pictures, wanted: Sequence[Wanted]) -> bool:
         """Whether all of these are there, so that no picture would be decoded."""

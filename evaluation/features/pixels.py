@@ -23,7 +23,9 @@ def picture_pixels(pictures: Pictures, index: int) -> Pixels:
             return decode(pictures.stored(index))
         return np.asarray(pictures.read(index).convert("RGB"))
     except (BrokenPictureError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{pictures.name}: picture {index} cannot be read ({error}); mend or remove it") from error
+        ids = pictures.columns.get("id")
+        which = f"{index} ({ids[index]})" if ids else str(index)
+        raise DataError(f"{pictures.name}: picture {which} cannot be read ({error}); mend or remove it") from error
 
 
 def square_of(pixels: Pixels, form: PixelForm, out: Pixels) -> None:

@@ -6,10 +6,13 @@ number of runs may share one folder. Parts of PART_PICTURES rows are written who
 part, and an executor may hand parts to as many workers as it has.
 """
 
+import contextlib
 import functools
 import io
+import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +71,20 @@ class FeatureStore:
         ]
         if missing:
             self._make(pictures, missing, progress)
-        return {want: _joined([names.path(pictures, want, part) for part in parts]) for want in wanted}
+        return {want: self._read(pictures, want) for want in wanted}
+
+    def _read(self, pictures: Pictures, want: Wanted) -> NDArray[np.float32]:
+        """(pictures.count, width); parts on a local disk become one file, which is mapped and not read."""
+        paths = [self.names.path(pictures, want, part) for part in self.names.parts(pictures)]
+        whole = self.names.whole(pictures, want)
+        if len(paths) > 1 and storage.is_local(self.folder):
+            with contextlib.suppress(FileNotFoundError):  # another evaluation has joined them meanwhile
+                if not storage.exists(whole):
+                    _join(paths, whole.removeprefix("file://"))
+            paths = [whole]
+        parts = [_rows(path) for path in paths]
+        # float16 becomes float32 in memory; float32 stays a map of the file.
+        return np.asanyarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.float32)
 
     def _make(self, pictures: Pictures, missing: list[Part], progress: Progress) -> None:
         """Each part is an item; in this process the progress is told after every batch, elsewhere after every part."""
@@ -95,12 +111,26 @@ def _shifted(progress: Progress, pictures: Pictures, done: int, _: int, what: st
     progress(done, pictures.count, what)
 
 
-def _joined(paths: Sequence[str]) -> NDArray[np.float32]:
-    parts = [_read(path) for path in paths]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _join(paths: Sequence[str], whole: str) -> None:
+    """Write the parts one after the other into a file that appears when it is complete, and remove them."""
+    parts = [_rows(path) for path in paths]
+    unfinished = f"{whole}.{os.getpid()}.part"
+    rows = np.lib.format.open_memmap(
+        unfinished, "w+", parts[0].dtype, (sum(len(part) for part in parts), *parts[0].shape[1:])
+    )
+    at = 0
+    for part in parts:
+        rows[at : at + len(part)] = part
+        at += len(part)
+    rows.flush()
+    del rows
+    os.replace(unfinished, whole)
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path.removeprefix("file://"))
 
 
-def _read(path: str) -> NDArray[np.float32]:
+def _rows(path: str) -> NDArray[np.floating[Any]]:
     """Memory-mapped from a local disk, read whole from anywhere else."""
     try:
         if storage.is_local(path):
@@ -109,4 +139,4 @@ def _read(path: str) -> NDArray[np.float32]:
             rows = np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"{path}: a damaged feature file ({error}); remove it and evaluate again") from error
-    return np.asanyarray(rows, np.float32)
+    return np.asanyarray(rows)

@@ -49,9 +49,6 @@ class Encoder:
         self._read_tokenizer = checkpoint.tokenizer
         self.reads_text = hasattr(self._model, "encode_text")
         """Whether it can be asked in words; a model of pictures alone has features for probes only."""
-        scale = getattr(self._model, "logit_scale", None)
-        self.logit_scale = float(scale.detach().float().exp()) if scale is not None else 100.0
-        """What cosines are multiplied with before the softmax."""
         every = hasattr(self._model, "features_of_all_layers")
         self.probe_layers = [f"{LAYER}{n}" for n in range(self.spec.layers + 1)] if every else [PENULTIMATE]
         """Where a linear probe may read: where the best features lie is not known before for models of pixels."""

@@ -53,15 +53,20 @@ class _Own(Encoder):
         self.logit_scale = float(getattr(model, "logit_scale", 100.0))
         self.probe_layers = [PENULTIMATE]
         self.has_tokens = False
+        self._width = 0
 
     def features(self, pixels_B3SS: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        rows = _checked(self._model.images(pixels_B3SS), len(pixels_B3SS), "images")
+        rows = _called(self._model.images, pixels_B3SS, "images")
+        self._width = rows.shape[1]
         return {layer: rows for layer in layers if layer in (EMBEDDING, PENULTIMATE)}
 
     def texts(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         starts = range(0, len(sentences), self.batch_size)
         batches = [list(sentences[start : start + self.batch_size]) for start in starts]
-        return np.concatenate([_checked(self._model.texts(batch), len(batch), "texts") for batch in batches])
+        rows = np.concatenate([_called(self._model.texts, batch, "texts") for batch in batches])
+        if self._width and rows.shape[1] != self._width:
+            raise DataError(f"checkpoint: texts are {rows.shape[1]} wide and images {self._width}; both must be equal")
+        return rows
 
 
 def own_encoder(place: str, batch_size: int) -> Encoder:
@@ -82,6 +87,15 @@ def own_encoder(place: str, batch_size: int) -> Encoder:
     if missing:
         raise DataError(f"checkpoint: what {place} gives has no {missing[0]}; evaluation/models/own.py shows ten lines")
     return _Own(model, storage.sha256(storage.read_bytes(file) + str(model.name).encode()), batch_size)
+
+
+def _called(function: Any, batch: Any, what: str) -> NDArray[np.float32]:
+    """What the user's own code gives. Raises DataError where it fails, or gives no row per input."""
+    try:
+        rows = function(batch)
+    except Exception as error:  # the user's own code may raise anything
+        raise DataError(f"checkpoint: {what} failed ({type(error).__name__}: {error}); mend it") from error
+    return _checked(rows, len(batch), what)
 
 
 def _checked(rows: Any, count: int, what: str) -> NDArray[np.float32]:

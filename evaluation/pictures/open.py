@@ -15,6 +15,7 @@ from evaluation.pictures.joining import joined
 from evaluation.pictures.layout import Layout
 from evaluation.pictures.pictures import LOADERS, Absent, Broken, Pictures, load
 from evaluation.pictures.table import LAYOUTS, UNIVERSAL
+from pipeline.errors import ConfigError
 
 PARTS = ("objectnet", "imagenet", "imagenet-real", "ytbb-robust")
 """Layouts of which a task may want some classes only."""
@@ -67,7 +68,12 @@ def splits_of(task: Task, datasets: str | None) -> tuple[str, ...]:
 
 
 def _layouts(task: Task) -> Iterator[Layout]:
-    """A variant's own reader in place of the dataset's; then what fits any dataset."""
+    """A variant's own reader in place of the dataset's; then what fits any dataset. Raises ConfigError for one that is none."""
+    unknown = [name for name in task.layouts if task.home and name not in LAYOUTS and name != task.name]
+    if unknown:
+        raise ConfigError(
+            f"{task.name}: layouts: there is no '{unknown[0]}'; use some of {', '.join(each.name for each in UNIVERSAL)}"
+        )
     if task.variant == COOP:
         yield LAYOUTS[COOP]
     else:

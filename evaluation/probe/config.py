@@ -1,12 +1,21 @@
 """The `evaluate.probe` section of a recipe: classifiers on frozen features."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
 Anchor = Literal["zero", "zero_shot"]
+
+
+def require_once(key: str, values: Sequence[object]) -> None:
+    """Raises ConfigError where a value stands twice: it would be measured, and counted, twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ConfigError(f"{key}: {value} is named twice; name it once")
 
 
 class ProbeConfig(Settings):
@@ -38,3 +47,9 @@ class ProbeConfig(Settings):
     """Numbers of neighbours of knn (DINO, arXiv:2104.14294)."""
     temperature: float = Field(0.07, gt=0)
     """Of knn's votes: a neighbour at cosine s counts exp(s / temperature) (DINO's 0.07)."""
+
+    @field_validator("shots", "seeds", "anchors", "lsr_shots", "neighbours")
+    @classmethod
+    def _once(cls, values: tuple[object, ...], info: ValidationInfo) -> tuple[object, ...]:
+        require_once(f"evaluate.probe.{info.field_name}", values)
+        return values

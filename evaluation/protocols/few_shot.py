@@ -43,7 +43,7 @@ class FewShot:
         for anchor in _anchors(question):
             train_ND, labels_N, test_ND, anchor_DC = _material(question, lesson, anchor)
             values[anchor] = {}
-            for shots in config.shots:
+            for shots in enough(labels_N, config.shots, findings):
                 drawn = few_shot(
                     train_ND, labels_N, test_ND, shots, config.seeds, lesson.score(), anchor_DC, how.device, how.precision
                 )  # fmt: skip
@@ -59,6 +59,21 @@ class FewShot:
             "labels_per_class": significant(float(counts.mean())),
         }
         return findings
+
+
+def enough(labels_N: NDArray[np.int64], shots: Sequence[int], findings: Findings) -> list[int]:
+    """Those of the shots that every class has pictures for; the others are told in details["skipped"].
+
+    Raises DataError where none is left.
+    """
+    smallest = int(np.unique(labels_N, return_counts=True)[1].min())
+    possible = [each for each in shots if each <= smallest]
+    findings.details["skipped"] = [each for each in shots if each > smallest]
+    if not possible:
+        raise DataError(
+            f"{findings.task}: its smallest class has {smallest} pictures to learn from, too few for any of {list(shots)}"
+        )
+    return possible
 
 
 def add_mean(

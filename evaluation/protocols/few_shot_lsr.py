@@ -11,7 +11,7 @@ from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.probe.few_shot import draw
 from evaluation.probe.least_squares import ridges
-from evaluation.protocols.few_shot import add_mean
+from evaluation.protocols.few_shot import add_mean, enough
 from evaluation.protocols.lesson import lesson_of, parts_of, unfit_to_learn, usual_layer
 from evaluation.protocols.protocol import Findings, Question
 
@@ -33,7 +33,7 @@ class FewShotLeastSquares:
         train_NW, labels_N = lesson.everything(layer)
         test_NW, classes = lesson.test(layer), len(question.prompts.classes)
         found = {}
-        for shots in config.lsr_shots:
+        for shots in enough(labels_N, config.lsr_shots, findings):
             draws = [draw(labels_N, shots, seed, validation=0).learn for seed in config.seeds]
             fits = [ridges(train_NW[each], labels_N[each], classes, [config.lsr_penalty])[0] for each in draws]
             scores = [each.scores(test_NW) for each in fits]

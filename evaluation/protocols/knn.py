@@ -31,19 +31,19 @@ class NearestNeighbours:
         config, how, lesson = question.config.probe, how_of(question), lesson_of(question)
         layer = usual_layer(question.encoder)
         stored_MW, labels_M = lesson.everything(layer)
-        similar_NK, found_NK = nearest(
-            stored_MW, lesson.test(layer), max(config.neighbours), how.device, how.precision
-        )  # fmt: skip
+        counts = [each for each in config.neighbours if each <= len(stored_MW)] or [len(stored_MW)]
+        similar_NK, found_NK = nearest(stored_MW, lesson.test(layer), max(counts), how.device, how.precision)
         classes = len(question.prompts.classes)
-        shares = votes(similar_NK, labels_M[found_NK], classes, config.neighbours, config.temperature)
-        for count in reversed(config.neighbours):
+        shares = votes(similar_NK, labels_M[found_NK], classes, counts, config.temperature)
+        for count in reversed(counts):
             add_classified(findings, question, f"k={count}", lesson.asked, lesson.spread(shares[count]))
         findings.scores.reverse()
         findings.details |= {
             "values": {
                 str(count): significant(metric_of_scores(question, lesson.asked, lesson.spread(shares[count])))
-                for count in config.neighbours
+                for count in counts
             },
             "temperature": config.temperature,
+            "skipped": [each for each in config.neighbours if each > len(stored_MW)],
         }
         return findings

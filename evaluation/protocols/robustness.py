@@ -48,7 +48,7 @@ class Robustness:
         summary = {"clean": wilson(int(clean.sum()), len(clean))}
         summary |= summarise(correct, config.bootstrap_resamples, config.seed)
         for variant, interval in summary.items():
-            findings.add(task.metric, variant, interval, len(labels_N))
+            findings.add("top1", variant, interval, len(labels_N))
         findings.details["constants"] = altered[0].setting
         findings.details["curves"] = {"clean": summary["clean"].value} | {
             name: [summary[f"{name}/{severity}"].value for severity in SEVERITIES] for name in config.corruptions

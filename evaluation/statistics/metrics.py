@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics import ranked
 from evaluation.statistics.intervals import Interval, Statistic, bootstrap, bootstrap_mean, wilson
+from pipeline.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def group_mean(groups_N: NDArray[np.int64], correct_N: NDArray[np.bool_]) -> Sta
 
 def fold_mean(answers: Answers, resamples: int, seed: int) -> Interval:
     """Accuracy per predefined fold, averaged, as STL-10 is scored; equal to top1 where folds are of one size."""
-    assert answers.folds is not None
+    if answers.folds is None:
+        raise DataError("metric fold_mean: its pictures have no column `fold`; use top1")
     return bootstrap(group_mean(answers.folds, answers.correct), len(answers.labels), resamples, seed)
 
 
@@ -124,7 +126,8 @@ def roc_auc(answers: Answers, resamples: int, seed: int) -> Interval:
 
 def area(answers: Answers) -> Statistic:
     assert answers.scores is not None
-    assert answers.classes == 2
+    if answers.classes != 2:
+        raise DataError(f"metric roc_auc is of two classes, and there are {answers.classes}; use top1")
     return ranked.roc_auc(answers.scores[:, 1] - answers.scores[:, 0], answers.labels == 1)
 
 

@@ -143,14 +143,24 @@ def test_stored_features_equal_those_of_one_picture_at_a_time(checkpoint_folder:
     assert all(isinstance(rows, np.memmap) for rows in made.values())
 
 
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_parts_interrupted_half_way_are_the_only_ones_made_again(
     checkpoint_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evaluation.features.names.PART_PICTURES", 8)
     encoder = Encoder(Checkpoint.load(checkpoint_folder), 8)
     pictures = load("digits", "test").subset(range(20))
-    whole = np.array(FeatureStore(str(tmp_path), encoder, 0).get(pictures, [Wanted()])[Wanted()])
-    files = sorted(tmp_path.iterdir())
+    whole = FeatureStore(str(tmp_path / "other"), encoder, 0).get(pictures, [Wanted()])[Wanted()]
+    assert isinstance(whole, np.memmap)
+    assert [file.suffix for file in (tmp_path / "other").iterdir()] == [".npy"]  # the parts have become one file
+    with monkeypatch.context() as killed:
+        killed.setattr("evaluation.features.store._join", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            FeatureStore(str(tmp_path), encoder, 0).get(pictures, [Wanted()])
+    files = sorted(tmp_path.glob("*.npy"))
     assert len(files) == 3
     lost = next(file for file in files if len(np.load(file)) == 4)
     lost.unlink()
