@@ -130,10 +130,15 @@ class Processes:
         return torch.cuda.is_available() or self._rooms.held - self._making > self._most_held
 
     def _ask(self, row: int, start: int, count: int) -> Filled:
-        child = self._free.get()
+        child, ended = self._free.get(), ""
         try:
             for _ in range(2):
-                child = child or self._start()
+                if child is None:
+                    child, ended = self._start()
+                if child is None:
+                    if self._closed:
+                        break
+                    continue
                 answer = child.ask({"row": row, "start": start, "count": count})
                 if answer is not None:
                     if "error" in answer:
@@ -150,17 +155,19 @@ class Processes:
         finally:
             self._free.put(child)
 
-    def _start(self) -> "_Child":
+    def _start(self) -> "tuple[_Child | None, str]":
+        """A process that is ready; None, and the signal, of one that was killed before it was."""
         child = _Child(self._job)
         with self._busy:
             self._children.append(child)
         said = child.answer()
-        if said is None or said.get("id") != self._id:
-            reason = (said or {}).get(
-                "error", f"it ended with {child.end()}" if said is None else "the data has changed"
-            )
-            raise DataError(f"train.data.processes: a process that reads pictures cannot start: {reason}")
-        return child
+        if said is not None and said.get("id") == self._id:
+            return child, ""
+        ended = child.end() if said is None else ""
+        if ended.startswith("signal"):
+            return None, ended
+        reason = (said or {}).get("error", f"it ended with {ended}" if ended else "the data has changed")
+        raise DataError(f"train.data.processes: a process that reads pictures cannot start: {reason}")
 
     def close(self) -> None:
         self._closed = True
