@@ -1,6 +1,6 @@
 """How soon the demo's CLIP reaches its bars: the demo's train section with variants, several seeds, on one dataset.
 
-    DATASET=runs/pack-.. VARIANTS="steps=1200;steps=900 patch_dropout=0.25" make bench NAME=demo_learning
+    DATASET=runs/pack-.. VARIANTS="steps=1300;steps=900 patch_dropout=0.25" make bench NAME=demo_learning
 
 DATASET is a finished one of `openwit curate demo`; without it the benchmark curates one. Each variant is a list of keys of
 `train`, separated by blanks. CPU seconds are of one process with one thread, loader included; the demo's two ranks share them.
@@ -42,8 +42,8 @@ def main() -> None:
         assert dataset is not None
         rows = [
             learned(dataset, variant, seed, os.path.join(folder, f"{place}-{seed}"))
-            for place, variant in enumerate(VARIANTS)
             for seed in range(SEEDS)
+            for place, variant in enumerate(VARIANTS)
         ]
     headings = ("train", "seed", "CPU seconds", "digits zero-shot", "scenes zero-shot", "digits probe")
     harness.write_facts("demo_learning", f"the demo's dataset, 3,531 pairs. {said(rows)}", headings, rows)
