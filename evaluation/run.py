@@ -25,12 +25,12 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.pictures.open import open_pictures
-from evaluation.pictures.pictures import Absent, Pictures
+from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of
+from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import SOLVERS
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
-from evaluation.protocols.stored_corruptions import StoredCorruptions, first_split
+from evaluation.protocols.stored_corruptions import StoredCorruptions
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import OUTCOMES, Report
 from pipeline import storage
@@ -101,7 +101,11 @@ class _Evaluation:
 
     def __init__(self, config: EvaluateConfig, encoder: Encoder, store: FeatureStore, progress: Progress) -> None:
         self.config = config
-        self.tasks = [catalog.find(name) for name in config.tasks]
+        self.tasks = [settled(catalog.find(name), config.datasets) for name in config.tasks]
+        self._asked = "protocols" in config.model_fields_set
+        self._learns = bool(config.zero_shot.temperature_pictures) or any(
+            PROTOCOLS[name].learns for name in config.protocols
+        )
         self._encoder = encoder
         _check_possible(config, encoder, self.tasks)
         check_descriptions(config.zero_shot.descriptions, self.tasks)
@@ -110,32 +114,19 @@ class _Evaluation:
         self._progress = progress
         self._found: list[Findings] = []
         self._absent: list[dict[str, str]] = []
-        self._unread: dict[str, DataError] = {}
         self._prompts: dict[str, str] = {}
         self._now = self.tasks[0]
 
     def measure(self, task: Task) -> None:
         self._now = task
         self._say()
-        protocols = [PROTOCOLS[name] for name in self.config.protocols]
-        fitting = [
-            each
-            for each in protocols
-            if each.unfit(task, self._encoder) is None
-            and bool(task.conditions) == (each.name == StoredCorruptions.name)
-        ]
-        if not fitting:
-            why = [each.unfit(task, self._encoder) for each in protocols]
-            self._note(
-                task, "unfit", next((reason for reason in why if reason), "no protocol of this evaluation fits it")
-            )
-            return
         try:
-            question = self._question(task)
+            parts = look(task, self.config.datasets, self._learns)
+            question = self._question(parts)
         except DataError as error:
             self._fail(task, error)
             return
-        fitting = [each for each in fitting if self._can_learn(each, question)]
+        fitting = [each for each in self._fitting(task) if self._can_learn(each, parts)]
         keys = self._keys(fitting, question)
         fitting = [each for each in fitting if each.name in keys]
         known = {name: results.load(self._folder, key) for name, key in keys.items()}
@@ -147,6 +138,20 @@ class _Evaluation:
                 self._found.append(found)
                 self._absent += found.absent
 
+    def _fitting(self, task: Task) -> list[Measure]:
+        """The protocols that can be asked of a task. A row of the report for each other one that the recipe names, and one for
+        the task where nothing fits."""
+        protocols = [PROTOCOLS[name] for name in self.config.protocols]
+        why = {each.name: _unfit(each, task, self._encoder) for each in protocols}
+        fitting = [each for each in protocols if why[each.name] is None]
+        if self._asked:
+            for name, reason in why.items():
+                if reason:
+                    self._note(task, "unfit", reason, name)
+        elif not fitting:
+            self._note(task, "unfit", next(reason for reason in why.values() if reason))
+        return fitting
+
     def _keys(self, protocols: Sequence[Measure], question: Question) -> dict[str, str]:
         """The names of their findings; a row of the report for a protocol whose pictures are not there."""
         keys = {}
@@ -157,13 +162,12 @@ class _Evaluation:
                 self._fail(question.task, error, each.name)
         return keys
 
-    def _can_learn(self, protocol: Measure, question: Question) -> bool:
+    def _can_learn(self, protocol: Measure, parts: Parts) -> bool:
         """Whether there are training pictures, for a protocol that wants some; a row of the report where there are none."""
-        if question.train is not None or not protocol.learns:
-            return True
-        what = f"no training pictures of {question.task.name} in {self.config.datasets}, and {protocol.name} learns from some"
-        self._fail(question.task, self._unread.get(question.task.name) or Absent(what), protocol.name)
-        return False
+        lack = nothing_to_learn(parts) if protocol.learns else None
+        if lack is not None and (lack[0] != "unfit" or self._asked):
+            self._note(parts.task, *lack, protocol.name)
+        return lack is None
 
     def _measured(self, protocol: Measure, question: Question, key: str) -> Findings | None:
         try:
@@ -175,33 +179,21 @@ class _Evaluation:
         results.save(self._folder, key, found)
         return found
 
-    def _fail(self, task: Task, error: Exception, protocol: str = "") -> None:
-        self._note(task, "absent" if isinstance(error, Absent) else "broken", str(error), protocol)
+    def _fail(self, task: Task, error: DataError, protocol: str = "") -> None:
+        self._note(task, status_of(error), str(error), protocol)
 
     def _note(self, task: Task, status: str, reason: str, protocol: str = "") -> None:
         self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": reason})
 
-    def _question(self, task: Task) -> Question:
-        # Of a benchmark that is stored under corruptions the first stands for all, as far as others than its protocol look.
-        split = first_split(task) if task.conditions else task.split
-        pictures = open_pictures(task, split, self.config.datasets)
+    def _question(self, parts: Parts) -> Question:
+        task = parts.task
         prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
         if prompts:
             self._prompts[task.name] = prompts.version
         texts = functools.partial(stored_texts, self._store.folder, self._encoder)
-        train, val = self._part(task, task.train), self._part(task, task.val)
-        return Question(task, self.config, self._encoder, pictures, train, val, prompts, self._features, texts)
-
-    def _part(self, task: Task, split: str | None) -> Pictures | None:
-        """A part to learn from; None where the benchmark has none, or where it does not lie beside its test part."""
-        learns = any(PROTOCOLS[name].learns for name in self.config.protocols)
-        if split is None or not (learns or self.config.zero_shot.temperature_pictures):
-            return None
-        try:
-            return open_pictures(task, split, self.config.datasets)
-        except DataError as error:  # what needs no training pictures goes on
-            self._unread[task.name] = error
-            return None
+        return Question(
+            task, self.config, self._encoder, parts.test, parts.train, parts.val, prompts, self._features, texts
+        )
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
         """All features that the protocols will read, list by list, so that each picture is decoded once."""
@@ -215,20 +207,7 @@ class _Evaluation:
     def _say(self, detail: str = "") -> None:
         self._progress(self.tasks.index(self._now), len(self.tasks), f"{self._now.name}{detail}")
 
-    def _note_unused(self) -> None:
-        """A row per protocol that the recipe names and that nothing here could be asked by."""
-        used = {found.protocol for found in self._found} | {row["protocol"] for row in self._absent}
-        whole = {row["task"] for row in self._absent if not row["protocol"]}
-        asked = self.config.protocols if "protocols" in self.config.model_fields_set else ()
-        for protocol in [PROTOCOLS[name] for name in asked if name not in used]:
-            for task in [each for each in self.tasks if each.name not in whole]:
-                reason = (
-                    protocol.unfit(task, self._encoder) or "is asked of benchmarks that are stored under corruptions"
-                )
-                self._note(task, "unfit", reason, protocol.name)
-
     def report(self, seconds: float, dataset: str | None) -> Report:
-        self._note_unused()
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
         config = self.config.model_dump(mode="json", exclude=NOT_TOLD)
         config["features"] = {"precision": self.config.features.precision}
@@ -258,6 +237,14 @@ class _Evaluation:
                 "pictures_encoded": self._store.encoded,
             },
         )
+
+
+def _unfit(protocol: Measure, task: Task, encoder: Encoder) -> str | None:
+    """Why a protocol cannot be asked of a task, None where it can."""
+    stored = protocol.name == StoredCorruptions.name
+    if task.conditions and not stored:
+        return f"is stored under corruptions, which {StoredCorruptions.name} measures"
+    return protocol.unfit(task, encoder)
 
 
 def _check_possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Task]) -> None:

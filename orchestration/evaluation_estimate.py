@@ -67,3 +67,7 @@ def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
         print(f"  {row['task']}: {row['reason']}")
     if len(missing) > 5:
         print(f"  and {len(missing) - 5} more: openwit tasks")
+    lacks = [{"task": row["task"], **lack} for row in found for lack in row["lacks"]]
+    if lacks:
+        print("\nwould not be measured:")
+        show.not_measured(lacks)

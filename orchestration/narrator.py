@@ -110,7 +110,8 @@ class Narrator:
             self._journal.metrics(run, {name.removeprefix(f"{task}/"): value for name, value in _ends(mine).items()})
             self._journal.run_ended(run)
         for row in report.absent:
-            self._journal.tags("evaluate", {f"openwit.not_measured.{row['task']}": row["reason"]})
+            name = ".".join(filter(None, (row["task"], row["protocol"])))
+            self._journal.tags("evaluate", {f"openwit.not_measured.{name}": row["reason"]})
 
     def finished(self, records: Mapping[str, StepRecord], peak_memory_bytes: int) -> None:
         """The parent's own page: dataset, headline scores, the report, and the model in the registry."""

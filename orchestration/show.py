@@ -152,10 +152,7 @@ def run_result(result: RunResult, root: str) -> None:
         score_table(result.scores)
     if result.absent:
         print("\nnot measured:")
-        rows(
-            ("task", "protocol", "why", "reason"),
-            [(r["task"], r["protocol"], r["status"], r["reason"]) for r in result.absent],
-        )
+        not_measured(result.absent)
     told: dict[str, Any] = {"dataset": result.dataset, "manifest id": result.manifest_id}
     told |= {"checkpoint id": result.checkpoint_id, "report": result.report}
     if result.peak_memory_bytes:
@@ -170,6 +167,25 @@ def run_result(result: RunResult, root: str) -> None:
         )
     if all(step.state == "up to date" for step in result.steps):
         print("\nevery step is up to date")
+
+
+def not_measured(absent: Sequence[Mapping[str, str]]) -> None:
+    """What could not be measured: a line per reason, with the tasks and the protocols that it holds for."""
+    protocols: dict[tuple[str, str, str], list[str]] = {}
+    for row in absent:
+        protocols.setdefault((row["task"], row["status"], row["reason"]), []).append(row["protocol"])
+    tasks: dict[tuple[str, str, str], list[str]] = {}
+    for (task, status, reason), names in protocols.items():
+        tasks.setdefault((", ".join(dict.fromkeys(names)), status, reason), []).append(task)
+    rows(
+        ("task", "protocol", "why", "reason"),
+        [(_first(names), protocol, status, reason) for (protocol, status, reason), names in tasks.items()],
+    )
+
+
+def _first(names: Sequence[str], most: int = 4) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def score_table(scores: Iterable[Any]) -> None:

@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 def present(task: Task, datasets: str | None) -> dict[str, Any]:
     """{task, variant, status, pictures, folder, layout, splits, reason}: `status` is "drawn" for what openwit makes itself,
     "present" where a layout is found in the task's folder below `datasets`, "broken" where files are there in no layout that
-    can be read, else "absent"; with the reason and the way out.
+    can be read, else "absent"; with the reason and the way out. evaluation/parts.py opens the lists, too.
 
     `pictures` is the number of the test part as the card has it (None where copies differ).
     """
@@ -28,17 +28,15 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
     if task.loader:
         return row | {"status": "drawn", "splits": [split for split in (task.train, task.val, task.split) if split]}
     from evaluation.pictures.open import find_layout
+    from evaluation.pictures.pictures import Absent
 
     try:
         folder, layout = find_layout(task, datasets)
         splits = layout.splits(folder)
+    except Absent as error:
+        return row | {"reason": f"{error}{way_out(task)}"}
     except DataError as error:
-        above = task.home or datasets
-        broken = above is not None and bool(storage.list_names(storage.join(above, task.folder)))
-        return row | {"status": "broken" if broken else "absent", "reason": f"{error}{_way_out(task)}"}
-    card = card_of(task.card)
-    if card.needs and layout.name not in (*task.layouts, "webdataset"):
-        return row | {"reason": f"{task.name}: needs {card.needs}"}
+        return row | {"status": "broken", "reason": str(error)}
     return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
 
 
@@ -71,7 +69,8 @@ def _files(folder: str | None) -> str | None:
     return storage.sha256(storage.canonical_json(sorted(found))) if found else None
 
 
-def _way_out(task: Task) -> str:
+def way_out(task: Task) -> str:
+    """What to do about a benchmark that is absent, to be put after the reason."""
     if task.home is not None:
         return ""
     card = card_of(task.card)

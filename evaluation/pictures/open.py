@@ -9,7 +9,7 @@ labels to the task's classes, and counts. Absent: nothing there; Broken: there, 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from evaluation.catalog.benchmarks import Task, prompts_of
+from evaluation.catalog.benchmarks import Task, card_of, prompts_of
 from evaluation.catalog.hashes import list_hash
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.joining import joined
@@ -44,7 +44,10 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
 
 
 def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
-    """The task's folder below `datasets`, and the first layout that fits it. Raises Absent with what is expected."""
+    """The task's folder below `datasets`, and the first layout that fits it.
+
+    Raises Absent where nothing lies there, Broken where something else does, both with what is expected.
+    """
     datasets = task.home or datasets
     if datasets is None:
         raise Absent(
@@ -58,8 +61,16 @@ def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
     layouts = list(_layouts(task))
     for layout in layouts:
         if layout.found(folder):
+            _check_needs(task, layout)
             return folder, layout
-    raise Absent(f"{folder}: holds {task.name} in no layout that is known; expected {layouts[0].expects}")
+    raise Broken(f"{folder}: holds {task.name} in no layout that is known; expected {layouts[0].expects}")
+
+
+def _check_needs(task: Task, layout: Layout) -> None:
+    """Raises Absent where a card wants a metadata file, and pictures alone were recognised."""
+    needs = card_of(task.card).needs
+    if needs and layout.name not in (*task.layouts, "webdataset"):
+        raise Absent(f"{task.name}: needs {needs}")
 
 
 def _layouts(task: Task) -> Iterator[Layout]:

@@ -20,6 +20,7 @@ from evaluation.probe.path import predicted
 from evaluation.probe.rows import Matrix, View
 from evaluation.probe.sklearn_fit import SOLVER, fit, fit_each
 from evaluation.probe.solver import MOST_EVALUATIONS, TOLERANCE, Fit, Job, Solver
+from pipeline.errors import DataError
 
 VALIDATION_SHARE = 0.2
 SEARCH_LEAST = 1e-3
@@ -139,16 +140,25 @@ def probe(
 
 
 def validation_part(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """A fifth of each class, drawn by seed, shape (N,). A class of one picture stays in training.
+    """A fifth of each class, drawn by seed, shape (N,). A class of one picture stays in training; where no class has five,
+    one picture of each other class is held out.
 
-    Of pictures with several labels (N, C), a fifth of all.
+    Of pictures with several labels (N, C), a fifth of all. Raises DataError where nothing can be held out.
     """
-    held_out = np.zeros(len(labels), bool)
     random = np.random.default_rng(seed)
     strata_N = labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
-    for stratum in np.unique(strata_N):
-        members = random.permutation(np.flatnonzero(strata_N == stratum))
-        held_out[members[: int(len(members) * VALIDATION_SHARE)]] = True
+    drawn = [random.permutation(np.flatnonzero(strata_N == stratum)) for stratum in np.unique(strata_N)]
+    shares = [int(len(members) * VALIDATION_SHARE) for members in drawn]
+    if not any(shares):
+        shares = [int(len(members) > 1) for members in drawn]
+    if not any(shares):
+        raise DataError(
+            "every class has one picture to learn from, so none can be held out to choose a penalty by; add pictures,"
+            " or a val part"
+        )
+    held_out = np.zeros(len(labels), bool)
+    for members, share in zip(drawn, shares, strict=True):
+        held_out[members[:share]] = True
     return held_out
 
 

@@ -38,11 +38,7 @@ class Bias:
         if not encoder.reads_text:
             return f"asks in words, and {encoder.spec.name} reads none"
         # The three tasks on FairFace look at the same pictures; the probe belongs to one of them.
-        return (
-            None
-            if "fairface" in task.layouts and task.label == "race"
-            else f"{task.name} has no races, genders and ages"
-        )
+        return None if "fairface" in task.layouts and task.label == "race" else "has no races, genders and ages"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         return [(question.pictures, Wanted())]

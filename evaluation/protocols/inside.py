@@ -35,7 +35,7 @@ class Inside:
     learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return None if task.kind == "classification" else f"{task.name} has no classes"
+        return None if task.kind == "classification" else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         return [(question.pictures, _wanted(question.encoder))]

@@ -101,7 +101,10 @@ def how_of(question: Question) -> How:
 
 
 def unfit_to_learn(task: Task, kinds: Sequence[str] = ("classification", "multilabel")) -> str | None:
-    return None if task.kind in kinds and task.train else f"{task.name} has no training pictures with classes"
+    """Why nothing of the task's kind can be learned; whether it has pictures to learn from is seen by evaluation/parts.py."""
+    if task.kind in kinds:
+        return None
+    return "has several labels per picture" if task.kind == "multilabel" else "has no classes to learn"
 
 
 def parts_of(question: Question) -> list[Pictures]:

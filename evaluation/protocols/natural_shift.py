@@ -38,7 +38,7 @@ class NaturalShift:
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if task.reference is None or task.conditions or task.kind not in ("classification", "frames"):
-            return f"{task.name} is no shift of another benchmark"
+            return "is no shift of another benchmark"
         return unable(task, encoder)
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:

@@ -27,7 +27,7 @@ class Occlusion:
     learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return unable(task, encoder) if task.kind == "classification" else f"{task.name} has no classes"
+        return unable(task, encoder) if task.kind == "classification" else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         drawn, step = drawn_for(question), question.config.robustness.occlusion_step

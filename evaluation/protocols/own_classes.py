@@ -26,7 +26,7 @@ class OwnClasses:
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.class_names:
             return f"asks for the model's own classes, and {encoder.name} has none with names"
-        return unable(task, encoder) if task.kind in ("classification", "multilabel") else f"{task.name} has no classes"
+        return unable(task, encoder) if task.kind in ("classification", "multilabel") else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         return [(question.pictures, LOGITS)]

@@ -22,7 +22,7 @@ class Retrieval:
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.reads_text:
             return f"asks in words, and {encoder.spec.name} reads none"
-        return None if task.kind == "retrieval" else f"{task.name} has no captions"
+        return None if task.kind == "retrieval" else "has no captions"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         return [(question.pictures, Wanted())]

@@ -23,7 +23,7 @@ class Robustness:
     learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return unable(task, encoder) if task.kind == "classification" else f"{task.name} has no classes"
+        return unable(task, encoder) if task.kind == "classification" else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         drawn = drawn_for(question)

@@ -29,7 +29,7 @@ class ShapeBias:
     learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return unable(task, encoder) if LAYOUT in task.layouts else f"{task.name} has no textures of other classes"
+        return unable(task, encoder) if LAYOUT in task.layouts else "has no textures of other classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         return [(question.pictures, want(question.encoder))]

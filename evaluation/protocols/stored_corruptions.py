@@ -36,7 +36,7 @@ class StoredCorruptions:
     learns = False
 
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
-        return unable(task, encoder) if task.conditions else f"{task.name} is not stored under corruptions"
+        return unable(task, encoder) if task.conditions else "is not stored under corruptions"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         lists = [pictures for by_severity in _there(question).values() for pictures in by_severity]
@@ -140,11 +140,6 @@ class StoredCorruptions:
                 f"{task.name}: no figures without corruption{' and no relative mCE' if reference == 'imagenet' else ''}, since"
                 f" {reference} is not there; put it beside (`openwit tasks show {reference}` says where to get it)"
             )
-
-
-def first_split(task: Task) -> str:
-    """The split that stands for a task which is stored under corruptions only."""
-    return f"{task.conditions[0]}/1"
 
 
 def _there(question: Question) -> dict[str, tuple[Pictures, ...]]:

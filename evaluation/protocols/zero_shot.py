@@ -33,7 +33,7 @@ class ZeroShot:
     def unfit(self, task: Task, encoder: Encoder) -> str | None:
         if not encoder.reads_text:
             return f"asks in words, and {encoder.spec.name} reads none"
-        return None if task.kind in ("classification", "multilabel") else f"{task.name} has no classes"
+        return None if task.kind in ("classification", "multilabel") else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
         held_out = _held_out(question)

@@ -37,7 +37,9 @@ def test_what_is_present_is_measured_and_the_rest_is_said(checkpoint_folder: str
         "rendered-sst2": "broken",
         "cifar10": "broken",
     }
-    assert rows["pets"]["reason"].endswith("/datasets/pets: no such folder, or nothing in it; pets is expected there")
+    assert rows["pets"]["reason"].endswith(
+        "/datasets/pets: no such folder, or nothing in it; pets is expected there; `openwit tasks fetch pets` gets it"
+    )
     assert "has 2 pictures, its benchmark has 1,821" in rows["rendered-sst2"]["reason"]
     assert "test_batch: asks to call os.system; it is no file of CIFAR's, refused" in rows["cifar10"]["reason"]
     assert {score.task for score in report.scores} == {"ours"}

@@ -111,4 +111,4 @@ def test_a_dataset_that_fails_is_a_row_and_the_others_go_on(
 
 
 def test_a_plan_knows_which_protocols_learn() -> None:
-    assert {name for name, protocol in PROTOCOLS.items() if protocol.learns} == LEARNING
+    assert {name for name, protocol in PROTOCOLS.items() if protocol.learns} == set(LEARNING)

@@ -50,7 +50,7 @@ SPOILT: dict[str, tuple[Spoil, str, str]] = {
         lambda home: (
             [shutil.rmtree(home / part) for part in ("train", "test")] + [(home / "notes.txt").write_text("x")]
         ),
-        "absent",
+        "broken",
         "in no layout that is known; expected test/<class>/*.jpg",
     ),
 }
@@ -86,7 +86,8 @@ def test_every_bad_dataset_is_a_typed_row_and_the_others_are_measured(checkpoint
     }
     for name, (_, status, words) in SPOILT.items():
         assert (rows[name]["status"], words in rows[name]["reason"]) == (status, True), rows[name]
-    assert rows["cifar10"]["status"] == rows["pets"]["status"] == rows["imagenet"]["status"] == "absent"
+    assert rows["pets"]["status"] == rows["imagenet"]["status"] == "absent"
+    assert rows["cifar10"]["status"] == "broken"
     assert "expected" in rows["cifar10"]["reason"]
     assert rows["mnist"]["status"] == "broken"
     assert not any("\n" in row["reason"] for row in report.absent)
@@ -104,9 +105,8 @@ def test_a_plan_says_of_each_what_an_evaluation_would_meet(tmp_path: Path) -> No
     assert (rows["good"]["status"], rows["good"]["to_read"]) == ("present", 6)
     assert rows["cut"]["status"] == "present"
     for name, (_, status, words) in SPOILT.items():
-        if name not in ("cut", "elsewhere"):  # files in no known layout are a broken folder in a plan
+        if name != "cut":
             assert (rows[name]["status"], words in rows[name]["reason"]) == (status, True), rows[name]
-    assert rows["elsewhere"]["status"] == "broken"
     assert rows["stranger"]["minutes"] is None
 
 

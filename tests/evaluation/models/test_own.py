@@ -35,7 +35,9 @@ def test_ten_lines_are_a_model_for_zero_shot_and_probe(tmp_path: Path) -> None:
         tasks=("scenes", "scenes-colour"), protocols=("zero_shot", "linear_probe"), bootstrap_resamples=100, threads=1
     )
     report = evaluate(config, f"{tmp_path}/mine.py:load", str(tmp_path / "features"))
-    assert not report.absent
+    assert [(row["task"], row["protocol"], row["reason"]) for row in report.absent] == [
+        ("scenes-colour", "linear_probe", "no training split")
+    ]
     # It sees nothing but the mean colour, and that well enough to tell red, green and blue from chance among ten.
     assert report.score("scenes-colour/zero_shot/top1/ensemble").value > 0.15
     assert report.score("scenes/linear_probe/top1/test").n == 400

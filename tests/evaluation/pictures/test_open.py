@@ -78,7 +78,7 @@ def test_what_is_absent_is_said_with_the_place(tmp_path: Path) -> None:
         open_pictures(find("pets"), "test", str(tmp_path))
     (tmp_path / "pets").mkdir()
     (tmp_path / "pets" / "images.tar.gz").write_bytes(b"x")
-    with pytest.raises(Absent, match=r"expected annotations/test.txt and images \(or in oxford-iiit-pet/\)"):
+    with pytest.raises(Broken, match=r"expected annotations/test.txt and images \(or in oxford-iiit-pet/\)"):
         open_pictures(find("pets"), "test", str(tmp_path))
 
 

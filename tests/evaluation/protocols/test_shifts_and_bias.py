@@ -24,7 +24,7 @@ from evaluation.protocols.bias import CHILD, CRIME, GENDERS, NON_HUMAN, RACES, B
 from evaluation.protocols.natural_shift import NaturalShift
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.shape_bias import ShapeBias
-from evaluation.protocols.stored_corruptions import StoredCorruptions, first_split
+from evaluation.protocols.stored_corruptions import StoredCorruptions
 from evaluation.results import key_of
 from pipeline.errors import DataError
 
@@ -88,7 +88,7 @@ def test_stored_corruptions_are_measured_by_kind_and_the_mean_needs_all_fifteen(
     def answer(pictures: Pictures) -> list[str]:
         return [names[int(np.asarray(pictures.read(at))[0, 0, 0])][0] for at in range(pictures.count)]
 
-    question = asked(task, open_pictures(task, first_split(task), str(tmp_path)), answer, str(tmp_path))
+    question = asked(task, open_pictures(task, task.first_split, str(tmp_path)), answer, str(tmp_path))
     assert len(StoredCorruptions().reads(question)) == 75
     found = StoredCorruptions().measure(question)
     assert values(found)["top1/fog/2"] == pytest.approx(0.8)
