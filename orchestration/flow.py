@@ -70,6 +70,8 @@ class RunResult:
     tracked: Delivery | None
     absent: tuple[Mapping[str, str], ...] = ()
     """What the evaluation could not measure: task, protocol ("" where it is all of them), status and reason."""
+    notes: tuple[Any, ...] = ()
+    """What to know about its figures (evaluation/notes.py): task, protocol, kind, says."""
 
 
 def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedStep]:
@@ -312,11 +314,13 @@ def _result(
     model = records.get("train") or records.get("checkpoint")
     scores: tuple[Any, ...] = ()
     absent: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[Any, ...] = ()
     if "evaluate" in records:
+        from evaluation.notes import notes_of
         from evaluation.report import Report, headline
 
         measured = Report.load(records["evaluate"].path)
-        scores, absent = tuple(headline(measured)), tuple(measured.absent)
+        scores, absent, notes = tuple(headline(measured)), tuple(measured.absent), tuple(notes_of(measured))
     return RunResult(
         recipe.name,
         run_id,
@@ -330,4 +334,5 @@ def _result(
         peak_memory_bytes,
         tracked,
         absent,
+        notes,
     )

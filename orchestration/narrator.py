@@ -94,6 +94,7 @@ class Narrator:
 
     def _tasks_measured(self, record: StepRecord) -> None:
         """A run per benchmark below the evaluation's: its scores with the ends of their intervals, what it was asked with."""
+        from evaluation.notes import notes_of
         from evaluation.report import Report
 
         report = Report.load(record.path)
@@ -112,6 +113,8 @@ class Narrator:
         for row in report.absent:
             name = ".".join(filter(None, (row["task"], row["protocol"])))
             self._journal.tags("evaluate", {f"openwit.not_measured.{name}": row["reason"]})
+        for note in notes_of(report):
+            self._journal.tags("evaluate", {f"openwit.note.{note.task}.{note.protocol}.{note.kind}": note.says})
 
     def finished(self, records: Mapping[str, StepRecord], peak_memory_bytes: int) -> None:
         """The parent's own page: dataset, headline scores, the report, and the model in the registry."""

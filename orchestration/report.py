@@ -8,6 +8,7 @@ and URLs come from the web: they are cleaned by `visible`, escaped by the templa
 from dataclasses import asdict
 from typing import Any
 
+from evaluation.notes import notes_of
 from evaluation.report import Report
 from orchestration.contact_sheet import contact_sheet
 from orchestration.evaluation_views import tiles
@@ -110,5 +111,6 @@ def _plain_evaluation(report: Report) -> dict[str, Any]:
         "scores": [asdict(score) for score in report.scores],
         "details": {task: dict(found) for task, found in report.details.items()},
         "absent": [dict(row) for row in report.absent],
+        "notes": [asdict(note) for note in notes_of(report)],
         "overlaps": [dict(row) for row in report.overlaps],
     }

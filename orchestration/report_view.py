@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evaluation.notes import notes_of
 from orchestration import plots, plots_evaluation
 from orchestration.contact_sheet import thumbnail
 from orchestration.evaluation_tables import average_rows, efficiency_rows, published_rows, shift_rows
@@ -109,6 +110,7 @@ def view(data: ReportData) -> dict[str, Any]:
         "efficiency": efficiency_rows(evaluation) if evaluation else [],
         "tiles": tiles(evaluation) if evaluation else {},
         "absent": list(evaluation.absent) if evaluation else [],
+        "notes": notes_of(evaluation) if evaluation else [],
         "chain": [(step, step.about or ACTIVITY.get(step.name, "")) for step in data.steps],
         "phases": _phases(data.fates, comparison),
         "planted_equal": sum(row.equal for row in comparison),

@@ -134,6 +134,8 @@ class RunResult(Protocol):
     @property
     def absent(self) -> Sequence[Mapping[str, str]]: ...
     @property
+    def notes(self) -> Sequence[Any]: ...
+    @property
     def report(self) -> str | None: ...
     @property
     def seconds(self) -> float: ...
@@ -153,6 +155,9 @@ def run_result(result: RunResult, root: str) -> None:
     if result.absent:
         print("\nnot measured:")
         not_measured(result.absent)
+    if result.notes:
+        print("\nabout these figures:")
+        rows(("task", "protocol", "note"), [(n.task, n.protocol, n.says) for n in result.notes])
     told: dict[str, Any] = {"dataset": result.dataset, "manifest id": result.manifest_id}
     told |= {"checkpoint id": result.checkpoint_id, "report": result.report}
     if result.peak_memory_bytes:

@@ -1,0 +1,80 @@
+"""What a report's reader should know about a figure before trusting it: where a probe's own search or solver ended badly.
+
+A penalty at an end of its grid was not chosen between two worse ones: the best may lie outside. A fit that used up its
+evaluations, or whose bound is far above what was promised, is not the optimum that was asked for.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evaluation.probe.ladder import GRID
+from evaluation.report import SOLVE, Report
+
+PROBED = ("linear_probe", "layers")
+MOST_EVALUATIONS = 1000
+"""Of either solver: probe/solver.py's and probe/sklearn_fit.py's limit."""
+CERTIFIED = 1e-5
+"""Share of the objective by which a fit is proven to be near its optimum, ten times the gap that it is stopped at."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """About one protocol on one task; `kind` for programs, `says` for people."""
+
+    task: str
+    protocol: str
+    kind: Literal["penalty_at_edge", "not_converged", "not_certified"]
+    says: str
+
+
+def notes_of(report: Report) -> list[Note]:
+    """In the order of the report's tasks; [] where all is well."""
+    mode = report.config.get("probe", {}).get("mode", "exact")
+    return [
+        Note(task, protocol, kind, says)
+        for task, by_protocol in report.details.items()
+        for protocol in PROBED
+        for kind, says in _of_probe(by_protocol.get(protocol, {}), mode)
+    ]
+
+
+def _of_probe(found: Mapping[str, Any], mode: str) -> Iterator[tuple[Any, str]]:
+    if found.get("search") and "penalty" in found:
+        said = _edge(found["search"], float(found["penalty"]))
+        if said:
+            yield "penalty_at_edge", said
+    solve = found.get(SOLVE, {})
+    if solve.get("iterations", 0) >= MOST_EVALUATIONS:
+        yield (
+            "not_converged",
+            (
+                f"the final fit used up its {MOST_EVALUATIONS:,} evaluations and is not at its optimum"
+                + ("" if mode == "exact" else ", as scikit-learn's limit has it; evaluate.probe.mode=exact solves it")
+            ),
+        )
+    elif mode == "exact" and "gap_bound" in solve and not solve["gap_bound"] <= CERTIFIED * abs(solve["objective"]):
+        share = solve["gap_bound"] / abs(solve["objective"]) if solve["objective"] else math.inf
+        yield (
+            "not_certified",
+            (
+                f"the final fit is proven to be within {share:.1g} of its objective only, not {CERTIFIED:g};"
+                " evaluate.probe.precision=float64 may get nearer"
+            ),
+        )
+
+
+def _edge(search: list[Mapping[str, float]], penalty: float) -> str | None:
+    ends = {float(GRID[0]): "lowest", float(GRID[-1]): "highest"}
+    which = next((name for end, name in ends.items() if math.isclose(penalty, end)), None)
+    if which is None:
+        return None
+    best = max(row["validation"] for row in search)
+    equal = [row["penalty"] for row in search if row["validation"] == best]
+    if len(equal) > 1:
+        return (
+            f"the penalty {penalty:g} is the {which} of its grid; {len(equal)} of the {len(search)} tried, from {min(equal):g} to"
+            f" {max(equal):g}, do as well on the validation part, which is too small or too easy to choose by"
+        )
+    return f"the penalty {penalty:g} is the {which} of its grid: the best one may lie beyond it"
