@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.comparison import Comparison, Flip, averages, judged, shifts
+from evaluation.comparison import Comparison, Flip, averages, judged, reasons, shifts
 from evaluation.evidence import KEY, Evidence, Key, evidence, grouped, per_picture, why_not
-from evaluation.pairing import pictures_apart, settings_apart
+from evaluation.pairing import means_apart, pictures_apart, settings_apart
 from evaluation.report import Report, Score, headline
 from evaluation.statistics.compared import Means, Measured, difference, split
 from evaluation.statistics.paired import Difference
@@ -25,10 +25,8 @@ def compare(first: Report, second: Report, resamples: int = 2000, seed: int = 0)
     for name in dict.fromkeys((*work.scores[0], *work.scores[1])):
         work.look_at(name)
     if not work.rows:
-        reasons = (
-            "; ".join(f"{each['task']}: {each['reason']}" for each in work.apart) or "neither has outcomes of pictures"
-        )
-        raise DataError(f"these two runs have no task that can be compared ({reasons})")
+        why = "; ".join(f"{scores}: {reason}" for reason, scores in reasons(work.apart))
+        raise DataError(f"these two runs have no score that can be compared ({why or 'neither has any'})")
     rows = judged(work.rows)
     return Comparison(
         first.checkpoint_id,
@@ -65,6 +63,10 @@ class _Work:
             if name not in scores:
                 self._leave(score, f"not in the {which} run")
                 return
+        reason = means_apart(score, *self._reports)
+        if reason:
+            self._leave(score, reason)
+            return
         one, other = (evidence(score, kept) for kept in self._kept)
         if one is None or other is None:
             self._leave(score, why_not(score))

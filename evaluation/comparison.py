@@ -1,4 +1,5 @@
-"""What a comparison of two reports is: its rows with their verdicts, averages over tasks, and what changes under shifts."""
+"""What a comparison of two reports is: its rows with their verdicts, averages over tasks, what changes under shifts, and why
+other scores were not compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,32 @@ def shifts(rows: Sequence[Row], first: Mapping[str, Score], second: Mapping[str,
             }
         )
     return found
+
+
+NAMED = 3
+"""Scores of one protocol that are named where one reason keeps them apart; --json has all."""
+
+
+def reasons(apart: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Every reason once, and the scores that it keeps apart in words: protocol, which of its scores where not all, tasks."""
+    scores: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for row in apart:
+        name = " ".join(filter(None, (row["metric"], row["variant"])))
+        scores.setdefault(row["reason"], {}).setdefault((row["protocol"], row["task"]), []).append(name)
+    found = []
+    for reason, by_task in scores.items():
+        tasks: dict[tuple[str, str], list[str]] = {}
+        for (protocol, task), names in by_task.items():
+            tasks.setdefault((protocol, _named(names)), []).append(task)
+        said = [f"{protocol}{which} of {', '.join(each)}" for (protocol, which), each in tasks.items()]
+        found.append((reason, "; ".join(said)))
+    return found
+
+
+def _named(names: Sequence[str]) -> str:
+    whole = [name for name in dict.fromkeys(names) if name]
+    more = f" and {len(whole) - NAMED:,} more" if len(whole) > NAMED else ""
+    return f" {', '.join(whole[:NAMED])}{more}" if whole else ""
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

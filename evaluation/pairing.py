@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.evidence import SEED, Evidence
-from evaluation.report import Report
+from evaluation.report import Report, Score
 
 NAMED = 5
 """Pictures named where two lists differ."""
@@ -43,6 +43,20 @@ def settings_apart(task: str, protocol: str, first: Report, second: Report) -> s
     if prompts[0] != prompts[1]:
         return f"the classes were put in other words: {prompts[0]}, and {prompts[1]}"
     return None
+
+
+def means_apart(score: Score, first: Report, second: Report) -> str | None:
+    """Why two means are over different things, None where they are over the same (or the score is no such mean)."""
+    if (score.protocol, score.variant) != ("robustness", "mean"):
+        return None
+    here, there = (_at(report.config, "corruptions") for report in (first, second))
+    if set(here or ()) == set(there or ()):
+        return None
+    return f"a mean over {_listed(here)} in the first run and over {_listed(there)} in the second"
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    return ", ".join(sorted(names or ())) or "nothing"
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:

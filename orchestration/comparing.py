@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.compare import compare
-from evaluation.comparison import Comparison, Flip
+from evaluation.comparison import Comparison, Flip, reasons
 from evaluation.pictures.pictures import Pictures
 from evaluation.published.ledger import Entry, ledger
 from evaluation.report import NAME, OUTCOMES_NAME, Report
@@ -28,7 +28,7 @@ SIDE_PIXELS = 112
 NUMBERS = ("first", "second", "second - first", "95 % interval")
 HEADINGS = ("task", "protocol", "variant", "metric", *NUMBERS, "p", "p, Holm", "")
 SHIFT_HEADINGS = ("shift", "on the reference", "relative robustness", "95 % interval", "effective, first", "second")
-AVERAGE_HEADINGS = ("mean over", "set", "protocol", "variant", *NUMBERS)
+AVERAGE_HEADINGS = ("mean over", "set", "protocol", "variant", "metric", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -75,24 +75,27 @@ def compare_published(place: str, model: str) -> list[Entry]:
 
 
 def print_ledger(entries: Sequence[Entry]) -> None:
-    """Each measured number beside each published one, and its mark."""
+    """Each measured number, once, beside each published one, and its mark."""
+    before = ["", *(entry.score for entry in entries)]
     lines = [
         (
-            entry.score,
-            f"{entry.measured:.4f}",
-            f"{entry.low:.4f} to {entry.high:.4f}",
+            *(("", "", "") if entry.score == last else _measured(entry)),
             f"{entry.published:.4f}",
             entry.table,
             f"{entry.difference:+.4f}",
             entry.verdict if entry.reason is None else f"{entry.verdict}: {entry.reason}",
         )
-        for entry in entries
+        for entry, last in zip(entries, before, strict=False)
     ]
     show.rows(("score", "measured", "99.5 % interval", "published", "by", "measured - published", ""), lines)
     marks = Counter(entry.verdict for entry in entries)
     print("\n" + ", ".join(f"{count} {mark}" for mark, count in sorted(marks.items())))
     for reason, says in sorted({entry.reason: entry.says for entry in entries if entry.reason}.items()):
         print(f"{reason}: {says}")
+
+
+def _measured(entry: Entry) -> tuple[str, str, str]:
+    return entry.score, f"{entry.measured:.4f}", f"{entry.low:.4f} to {entry.high:.4f}"
 
 
 def print_comparison(found: Compared, html: str | None) -> None:
@@ -110,20 +113,8 @@ def print_comparison(found: Compared, html: str | None) -> None:
         show.rows(SHIFT_HEADINGS, [_shift_line(row) for row in told.shifts])
     if told.apart:
         print()
-        show.rows(("not compared", "protocol", "variants", "why"), apart_lines(told.apart))
+        show.rows(("why not compared", "which"), reasons(told.apart))
     print(f"\n{len(told.flips):,} flipped pictures" + (f", drawn in {html}" if html else "; see them with --html FILE"))
-
-
-def apart_lines(apart: Sequence[Mapping[str, str]]) -> list[Sequence[str]]:
-    """What was not compared, one line per task, protocol and reason."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for each in apart:
-        name = " ".join(filter(None, (each["metric"], each["variant"])))
-        groups.setdefault((each["task"], each["protocol"], each["reason"]), []).append(name)
-    return [
-        (task, protocol, ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else ""), reason)
-        for (task, protocol, reason), names in groups.items()
-    ]
 
 
 def _shift_line(row: Mapping[str, Any]) -> Sequence[str]:
@@ -151,7 +142,7 @@ def _line(row: Any) -> Sequence[str]:
 def _average_line(row: Mapping[str, Any]) -> Sequence[str]:
     ends = f"{row['low']:+.4f} to {row['high']:+.4f}"
     numbers = (f"{row['first']:.4f}", f"{row['second']:.4f}", f"{row['difference']:+.4f}", ends)
-    return (f"{row['tasks']} tasks", row["covers"], row["protocol"], row["variant"], *numbers)
+    return (f"{row['tasks']} tasks", row["covers"], row["protocol"], row["variant"], row["metric"], *numbers)
 
 
 def write_page(path: str, first: str, second: str, found: Compared, datasets: str | None = None) -> None:
@@ -175,7 +166,7 @@ def write_page(path: str, first: str, second: str, found: Compared, datasets: st
         names=names, told=found.comparison, groups=drawn,
         rows=[_line(row) for row in found.comparison.rows if row.headline],
         others=[_line(row) for row in found.comparison.rows if not row.headline],
-        shifts=[_shift_line(row) for row in found.comparison.shifts], apart=apart_lines(found.comparison.apart),
+        shifts=[_shift_line(row) for row in found.comparison.shifts], apart=reasons(found.comparison.apart),
         averages=[_average_line(row) for row in found.comparison.averages],
     )  # fmt: skip
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from evaluation.compare import compare
-from evaluation.comparison import Comparison
+from evaluation.comparison import Comparison, reasons
 from evaluation.report import OUTCOMES, Report, Score
 from pipeline.errors import DataError
 
@@ -118,8 +118,41 @@ def test_other_pictures_are_never_paired_and_are_named() -> None:
     assert apart([]) == "not in the second run"
     lists = {side: {"task": {"zero_shot": {"pictures": {"identity": side}}}} for side in ("a", "b")}
     assert "the pictures themselves are not" in apart(outcomes("task", labels, right), **lists)
-    with pytest.raises(DataError, match="no task that can be compared"):
+    with pytest.raises(DataError, match="no score that can be compared"):
         compare(report(base, "a"), report(outcomes("other", labels, right), "b"))
+
+
+def test_each_reason_is_said_once_with_the_scores_that_it_keeps_apart() -> None:
+    right, labels = np.ones(4, bool), list("aabb")
+    base = [row for task in ("x", "y") for row in outcomes(task, labels, right)]
+    more = [
+        row
+        for task in ("x", "y")
+        for name in ("1", "2", "4", "8")
+        for row in outcomes(task, labels, right, "few_shot", variant=[f"{name} shots"] * 4)
+    ]
+    some = [row for row in more if row["task"] == "y" and row["variant"] == "1 shots"]
+    found = compare(report(base + more, "a"), report(base + some, "b"))
+    assert reasons(found.apart) == [
+        ("not in the second run", "few_shot of x; few_shot top1 2 shots, top1 4 shots, top1 8 shots of y")
+    ]
+    with pytest.raises(DataError) as caught:
+        compare(report(more, "a"), report(outcomes("z", labels, right), "b"))
+    assert str(caught.value).count("not in the second run") == 1
+
+
+def test_means_over_other_corruptions_are_not_one_score() -> None:
+    right, labels = np.ones(4, bool), list("aabb")
+    rows = [row for name in ("clean", "mean") for row in outcomes("x", labels, right, "robustness", variant=[name] * 4)]
+    kinds = (["fog", "contrast"], ["fog"], ["contrast", "fog"])
+    a, b, c = (
+        replace(made, config={**made.config, "corruptions": each}) for each in kinds for made in [report(rows, "a")]
+    )
+    assert [row.variant for row in compare(a, b).rows] == ["clean"]
+    assert reasons(compare(a, b).apart) == [
+        ("a mean over contrast, fog in the first run and over fog in the second", "robustness top1 mean of x")
+    ]
+    assert len(compare(a, c).rows) == 2
 
 
 def test_areas_are_compared_by_their_scores() -> None:

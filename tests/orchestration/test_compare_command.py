@@ -55,6 +55,30 @@ def test_tables_json_and_page(runs: tuple[str, str], tmp_path: Path, capsys: pyt
     assert "&lt;script&gt;" in html
 
 
+def test_no_line_is_told_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    right, labels = np.ones(5, bool), list("aabbc")
+    rows = [
+        row
+        for task in ("x", "y")
+        for variant in ("image_to_text", "text_to_image")
+        for row in outcomes(task, labels, right, "retrieval", variant=[variant] * 5)
+    ]
+    more = outcomes("x", labels, right, "knn", variant=["k=20"] * 5) + outcomes("y", labels, right, "zero_shot")
+    for name, kept in (("a", rows + more), ("b", rows)):
+        made = report(kept, name)
+        depths = [
+            replace(each, metric=f"recall@{k}") for each in made.scores if each.protocol == "retrieval" for k in (1, 5)
+        ]
+        others = [each for each in made.scores if each.protocol != "retrieval"]
+        metrics = {"metrics": {"x": "recall@1", "y": "recall@1"}}
+        replace(made, scores=(*depths, *others), config=metrics).save(str(tmp_path / name))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert len(lines) == len(set(lines))
+    assert sum("not in the second run" in line for line in lines) == 1
+    assert sum(line.startswith("2 tasks") for line in lines) == 4
+
+
 def test_mistakes_are_one_line(runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
