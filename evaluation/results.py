@@ -6,6 +6,7 @@
 The key is a hash of all that decides the content: checkpoint, picture lists, task, prompts, settings and code.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +23,8 @@ HOW: Any = {
 }
 """Keys of the config that decide which findings are made, or how fast; never what one of them says."""
 
+ANSWERS = "answers"
+
 
 def key_of(question: Question, protocol: Measure) -> str:
     """The name of the findings of `protocol` on this question. Raises DataError where its pictures cannot be had."""
@@ -36,6 +39,7 @@ def key_of(question: Question, protocol: Measure) -> str:
         "protocol": protocol.name,
         "pictures": [part.identity if part else None for part in parts],
         "read": read,
+        "answers": _answers(question),
         "prompts": question.prompts.version if question.prompts else None,
         "descriptions": content_of(question.config.zero_shot.descriptions, question.task.name),
         "precision": question.config.features.precision,
@@ -43,6 +47,18 @@ def key_of(question: Question, protocol: Measure) -> str:
         "code": code_version("evaluation.protocols.table"),
     }
     return storage.sha256(storage.canonical_json(key))[:32]
+
+
+def _answers(question: Question) -> list[str]:
+    """What each part says of its pictures: labels, captions, folds. They may be mended while the pictures stay."""
+    if ANSWERS not in question.shared:
+        parts = [part for part in (question.pictures, question.train, question.val) if part is not None]
+        question.shared[ANSWERS] = [
+            # json's own escapes: the name of a file need not be UTF-8
+            storage.sha256(json.dumps({name: list(part.columns[name]) for name in sorted(part.columns)}).encode())
+            for part in parts
+        ]
+    return list(question.shared[ANSWERS])
 
 
 def save(folder: str, key: str, findings: Findings) -> None:

@@ -198,7 +198,8 @@ def _benchmarks(recipe: Recipe) -> list[dict[str, Any]]:
     from evaluation.catalog.presence import identity
 
     assert recipe.evaluate is not None
-    return [identity(find(name), recipe.evaluate.datasets) for name in recipe.evaluate.tasks]
+    seen: dict[str, str | None] = {}
+    return [identity(find(name), recipe.evaluate.datasets, seen) for name in recipe.evaluate.tasks]
 
 
 def _workers(config: EvaluateConfig, context: Context) -> Executor | None:

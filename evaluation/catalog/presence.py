@@ -1,6 +1,8 @@
-"""Which benchmarks are on disk: a glance at names and sizes of files, nothing is opened or decoded."""
+"""Which benchmarks are on disk: a glance at names of files, and what tells their files from others. Nothing is decoded."""
 
 import os
+import stat
+from collections.abc import Iterator
 from typing import Any
 
 from evaluation.catalog.benchmarks import Task, card_of, prompts_of
@@ -40,33 +42,64 @@ def present(task: Task, datasets: str | None) -> dict[str, Any]:
     return row | {"status": "present", "folder": folder, "layout": layout.name, "splits": list(splits)}
 
 
-def identity(task: Task, datasets: str | None) -> dict[str, Any]:
+def identity(task: Task, datasets: str | None, seen: dict[str, str | None] | None = None) -> dict[str, Any]:
     """What an evaluation of this task depends on besides the model: its row, the version of its words, and what of it is
-    there in which layout, but not where: names and sizes of the files on a local disk. A file that was replaced by one of the same
-    name and size is not noticed.
+    there in which layout, but not where or since when: the files on a local disk by their content (on a URL, whether they are
+    there). `seen` is filled with what was found in which folder, for tasks that share one.
     """
     row = present(task, datasets)
     above = task.home or datasets
     folder = None if task.loader or above is None else storage.join(above, task.folder)
+    seen = {} if seen is None else seen
+    if folder is not None and folder not in seen:
+        seen[folder] = _files(folder)
     return {
         "task": task.name,
         "asked": [task.kind, task.label, task.metric, task.variant, dict(task.counts or {})],
         "prompts": prompts_of(task.prompts).version if task.prompts else None,
-        "there": [row["status"], row["layout"], row["splits"], _files(folder)],
+        "there": [row["status"], row["layout"], row["splits"], seen[folder] if folder is not None else None],
     }
 
 
-def _files(folder: str | None) -> str | None:
-    """A hash of the names and sizes of all files below a local folder; None where there is none."""
-    if folder is None or not storage.is_local(folder):
+def _files(folder: str) -> str | None:
+    """A hash of the names, sizes and content (evaluation/pictures/content.py) of all files below a local folder, hidden ones
+    left out; None where there is none."""
+    if not storage.is_local(folder):
         return None
-    root, found = folder.removeprefix("file://"), []
-    for here, _, names in os.walk(root):
-        for name in names:
+    from evaluation.pictures.content import content_of
+
+    root = folder.removeprefix("file://")
+    sizes = dict(sorted(_sizes(root)))
+
+    def read(name: str, start: int, length: int) -> bytes:
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError:  # an evaluation says it
+            return b""
+
+    return content_of(list(sizes), list(sizes.values()), read) if sizes else None
+
+
+def _sizes(root: str) -> Iterator[tuple[str, int]]:
+    """Name and bytes of every file below `root`, links followed and each folder seen once; 0 bytes for what is no file."""
+    seen: set[str] = set()
+    for here, inner, names in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(here))
+        inner[:] = [
+            each
+            for each in inner
+            if not each.startswith(".") and os.path.realpath(os.path.join(here, each)) not in seen
+        ]
+        for name in [each for each in names if not each.startswith(".")]:
             path = os.path.join(here, name)
-            size = os.lstat(path).st_size if os.path.lexists(path) else None
-            found.append([os.path.relpath(path, root).encode(errors="surrogateescape").hex(), size])
-    return storage.sha256(storage.canonical_json(sorted(found))) if found else None
+            try:
+                found = os.stat(path)
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+            except OSError:
+                size = 0
+            yield os.path.relpath(path, root), size
 
 
 def way_out(task: Task) -> str:

@@ -7,16 +7,16 @@ folder; links that the user put there are followed.
 import csv
 import errno
 import fnmatch
-import hashlib
 import io
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.pictures.pictures import Broken, identity_of
+from evaluation.pictures.content import content_of
+from evaluation.pictures.pictures import Broken
 from pipeline import storage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -24,6 +24,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".
 
 EDGE_BYTES = 1 << 20
 LOOKED_INTO = 8
+"""Files of a list on a URL whose content is looked at, where it is large."""
 
 
 @dataclass(frozen=True)
@@ -155,22 +156,16 @@ class Folder:
         return rows
 
     def fingerprint(self, *names: str) -> str:
-        """What tells large files from others without reading them whole: names, sizes, first and last MiB."""
-        parts: list[object] = []
-        for name in names:
-            size = self.size(name)
-            edge = min(size, EDGE_BYTES)
-            parts += [name, size, storage.sha256(self.read(name, 0, edge))]
-            parts.append(storage.sha256(self.read(name, size - edge, edge)))
-        return identity_of(*parts)
+        """What tells a few large files from others (content.py): of more than 256 MiB their first and last MiB."""
+        return content_of(names, [self.size(name) for name in names], self.read, EDGE_BYTES)
 
     def listing(self, names: Sequence[str]) -> str:
-        """Names in their order, sizes, and the bytes of LOOKED_INTO files spread over them: what tells a list of pictures
-        from another without reading all. Times do not count. A single file that is replaced by one of equal size under its
-        name is not noticed, unless it is one of those."""
-        looked = [names[at * len(names) // LOOKED_INTO] for at in range(LOOKED_INTO)] if names else []
-        sizes = names_and_sizes(names, (self.size(name) for name in names))
-        return identity_of(sizes, [storage.sha256(self.read(name)) for name in dict.fromkeys(looked)])
+        """What tells a list of pictures from another (content.py): of more than 256 MiB every file's ends, on a URL those of a
+        few, since each is a request."""
+        sizes = [self.size(name) for name in names]
+        if storage.is_local(self.path):
+            return content_of(names, sizes, self.read)
+        return content_of(names, sizes, self.read, EDGE_BYTES, LOOKED_INTO)
 
 
 def _regular(path: str) -> os.stat_result:
@@ -179,14 +174,6 @@ def _regular(path: str) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "is no file")
     return found
-
-
-def names_and_sizes(names: Iterable[str], sizes: Iterable[int]) -> str:
-    """Their hash, one pair in memory at a time."""
-    digest = hashlib.sha256()
-    for name, size in zip(names, sizes, strict=True):
-        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def missing(path: str) -> Broken:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.pictures.content import names_and_sizes
 from evaluation.pictures.decoding import decoded
-from evaluation.pictures.folder import Folder, names_and_sizes
+from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Broken, Pictures, identity_of
 from pipeline import storage

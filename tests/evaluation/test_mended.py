@@ -1,0 +1,103 @@
+"""A dataset that is mended in place: same names, same sizes, other content. Times never count."""
+
+import os
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from evaluation.catalog.benchmarks import find
+from evaluation.catalog.presence import identity
+from evaluation.config import EvaluateConfig
+from evaluation.pictures import content
+from evaluation.pictures.content import content_of
+from evaluation.pictures.open import open_pictures
+from evaluation.run import evaluate
+from tests.evaluation.test_parts import mine
+
+COLOURS = {"red": (250, 20, 20), "blue": (20, 20, 250)}
+
+
+def colours(home: Path, count: int = 12) -> str:
+    """Uncompressed pictures, all of one size, with a table of their labels."""
+    (home / "photos").mkdir(parents=True)
+    rows = []
+    for at in range(count):
+        word = ("red", "blue")[at % 2]
+        Image.new("RGB", (8, 8), COLOURS[word]).save(home / "photos" / f"{at:02}.bmp")
+        rows.append(f"{at:02}.bmp,{word.ljust(4)}")
+    (home / "photos/test.csv").write_text("file,label\n" + "\n".join(rows) + "\n")
+    card = home / "colours.yaml"
+    card.write_text("folder: photos\nclasses: [red, blue]\ntemplates: ['{}']\n")
+    return str(card)
+
+
+def both(card: str) -> tuple[object, str]:
+    task = find(card)
+    return identity(task, None), open_pictures(task, "test").identity
+
+
+def test_a_file_of_the_same_name_and_size_is_noticed_and_a_time_is_not(tmp_path: Path) -> None:
+    card = colours(tmp_path)
+    before = both(card)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    shutil.copytree(tmp_path, tmp_path.parent / "elsewhere")
+    (tmp_path / "photos/.DS_Store").write_text("of a desktop")
+    assert both(card) == both(str(tmp_path.parent / "elsewhere/colours.yaml")) == before
+    for at in range(12):
+        picture = tmp_path / f"photos/{at:02}.bmp"
+        whole = picture.read_bytes()
+        picture.write_bytes(whole[:150] + b"\7" + whole[151:])
+        assert all(one != other for one, other in zip(both(card), before, strict=True)), at
+        picture.write_bytes(whole)
+    assert both(card) == before
+
+
+def test_links_are_followed_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    card = colours(tmp_path)
+    real = tmp_path / "real.bmp"
+    (tmp_path / "photos/03.bmp").rename(real)
+    os.symlink(real, tmp_path / "photos/03.bmp")
+    os.symlink(tmp_path / "photos", tmp_path / "photos/around")
+    os.mkfifo(tmp_path / "photos/pipe")
+    before = identity(find(card), None)
+    real.write_bytes(real.read_bytes()[:-1] + b"\7")
+    assert identity(find(card), None) != before
+
+
+def test_of_a_large_list_the_ends_are_read(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(content, "WHOLE_BYTES", 100)
+    files = {f"{at}": bytes([at]) * (20 + at) for at in range(9)}
+
+    def told(files: dict[str, bytes], most: int = 99) -> tuple[str, int]:
+        read: list[int] = []
+
+        def piece(name: str, start: int, length: int) -> bytes:
+            read.append(length)
+            return files[name][start : start + length]
+
+        return content_of(list(files), list(map(len, files.values())), piece, 4, most), sum(read)
+
+    before, count = told(files)
+    assert count == 9 * 8
+    assert told(files, most=3)[1] == 3 * 8
+    assert told(files | {"5": b"\0" + files["5"][1:]})[0] != before
+    assert told(files | {"5": files["5"][:-1] + b"\0"})[0] != before
+    assert told(files | {"5": files["5"] + b"\5"})[0] != before
+
+
+def test_a_mended_label_is_another_score_though_the_pictures_are_the_same(tmp_path: Path) -> None:
+    card = colours(tmp_path)
+    config = EvaluateConfig(tasks=(card,), protocols=("zero_shot",), bootstrap_resamples=100, threads=1)
+
+    def right() -> float:
+        report = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
+        return report.score("colours/zero_shot/top1/ensemble").value
+
+    before, table = right(), tmp_path / "photos/test.csv"
+    pictures = open_pictures(find(card), "test").identity
+    swapped = table.read_text().replace("red ", "tmp_").replace("blue", "red ").replace("tmp_", "blue")
+    table.write_text(swapped)
+    assert open_pictures(find(card), "test").identity == pictures
+    assert right() == 1 - before
