@@ -37,6 +37,19 @@ def test_the_shipped_points_give_the_published_lines_and_scipys(shift: str) -> N
     assert np.sqrt(line.covariance[1][1]) == pytest.approx(anchor.intercept_stderr, rel=1e-9)
 
 
+@pytest.mark.parametrize("shift", COUNTS)
+def test_every_shipped_accuracy_is_a_whole_number_of_the_pictures_it_is_said_to_be_of(shift: str) -> None:
+    for end in (0, 1):
+        share = np.array([point[end] for point in standard_points(shift)])
+        count = COUNTS[shift][end]
+        apart = np.abs(share * count - np.round(share * count))
+        assert apart.max() < 1e-6 * count, (shift, count)  # printed to six digits
+        # Of another number they are not: 2,530 and 2,467 anchors, 18,574 pictures.
+        if shift in ("ytbb-robust/pm-0", "ytbb-robust/pm-10", "objectnet") and end:
+            other = np.outer((2530, 2467, 18574), share)
+            assert (np.abs(other - np.round(other)).max(axis=1) > 0.4).all()
+
+
 def test_the_papers_model_stands_above_the_lines_as_told() -> None:
     assert 100 * standard_line("imagenetv2", "published").expected(0.762) == pytest.approx(64.0, abs=0.1)
     assert 100 * standard_line("imagenet-sketch", "published").expected(0.762) == pytest.approx(24.5, abs=0.1)
