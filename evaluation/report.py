@@ -42,7 +42,8 @@ OUTCOMES = pa.schema(
         ("top5", pa.list_(pa.string())),  # the best five answers, best first
         ("scores", pa.list_(pa.float32())),  # of all classes, where a metric needs them: two classes, or many labels
         ("value", pa.float32()),  # the picture's term of a mean that is not one of right answers
-        # the predefined fold, or the groups of people, that it is in; of many labels the classes that do not count, by "|"
+        # the predefined fold, or the groups of people, that it is in; of a caption its picture, where pictures have several; of
+        # many labels the classes that do not count, by "|"
         ("group", pa.string()),
     ]
 )

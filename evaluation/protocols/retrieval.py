@@ -1,8 +1,12 @@
-"""Retrieval as a protocol: recall at 1, 5 and 10, from pictures to texts and back, with one or several captions a picture."""
+"""Retrieval as a protocol: recall at 1, 5 and 10, from pictures to texts and back, with one or several captions a picture.
+
+Captions of one picture are found or missed together: their interval is of pictures (statistics/clustered.py).
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.features.wanted import Wanted
@@ -11,6 +15,7 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_rows, name_of
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.ranks import DEPTHS, Matches, Ranks, captions_and_matches, match_ranks
+from evaluation.statistics.clustered import clustered_interval
 from evaluation.statistics.intervals import wilson
 from pipeline.errors import DataError
 
@@ -44,10 +49,12 @@ class Retrieval:
             ("image_to_text", match_ranks(image_ND, text_MD, to_texts), to_texts, names, texts),
             ("text_to_image", match_ranks(text_MD, image_ND, to_texts.turned()), to_texts.turned(), texts, names),
         ):
+            of_Q = pictures_of(matches, len(queries)) if variant == "text_to_image" else None
             for depth in DEPTHS:
-                hits = int((ranks.first < depth).sum())
-                findings.add(f"recall@{depth}", variant, wilson(hits, len(queries)), len(queries))
-            add_ranked(findings, variant, ranks, matches, queries, items)
+                hit_Q = ranks.first < depth
+                whole = wilson(int(hit_Q.sum()), len(hit_Q)) if of_Q is None else clustered_interval(hit_Q, of_Q)
+                findings.add(f"recall@{depth}", variant, whole, len(queries))
+            add_ranked(findings, variant, ranks, matches, queries, items, of_Q)
         findings.details["pictures"] = {"identity": question.pictures.identity, "asked": len(column)}
         findings.details["captions"] = {
             "texts": len(texts),
@@ -58,11 +65,29 @@ class Retrieval:
         return findings
 
 
+def pictures_of(matches: Matches, texts: int) -> NDArray[np.int64] | None:
+    """(Q,) the picture of each text, the first one's where equal captions are one text; None where each has its own."""
+    firsts_Q = _firsts(matches, texts)
+    return firsts_Q if len(np.unique(firsts_Q)) < texts else None
+
+
+def _firsts(matches: Matches, queries: int) -> NDArray[np.int64]:
+    """(Q,) the first matching item of each query."""
+    return matches.items[np.searchsorted(matches.queries, np.arange(queries))]
+
+
 def add_ranked(
-    findings: Findings, variant: str, ranks: Ranks, matches: Matches, queries: Sequence[str], items: Sequence[str]
+    findings: Findings,
+    variant: str,
+    ranks: Ranks,
+    matches: Matches,
+    queries: Sequence[str],
+    items: Sequence[str],
+    of_Q: NDArray[np.int64] | None = None,
 ) -> None:
-    """A row per query: `id` is the query, `label` its first match, `prediction` the nearest item."""
-    firsts = matches.items[np.searchsorted(matches.queries, np.arange(len(queries)))]
+    """A row per query: `id` is the query, `label` its first match, `prediction` the nearest item, `group` the place of its
+    picture, where several queries are of one."""
+    firsts = _firsts(matches, len(queries))
     add_rows(
         findings,
         variant,
@@ -75,5 +100,6 @@ def add_ranked(
             "rank": ranks.first.astype(np.int32),
             "margin": np.round(ranks.margin, 4),
             "top5": [[items[each] for each in row] for row in ranks.nearest],
-        },
+        }
+        | ({} if of_Q is None else {"group": [str(place) for place in of_Q]}),
     )

@@ -1,8 +1,8 @@
 """A metric of two models from what is kept of their answers: its two values, the difference and the test that fits it.
 
-Accuracies and recalls of single pictures get McNemar's test; other means (over classes, folds, draws, severities) the test by
-swapped signs; areas, average precision and calibration errors, which are no means over pictures, the paired bootstrap. Rows
-are those of `report.OUTCOMES`. N = pictures.
+Accuracies and recalls of single pictures get McNemar's test; other means (over classes, folds, draws, severities, and recalls of
+captions, of which a picture has several) the test by swapped signs; areas, average precision and calibration errors, which are no
+means over pictures, the paired bootstrap. Rows are those of `report.OUTCOMES`. N = pictures.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,13 @@ RESAMPLES_OF_ENDS = 100
 
 @dataclass(frozen=True)
 class Means:
-    """A metric that is the mean of one number per picture, `values` (N,), or over groups (N,) of their means."""
+    """A metric that is the mean of one number per picture, `values` (N,), or over groups (N,) of their means. Values of one of
+    `clusters` (N,) are of one picture."""
 
     values: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
     span: tuple[float, float] = (0.0, 1.0)
+    clusters: NDArray[np.int64] | None = None
 
     @property
     def value(self) -> float:
@@ -44,8 +46,8 @@ class Means:
 
     @property
     def counted(self) -> bool:
-        """Whether it is a plain share of right answers."""
-        return self.groups is None and bool(np.isin(self.values, (0.0, 1.0)).all())
+        """Whether it is a plain share of right answers that are independent of each other."""
+        return self.groups is None and self.clusters is None and bool(np.isin(self.values, (0.0, 1.0)).all())
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ def measured(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measure
         rank = rows["rank"].to_numpy()
         if metric == "mean_top1_top5":
             return Means(((rank < 1) + 1.0 * (rank < 5)) / 2)
-        return Means(np.asarray(rank < RANKED.get(metric, 5), np.float64))
+        of_pictures = metric in RANKED and _has(rows, "group")
+        clusters = pd.factorize(rows["group"])[0] if of_pictures else None
+        return Means(np.asarray(rank < RANKED.get(metric, 5), np.float64), clusters=clusters)
     if metric == "calibration_error" and _has(rows, "probability"):
         sure_N, right_N = rows["probability"].to_numpy(np.float64), rows["correct"].to_numpy(bool)
         return Resampled(binned_error(sure_N, right_N), calibration_error(sure_N, right_N, RESAMPLES_OF_ENDS, 0))
@@ -131,7 +135,7 @@ def difference(first: Measured, second: Measured, count: int, resamples: int, se
         if first.counted and second.counted:
             return mcnemar(first.values > 0, second.values > 0)
         span = min(first.span[0], second.span[0]), max(first.span[1], second.span[1])
-        return swapped_signs(first.values, second.values, resamples, seed, first.groups, span)
+        return swapped_signs(first.values, second.values, resamples, seed, first.groups, span, first.clusters)
     assert isinstance(first, Resampled)
     assert isinstance(second, Resampled)
     unpaired = apart(first.interval, second.interval)

@@ -7,8 +7,9 @@ Accuracies: McNemar's test (1947, Psychometrika 12) on the b and c pictures that
 binomial p is conservative, since counts are whole numbers: of equal models it calls far fewer than 5 % different. The mid-p
 (Lancaster 1961, JASA 56; for McNemar: Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91) counts half
 of the observed table and keeps to the level; infra/benchmarks/paired_test_size.py measures both. Other means over pictures:
-signs of the differences swapped at random. Metrics that are no mean over pictures (AUC, average precision): the bootstrap of
-the difference.
+signs of the differences swapped at random, of all captions of a picture together, and mid-p there too, since means over classes of
+one size or of few captions are as coarse as counts. Metrics that are no mean over pictures (AUC, average precision): the bootstrap
+of the difference.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, norm
 
+from evaluation.statistics.clustered import clustered_interval
 from evaluation.statistics.intervals import CONFIDENCE, Interval, Statistic, mean_interval, percentiles, weight_chunks
 
 LEVEL = 0.05
@@ -77,31 +79,47 @@ def swapped_signs(
     seed: int,
     groups: ArrayLike | None = None,
     span: tuple[float, float] = (0.0, 1.0),
+    clusters: ArrayLike | None = None,
 ) -> Difference:
     """Test of means of one value per picture (N,) in `span`, or of means over groups: both models' values of a picture are
-    swapped or not by a coin, which swaps the sign of its share of the difference.
+    swapped or not by a coin, which swaps the sign of its share of the difference. With `clusters` (N,) one coin is for all
+    values of a cluster: its answers may depend on each other in any way.
 
-    Exact but for the number of coins: were the models equal, every pattern of signs would be as likely. Pictures that differ
-    by nothing need no coin, and of those that differ by the same amount only the number of swapped ones is drawn.
+    Exact but for the number of coins: were the models equal, every pattern of signs would be as likely. Patterns as extreme as
+    the observed one count half (mid-p). Pictures that differ by nothing need no coin, and of those that differ by the same
+    amount only the number of swapped ones is drawn.
     """
     apart_N = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     group_N = np.zeros(len(apart_N), np.int64) if groups is None else np.asarray(groups)
     _, place_N, count_G = np.unique(group_N, return_inverse=True, return_counts=True)
     share_N = apart_N / (count_G[place_N] * len(count_G))
-    size_D, count_D = np.unique(np.abs(share_N[share_N != 0]), return_counts=True)
-    coins = COINS_PER_RESAMPLE * resamples
-    generator = np.random.default_rng([seed, 1])
+    if clusters is not None:
+        share_N = np.bincount(np.unique(np.asarray(clusters), return_inverse=True)[1], share_N)
     # A sum in another order differs in its last bits: as extreme as the observed one means as extreme but for those.
-    least = abs(float(share_N.sum())) - 1e-9 * float(np.abs(share_N).sum())
-    extreme, done = 0, 0
+    observed, slack = abs(float(share_N.sum())), 1e-9 * float(np.abs(share_N).sum())
+    coins = COINS_PER_RESAMPLE * resamples
+    more, equal = _patterns(share_N, observed, slack, coins, np.random.default_rng([seed, 1]))
+    p = 1.0 if observed <= slack else (more + (equal + 1) / 2) / (coins + 1)
+    reach = span[1] - span[0]
+    if clusters is None:
+        return Difference(*mean_interval(apart_N, group_N, (-reach, reach)), p, "signs swapped, mid-p")
+    return Difference(*clustered_interval(apart_N, clusters, (-reach, reach)), p, "signs of clusters swapped, mid-p")
+
+
+def _patterns(
+    share_N: NDArray[np.float64], observed: float, slack: float, coins: int, generator: np.random.Generator
+) -> tuple[int, int]:
+    """How many of `coins` patterns of signs have a sum farther from 0 than `observed`, and how many as far."""
+    size_D, count_D = np.unique(np.abs(share_N[share_N != 0]), return_counts=True)
+    more, equal, done = 0, 0, 0
     while done < coins:
         rows = min(coins - done, max(1, (1 << 22) // max(1, len(size_D))))
         plus_RD = generator.binomial(count_D, 0.5, (rows, len(size_D)))
-        extreme += int((np.abs((2 * plus_RD - count_D) @ size_D) >= least).sum())
+        sums_R = np.abs((2 * plus_RD - count_D) @ size_D)
+        more += int((sums_R > observed + slack).sum())
+        equal += int((np.abs(sums_R - observed) <= slack).sum())
         done += rows
-    reach = span[1] - span[0]
-    told = mean_interval(apart_N, group_N, (-reach, reach))
-    return Difference(*told, (extreme + 1) / (coins + 1), "signs swapped")
+    return more, equal
 
 
 def paired_bootstrap(

@@ -74,7 +74,7 @@ def test_differences_that_are_there_are_found_and_the_others_said_to_be_none(com
         "alike": "not distinguishable",
     }
     rows = {row.task: row for row in compared.rows}
-    assert rows["worse"].test == "signs swapped"
+    assert rows["worse"].test == "signs swapped, mid-p"
     assert rows["better"].test == "McNemar, mid-p"
     assert rows["same"].p_holm == 1
     assert all(row.p_holm >= row.p_value for row in compared.rows)
@@ -212,7 +212,7 @@ def test_terms_groups_cues_and_shifts_are_compared_by_what_is_kept_of_them() -> 
     assert (rows["f/non_human/as_published/all"].first, rows["f/non_human/as_published/all"].difference) == (0.025, 0)
     assert (rows["q/shape_bias/all"].pictures, rows["q/shape_bias/all"].only_second) == (35, 20)
     assert rows["q/either_cue/all"].first == 0.875
-    assert rows["c/top1/fog"].test == "signs swapped"
+    assert rows["c/top1/fog"].test == "signs swapped, mid-p"
     assert rows["c/mce/alexnet"].difference == pytest.approx(1.2 * rows["c/top1/fog"].difference, abs=1e-5)
     assert rows["c/top1/fog"].verdict == "first better"
     (told,) = found.apart

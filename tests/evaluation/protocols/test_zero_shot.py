@@ -22,6 +22,9 @@ from evaluation.protocols.retrieval import Retrieval
 from evaluation.protocols.zero_shot import ZeroShot
 from evaluation.protocols.zero_shot_classifier import classifier, cosines
 from evaluation.protocols.zero_shot_config import RetrievalConfig, ZeroShotConfig
+from evaluation.statistics.clustered import clustered_interval
+from evaluation.statistics.compared import Means, measured
+from evaluation.statistics.intervals import wilson
 from pipeline.errors import DataError
 from tests.evaluation.protocols.test_zero_shot_classifier import embed
 
@@ -174,6 +177,27 @@ def test_retrieval_with_a_prefix_and_several_captions(separate: bool) -> None:
     firsts = table[table.variant == "image_to_text"]
     assert list(firsts.prediction) == ["a fox", "blue", "runs"]
     assert found.details["captions"]["texts"] == (6 if separate else 5)
+    # Captions of one picture belong together: in the rows, in the interval, and when two runs are compared.
+    texts = table[table.variant == "text_to_image"]
+    own = [next(str(at) for at, each in enumerate(captions) if text in each) for text in texts.id]
+    assert list(texts.group) == (["0", "0", "1", "2", "2", "2"] if separate else own)
+    assert firsts.group.isna().all()
+    told = score(found, "retrieval/recall@1/text_to_image")
+    assert (told.low, told.high) == pytest.approx(clustered_interval(texts["rank"] < 1, texts.group)[1:], abs=1e-6)
+    kept = measured("recall@1", texts.reset_index(drop=True), ())
+    assert isinstance(kept, Means)
+    assert kept.clusters is not None
+    assert (kept.value, kept.counted) == (pytest.approx(told.value, abs=1e-6), False)
+
+
+def test_one_caption_a_picture_is_a_question_of_its_own() -> None:
+    captions = (("red",), ("blue",), ("green",))
+    asked = question({"caption": captions}, embed(["red", "blue", "red"]), None, kind="retrieval", label="caption")
+    found = Retrieval().measure(asked)
+    assert found.outcome_table().to_pandas().group.isna().all()
+    for variant in ("image_to_text", "text_to_image"):
+        told = score(found, f"retrieval/recall@1/{variant}")
+        assert (told.value, told.low, told.high) == pytest.approx(wilson(round(3 * told.value), 3), abs=1e-6)
 
 
 def test_sentences_are_embedded_once_per_checkpoint(tmp_path: Any) -> None:

@@ -63,8 +63,13 @@ def test_swapped_signs_equal_all_sign_patterns_and_keep_their_level() -> None:
     nothing = np.zeros(12)
     assert swapped_signs(nothing, values, 4000, 0, span=(-4, 4)).p_value == pytest.approx(exact, abs=0.02)
     alike = np.repeat([0.0, 1.0, -1.0], [3, 7, 2])  # of equal differences only the number of swapped ones is drawn
-    exact = (np.abs(patterns @ alike) >= 5).mean()
+    exact = (np.abs(patterns @ alike) > 5).mean() + (np.abs(patterns @ alike) == 5).mean() / 2
     assert swapped_signs(nothing, alike, 4000, 0, span=(-1, 1)).p_value == pytest.approx(exact, abs=0.02)
+    ones = np.repeat([1.0, -1.0], [7, 2])  # right and wrong answers: McNemar's own
+    assert swapped_signs(np.zeros(9), ones, 4000, 0, span=(-1, 1)).p_value == pytest.approx(
+        float(mid_p(2, 7)), abs=0.02
+    )
+    assert swapped_signs(ones, ones, 100, 0).p_value == swapped_signs(ones, ones[::-1], 100, 0).p_value == 1
     calls = sum(
         swapped_signs(np.zeros(40), random.normal(size=40), 100, n, span=(-6, 6)).p_value < 0.05 for n in range(600)
     )

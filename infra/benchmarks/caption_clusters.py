@@ -1,0 +1,99 @@
+"""Five captions of one picture are found or missed together: what does a recall's interval cover, and how often does the paired
+test call two equal models different, with pictures as the unit and with captions as if they were independent?
+
+    make bench NAME=caption_clusters
+
+A picture is easy or hard for a model, and so is each of its captions; how much of a caption's ease is the picture's is the column
+`shared`. Coverage is of the recall over all pictures and captions that could have been drawn. Two models of a pair are equally
+good over those: half of what makes a picture easy is the same for both.
+"""
+
+import os
+
+import numpy as np
+from harness import write_facts
+from numpy.typing import NDArray
+from scipy.integrate import quad
+from scipy.special import expit
+from scipy.stats import norm
+
+from evaluation.statistics.clustered import clustered_interval
+from evaluation.statistics.intervals import wilson
+from evaluation.statistics.paired import mcnemar, swapped_signs
+
+DRAWS = int(os.environ.get("CAPTION_DRAWS", 4000))
+PAIRS = int(os.environ.get("CAPTION_PAIRS", 10_000))
+LEVEL = 0.05
+SPREAD = 2.0
+"""Standard deviation of the ease of a caption, on the scale of logits."""
+HEADINGS = (
+    "pictures x captions", "recall", "shared", "covered, by pictures", "covered, by captions",
+    "equal pairs called different, by pictures", "by captions",
+)  # fmt: skip
+
+
+def recall(centre: float) -> float:
+    """Of all captions that could be drawn."""
+    return float(quad(lambda z: expit(centre + SPREAD * z) * norm.pdf(z), -9, 9)[0])
+
+
+def ease(random: np.random.Generator, pictures: int, captions: int, shared: float) -> tuple[NDArray[np.float64], ...]:
+    """(G, 1) what is the picture's and (G, T) what is the caption's."""
+    own = SPREAD * np.sqrt(shared) * random.normal(size=(pictures, 1))
+    return own, SPREAD * np.sqrt(1 - shared) * random.normal(size=(pictures, captions))
+
+
+def covered(random: np.random.Generator, pictures: int, captions: int, shared: float) -> tuple[float, float, float]:
+    """(recall, coverage by pictures, coverage by captions)."""
+    clusters, hits = np.repeat(np.arange(pictures), captions), np.zeros(2)
+    centre = float(random.uniform(-2, 2))
+    truth = recall(centre)
+    for _ in range(DRAWS):
+        own, each = ease(random, pictures, captions, shared)
+        right = (random.random((pictures, captions)) < expit(centre + own + each)).ravel()
+        found = clustered_interval(right, clusters), wilson(int(right.sum()), len(right))
+        hits += [low <= truth <= high for _, low, high in found]
+    return truth, *(hits / DRAWS).tolist()
+
+
+def called(random: np.random.Generator, pictures: int, captions: int, shared: float) -> tuple[float, float]:
+    """Shares of equal pairs that are called different, by pictures and by captions."""
+    clusters, calls = np.repeat(np.arange(pictures), captions), np.zeros(2)
+    for n in range(PAIRS):
+        centre, both = random.uniform(-2, 2), ease(random, pictures, captions, shared)
+        answers = []
+        for _ in range(2):
+            mine = ease(random, pictures, captions, shared)
+            sums = [np.sqrt(0.5) * (a + b) for a, b in zip(both, mine, strict=True)]
+            answers.append((random.random((pictures, captions)) < expit(centre + sums[0] + sums[1])).ravel())
+        first, second = answers
+        by_pictures = swapped_signs(first, second, 400, n, clusters=clusters).p_value
+        calls += [by_pictures < LEVEL, mcnemar(first, second).p_value < LEVEL]
+    low, high = (calls / PAIRS).tolist()
+    return low, high
+
+
+def row(pictures: int, captions: int, shared: float) -> list[object]:
+    random = np.random.default_rng([pictures, int(100 * shared)])
+    truth, right, naive = covered(random, pictures, captions, shared)
+    own, alone = called(random, pictures, captions, shared)
+    if PAIRS >= 10_000:
+        assert 0.045 <= own <= 0.055, own
+    if DRAWS >= 4000:
+        assert 0.94 <= right <= 0.965, right
+    shares = (right, naive, own, alone)
+    return [
+        f"{pictures:,} x {captions}",
+        f"{100 * truth:.0f} %",
+        f"{shared:.2f}",
+        *(f"{100 * x:.2f} %" for x in shares),
+    ]
+
+
+def main() -> None:
+    rows = [row(1000, 5, 0.6), row(1000, 5, 0.3), row(1000, 5, 0.0), row(200, 5, 0.6)]
+    write_facts("caption_clusters", "simulated answers to captions", HEADINGS, rows)
+
+
+if __name__ == "__main__":
+    main()
