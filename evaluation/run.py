@@ -173,6 +173,7 @@ class _Evaluation:
         try:
             self._make(protocol.reads(question))
             found = protocol.measure(question)
+            found.details |= lacking_of(question)
         except DataError as error:
             self._fail(question.task, error, protocol.name)
             return None
@@ -245,6 +246,13 @@ def _unfit(protocol: Measure, task: Task, encoder: Encoder) -> str | None:
     if task.conditions and not stored:
         return f"is stored under corruptions, which {StoredCorruptions.name} measures"
     return protocol.unfit(task, encoder)
+
+
+def lacking_of(question: Question) -> dict[str, Any]:
+    """{"lacking": part -> reason -> count}: what of a benchmark's own list is not there; nothing where all is."""
+    parts = {"train": question.train, "val": question.val, "test": question.pictures}
+    told = {name: dict(part.lacking) for name, part in parts.items() if part is not None and part.lacking}
+    return {"lacking": told} if told else {}
 
 
 def _check_possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Task]) -> None:

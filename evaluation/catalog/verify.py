@@ -31,7 +31,7 @@ def verify(root: str, chosen: Sequence[str] = (), bytes_too: bool = True, said: 
 
     {task, status, folder, layout, variant, exact, splits, files, problems, notes}: `status` is ok, wrong or absent; `variant`
     the nearest known one, `exact` whether all that was counted fits it; `splits` maps to {pictures, classes, fewest, most,
-    hash, per_class}; `files` are the rows of `verify_files`, [] without `bytes_too`. Raises ConfigError for an unknown
+    hash, per_class, lacking}; `files` are the rows of `verify_files`, [] without `bytes_too`. Raises ConfigError for an unknown
     name or a `root` that is no folder, DataError where nothing is there.
     """
     root = root.rstrip("/") or "/"
@@ -81,6 +81,9 @@ def _row(task: Task, root: str, bytes_too: bool, said: Said) -> dict[str, Any]:
         except DataError as error:
             problem = str(error)
         row["problems"] += [problem] if problem else []
+        if lacking := row["splits"].get(split, {}).get("lacking"):
+            said_why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in lacking.items())
+            row["notes"].append(f"{task.name}: of its list of {split} {said_why}; the others are measured")
     _compare(task, card_of(task.card), found["splits"], row)
     if bytes_too and found["folder"]:
         row["files"] = verify_files(task, found["folder"], said)
@@ -118,6 +121,7 @@ def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
         "most": max(counts, default=None),
         "hash": list_hash(pictures.columns.get("id"), words),
         "per_class": {label: per_class[label] for label in classes},
+        "lacking": dict(pictures.lacking),
     }, problem
 
 

@@ -1,4 +1,4 @@
-"""Datasets that are a folder per class: Caltech-101, EuroSAT, RESISC45 (no official split); Country211, Rendered SST2, Kinetics.
+"""Datasets that are a folder per class: Caltech-101, EuroSAT, RESISC45 (no official split); Country211, Rendered SST2.
 
 Where a split is a share of TFDS's order or a draw of ours, split_rules.py says how. A variant of a task has its own reader,
 "eurosat@clip-paper".
@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from evaluation.pictures.decoding import of_files
 from evaluation.pictures.folder import Folder
-from evaluation.pictures.image_folder import VIDEOS, by_class, split_folders
+from evaluation.pictures.image_folder import by_class
 from evaluation.pictures.layout import Reader
-from evaluation.pictures.pictures import Absent, Broken, Pictures
+from evaluation.pictures.pictures import Broken, Pictures
 from evaluation.pictures.split_rules import cut, drawn, shares, tfds_order
 
 Rule = Callable[[Sequence[str], Sequence[str]], dict[str, list[int]]]
@@ -142,22 +142,4 @@ SST2 = Reader(
     functools.partial(_folders, "rendered-sst2", _VALID, ("negative", "positive")),
     _THREE,
     homes=("", "rendered-sst2"),
-)
-
-
-def _kinetics(home: Folder, split: str) -> Pictures:
-    """The middle frame of each video, in train/ and val/ with a folder per class; what could be had of the list."""
-    folder = split_folders(home)[split]
-    if home.pictures(folder, VIDEOS) and not home.pictures(folder):
-        raise Absent(
-            f"{home.at(folder)}: has videos and no frames of them; `openwit tasks frames {home.path}` makes the middle one of each"
-        )
-    return by_class(f"kinetics700/{split}", home, below=folder)
-
-
-KINETICS = Reader(
-    "kinetics700",
-    (("val/abseiling",), ("test/abseiling",)),
-    _kinetics,
-    lambda home: tuple(split for split in ("train", "test") if split in split_folders(home)),
 )

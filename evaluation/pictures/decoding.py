@@ -37,9 +37,10 @@ def of_files(
     names: Sequence[str],
     columns: Mapping[str, Sequence[Any]],
     crop_pixels: int = 0,
+    lacking: Mapping[str, int] | None = None,
 ) -> Pictures:
     """Pictures that are a file each; the column `id` has their names. Their identity: names and sizes in order, and the
-    border that is cut away."""
+    border that is cut away. `lacking`: what the dataset lists and is not there, by reason."""
     _check_columns(name, len(names), columns)
 
     def stored(index: int) -> bytes:
@@ -53,7 +54,8 @@ def of_files(
         return picture.crop((crop_pixels, crop_pixels, width - crop_pixels, height - crop_pixels))
 
     identity = identity_of("files", folder.listing(names), crop_pixels)
-    return Pictures(name, identity, {"id": names, **columns}, read, len(names), None if crop_pixels else stored)
+    kept = None if crop_pixels else stored
+    return Pictures(name, identity, {"id": names, **columns}, read, len(names), kept, lacking=lacking or {})
 
 
 def of_array(

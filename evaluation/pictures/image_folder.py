@@ -11,7 +11,11 @@ from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Broken, Pictures
 
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "validate"),
+    "test": ("test", "testing"),
+}
 """What folders of a split are called."""
 VIDEOS = (".avi", ".mp4", ".mkv", ".webm", ".mov")
 

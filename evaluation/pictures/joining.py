@@ -1,7 +1,8 @@
 """Joins the words of a dataset's labels to a task's table of classes; by name, never by position.
 
 Published lists order classes differently (VOC, EuroSAT, CLEVR), so a number is first turned into the name that the
-dataset itself gives to it. A word that fits no class, or a class without pictures, is an error with the names in it.
+dataset itself gives to it. A word that fits no class, or a class without pictures, is an error with the names in it; of a dataset
+whose pictures are known to vanish (`Pictures.lacking`) such classes are counted.
 """
 
 import difflib
@@ -9,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evaluation.pictures.pictures import Broken, Pictures
+from evaluation.pictures.pictures import EMPTY_CLASS, Broken, Pictures
 
 _WRITTEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _DIGITS = {word: str(number) for number, word in enumerate(_WRITTEN)}
@@ -37,7 +38,9 @@ def joined(pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], 
         pictures, words = pictures.subset(keep), tuple(words[at] for at in keep)
     found = [tuple(translated[word] for word in each if word in translated) for each in words]
     lacking = sorted(set(table) - {word for each in found for word in each})
-    if lacking:
+    if lacking and pictures.lacking:  # its list says that some are gone: a class can be among them
+        pictures = replace(pictures, lacking={**pictures.lacking, EMPTY_CLASS: len(lacking)})
+    elif lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise Broken(
             f"{pictures.name}: has no picture of class '{lacking[0]}'{more} of {len(table)}; the dataset is not whole"

@@ -1,11 +1,12 @@
 """Datasets whose splits are lists of files: Food-101, DTD, Oxford Pets, FGVC Aircraft, SUN397, Birdsnap, UCF101.
 
 Each function says how its lists name a picture and its class. What is listed must be there; Birdsnap alone is a list of
-addresses of which fewer are left each year, so what is missing of it is left out.
+addresses of which fewer are left each year, so what is missing of it is left out and counted.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evaluation.pictures.decoding import of_files
 from evaluation.pictures.folder import Folder
@@ -105,7 +106,9 @@ def _birdsnap(home: Folder, split: str) -> Pictures:
     )
     there = set(home.pictures(top))
     pairs = [(f"{top}/{path}".lstrip("/"), path.split("/")[0]) for path in chosen]
-    return _of(f"birdsnap/{split}", home, [pair for pair in pairs if pair[0] in there])
+    kept = [pair for pair in pairs if pair[0] in there]
+    lacking = {"not_downloaded": len(pairs) - len(kept)} if len(kept) < len(pairs) else {}
+    return replace(_of(f"birdsnap/{split}", home, kept), lacking=lacking)
 
 
 def _top(listed: Sequence[str]) -> str:

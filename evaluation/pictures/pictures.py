@@ -5,8 +5,9 @@ this file. Nothing is decoded before `read`.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 from PIL import Image
@@ -20,6 +21,10 @@ Split = Literal["train", "test"]
 SCENE_COUNTS: dict[Split, int] = {"train": 800, "test": 400}
 SCENE_SEED = 0
 SIDE_PIXELS = 64
+
+
+EMPTY_CLASS = "class_without_pictures"
+"""Among the reasons of `Pictures.lacking`: counts classes, not pictures."""
 
 
 class Absent(DataError):  # noqa: N818 (a name for users, who read it in rows of a report)
@@ -53,6 +58,8 @@ class Pictures:
     """The encoded file of one picture, where there is one: it is decoded faster than by `read`, to the same pixels."""
     classes: tuple[str, ...] | None = None
     """Names by number, where the labels are numbers into a list that the dataset brings along."""
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    """How many of the dataset's own list are not there, by reason, where that is no mistake: what is on the web vanishes."""
 
     def column(self, name: str) -> tuple[str, ...]:
         """One word per picture."""
@@ -85,6 +92,7 @@ class Pictures:
             self.count + other.count,
             None if both is None else functools.partial(_first_or_second, *both, self.count),
             self.classes,
+            dict(sorted((Counter(self.lacking) + Counter(other.lacking)).items())),
         )
 
 

@@ -14,6 +14,7 @@ from evaluation.pictures import (
     frames,
     idx,
     imagenet,
+    kinetics,
     listed,
     matlab,
 )
@@ -39,7 +40,7 @@ OFFICIAL: tuple[Layout, ...] = (
     *(listed.FOOD101, listed.DTD, listed.PETS, listed.AIRCRAFT, listed.SUN397, listed.SUN397_ALL),
     *(listed.BIRDSNAP, listed.UCF101),
     *(*class_folders.EUROSAT, *class_folders.RESISC45, *class_folders.CALTECH101),
-    *(class_folders.COUNTRY211, class_folders.SST2, class_folders.KINETICS),
+    *(class_folders.COUNTRY211, class_folders.SST2, kinetics.KINETICS),
     *(imagenet.IMAGENET, imagenet.REAL, imagenet.V2, imagenet.IMAGENET_A, imagenet.IMAGENET_R, imagenet.SKETCH),
     *(imagenet.OBJECTNET, imagenet.IMAGENET_C),
     *(*annotated.GTSRB, annotated.FER2013, annotated.FAIRFACE, *annotated.MEMES),

@@ -94,7 +94,7 @@ def swapped_signs(
     _, place_N, count_G = np.unique(group_N, return_inverse=True, return_counts=True)
     share_N = apart_N / (count_G[place_N] * len(count_G))
     if clusters is not None:
-        share_N = np.bincount(np.unique(np.asarray(clusters), return_inverse=True)[1], share_N)
+        share_N = np.asarray(np.bincount(np.unique(np.asarray(clusters), return_inverse=True)[1], share_N), np.float64)
     # A sum in another order differs in its last bits: as extreme as the observed one means as extreme but for those.
     observed, slack = abs(float(share_N.sum())), 1e-9 * float(np.abs(share_N).sum())
     coins = COINS_PER_RESAMPLE * resamples

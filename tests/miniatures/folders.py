@@ -41,6 +41,26 @@ def kinetics700(folder: Path) -> Made:
     return Made("kinetics700", splits)
 
 
+def kinetics700_flat(folder: Path) -> Made:
+    """CVDF's archives: clips without folders beside the official lists; an id may hold _ and -, a clip may be gone."""
+    writer = Writer(folder)
+    clips = {
+        "train": (("air drumming", "-3B32lodo2M", 59), ("abseiling", "_a_0_1_2_3_", 8)),
+        "val": (("abseiling", "a1B2c3D4e5F", 0),),
+    }
+    splits = {}
+    for called, rows in clips.items():
+        listed = [*rows, ("zumba", "goneGONEgon", 100)]
+        lines = [f"{label},{key},{start},{start + 10},{called}" for label, key, start in listed]
+        writer.put(
+            f"annotations/{called}.csv", "\n".join(["label,youtube_id,time_start,time_end,split", *lines]) + "\n"
+        )
+        splits["test" if called == "val" else called] = [
+            (label, writer.write(f"{called}/{key}_{start:06d}_{start + 10:06d}.png")) for label, key, start in rows
+        ]
+    return Made("kinetics700", splits)
+
+
 def imagenet(folder: Path) -> Made:
     writer = Writer(folder)
     train = [(s, writer.write(f"train/{s}/{s}_{at}.JPEG")) for s in (TENCH, FISH) for at in (1, 10)]
@@ -124,6 +144,7 @@ FOLDERS = {
     "country211": country211,
     "rendered-sst2": rendered_sst2,
     "kinetics700": kinetics700,
+    "kinetics700-flat": kinetics700_flat,
     "imagenet": imagenet,
     "imagenet-flat": imagenet_flat,
     "imagenet-kaggle": imagenet_kaggle,
