@@ -23,8 +23,8 @@ from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.manifest import Manifest
+from pipeline.web.directives import first_opt_out
 from pipeline.web.network import Fetched, fetch_all
-from pipeline.web.robots import first_opt_out
 from pipeline.web.urls import UnusableURLError, canonical, host_of
 from pipeline.web.web_config import NetworkConfig
 
@@ -186,6 +186,7 @@ def _of_page(network: NetworkConfig, answer: Fetched) -> State:
         "text_from": [],
         "product": network.product,
         "content_type": answer.headers.get("content-type", ""),
+        "date": answer.headers.get("date", ""),
     }
     try:
         said, _ = shared("pipeline.sources.html:parse_page").call(header, answer.body)

@@ -14,7 +14,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.sources.html_metadata import described_pictures
 from pipeline.sources.html_pictures import Picture, pictures_of, usable, value
-from pipeline.web.robots import forbids_following, meta_directives
+from pipeline.web.directives import forbids_following, meta_directives
 from pipeline.web.urls import Base
 
 _CHARSETS = re.compile(
@@ -31,7 +31,7 @@ _NOT_NESTED = re.compile(  # void, or closed by what follows
 
 
 def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Header: url, text_from, product (our robots name), content_type; links: false where nobody follows them.
+    """Header: url, text_from, product (our robots name), content_type, date; links: false where nobody follows them.
 
     Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
     unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page
@@ -42,8 +42,11 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
         return {"too_deep": f"tags nested deeper than {MAX_DEPTH:,}"}, []
     tree = LexborHTMLParser(page)
     base = _base(tree, Base(header["url"]))
-    metas = [(value(node, "name") or value(node, "property"), value(node, "content")) for node in tree.css("meta")]
-    robots = meta_directives(metas, header.get("product", ""))
+    metas = [
+        (value(node, "name") or value(node, "property") or value(node, "http-equiv"), value(node, "content"))
+        for node in tree.css("meta")
+    ]
+    robots = meta_directives(metas, header.get("product", ""), header.get("date", ""))
     follow = header.get("links", True) and not forbids_following(robots)
     pictures, beyond, unusable = pictures_of(tree, base, MAX_ITEMS)
     seen: dict[str, Picture] = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.sources.archive import headers_of
 from pipeline.web.body import BrokenError, TooLargeError, decoded
-from pipeline.web.robots import first_opt_out, header_directives
+from pipeline.web.directives import first_opt_out, header_directives
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})")
 _CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,500})?\r?\n")
@@ -77,7 +77,7 @@ def header_opt_out(headers: Mapping[str, str], product: str, opt_outs: Sequence[
     Lines of one name are parted by line ends: an agent named on one says nothing about the next.
     """
     robots = headers.get("x-robots-tag", "")
-    directives = header_directives(robots.split("\n"), product) if robots else ()
+    directives = header_directives(robots.split("\n"), product, headers.get("date", "")) if robots else ()
     if headers.get("tdm-reservation", "").strip() == "1":
         directives = (*directives, "tdm-reservation")
     word = first_opt_out(directives, opt_outs)

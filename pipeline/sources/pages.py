@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.execution.batch import DROPPED
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
-from pipeline.web.robots import first_opt_out
+from pipeline.web.directives import first_opt_out
 
 _PAGES_PER_CALL = 64
 _BYTES_PER_CALL = 8_000_000
@@ -28,6 +28,8 @@ class Page:
     url: str
     body: bytes
     content_type: str
+    date: str = ""
+    """The answer's Date header."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,7 +80,10 @@ def parse_all(pages: Iterable[Page], wish: Mapping[str, Any], opt_outs: Sequence
 
 
 def _parse_batch(batch: Sequence[Page], wish: Mapping[str, Any], opt_outs: Sequence[str]) -> Iterator[Parsed]:
-    headers = [{**wish, "url": page.url, "content_type": page.content_type, "bytes": len(page.body)} for page in batch]
+    headers = [
+        {**wish, "url": page.url, "content_type": page.content_type, "date": page.date, "bytes": len(page.body)}
+        for page in batch
+    ]
     said: Sequence[Mapping[str, Any]]
     try:
         if len(batch) == 1:

@@ -24,8 +24,8 @@ from pipeline.sources.html_pictures import first_text
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
+from pipeline.web.directives import forbids_following
 from pipeline.web.network import Fetched, fetch_all
-from pipeline.web.robots import forbids_following
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.urls import canonical, host_of
 from pipeline.web.web_config import NetworkConfig
@@ -192,7 +192,10 @@ def _judged(
     """What became of each page; those that may be looked into are parsed together."""
     found = {answer.url: _unread(config, arguments["hosts"], answer) for answer in fetched}
     readable = [answer for answer in fetched if found[answer.url] is None]
-    asked = [Page(answer.final_url, answer.body, answer.headers.get("content-type", "")) for answer in readable]
+    asked = [
+        Page(answer.final_url, answer.body, answer.headers.get("content-type", ""), answer.headers.get("date", ""))
+        for answer in readable
+    ]
     wish = {"text_from": list(config.text_from), "product": network.product}
     for answer, parsed in zip(readable, parse_all(asked, wish, network.opt_out_directives), strict=True):
         found[answer.url] = _read(config, answer, parsed, arguments.get("known", {}))

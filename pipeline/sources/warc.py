@@ -182,7 +182,7 @@ class _Collector:
         url = canonical(record.url)
         body = plain_body(message, self._wish["max_page_bytes"])
         origin = {"crawl_id": self._crawl_id, "warc_file": name, "warc_offset": record.offset}
-        return Page(url, body, content_type, origin)
+        return Page(url, body, content_type, headers.get("date", ""), origin)
 
     def take(self, parsed: Parsed) -> None:
         """The pictures of one page."""

@@ -18,7 +18,7 @@ from pipeline.sources.html_pictures import first_text
 from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.pages import BEYOND, Dropped
 from pipeline.sources.wat_scan import ABSOLUTE, CLEAN, ROOTED, SILENT
-from pipeline.web.robots import first_opt_out, meta_directives
+from pipeline.web.directives import first_opt_out, meta_directives
 from pipeline.web.urls import MAX_CHARACTERS, Base, UnusableURLError, canonical, is_canonical
 
 _MAX_PICTURES = 10_000
@@ -116,12 +116,12 @@ class WatPage:
         plain = {
             key.lower(): "\n".join(map(str, value)) if isinstance(value, list) else str(value)
             for key, value in headers.items()
-            if key[:1] in "xXtT" and key.lower() in ("x-robots-tag", "tdm-reservation")
+            if key[:1] in "xXtTdD" and key.lower() in ("x-robots-tag", "tdm-reservation", "date")
         }
-        evidence = header_opt_out(plain, wish["product"], wish["opt_outs"]) if plain else None
+        evidence = header_opt_out(plain, wish["product"], wish["opt_outs"]) if len(plain) > ("date" in plain) else None
         if evidence is not None:
             return "header_opt_out", evidence
-        word = first_opt_out(meta_directives(self._metas, wish["product"]), wish["opt_outs"])
+        word = first_opt_out(meta_directives(self._metas, wish["product"], plain.get("date", "")), wish["opt_outs"])
         return ("meta_opt_out", f"robots meta tag: {word}") if word is not None else (None, None)
 
     def _licence(self) -> str | None:

@@ -13,29 +13,32 @@ class BrokenError(Exception):
     """The body cannot be decoded; the message is evidence."""
 
 
-def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def decoded(body: bytes, encoding: str, max_bytes: int, cut: bool = False) -> bytes:
     """Undo gzip and deflate, which some servers send though we ask for identity. Raises TooLargeError, BrokenError.
 
-    Memory stays below max_bytes plus the body: a bomb is cut while it unpacks.
+    Memory stays below max_bytes plus the body: a bomb is cut while it unpacks. `cut` keeps the first max_bytes of a longer
+    body, and what there is of one whose end is missing.
     """
     names = [name.strip().lower() for name in encoding.split(",")]
     for name in reversed([name for name in names if name and name != "identity"]):
         if name in ("gzip", "x-gzip"):
-            body = _inflated(body, 31, max_bytes, name)
+            body = _inflated(body, 31, max_bytes, name, cut)
         elif name == "deflate":
             # "deflate" means zlib's format, but some servers send it bare.
-            body = _inflated(body, 15 if body[:1] and body[0] & 0x0F == 8 else -15, max_bytes, name)
+            body = _inflated(body, 15 if body[:1] and body[0] & 0x0F == 8 else -15, max_bytes, name, cut)
         else:
             raise BrokenError("content-encoding that was not asked for")
     return body
 
 
-def _inflated(body: bytes, window: int, max_bytes: int, name: str) -> bytes:
+def _inflated(body: bytes, window: int, max_bytes: int, name: str, cut: bool) -> bytes:
     inflater = zlib.decompressobj(window)
     try:
         plain = inflater.decompress(body, max_bytes + 1)
     except zlib.error:
         raise BrokenError(f"broken {name}") from None
+    if cut and plain:
+        return plain[:max_bytes]
     if len(plain) > max_bytes:
         raise TooLargeError
     if not inflater.eof:

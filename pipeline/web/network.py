@@ -18,10 +18,11 @@ from pipeline.web.addresses import refusal
 from pipeline.web.answer import Fetched, Reason, Verdict, Wish
 from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_seconds
 from pipeline.web.connections import Connections, Info, TooSlowError
+from pipeline.web.directives import first_opt_out, header_directives
 from pipeline.web.http1 import Answer, CutOffError, Head, NotHttpError, request_bytes
 from pipeline.web.manners import Manners
 from pipeline.web.names import Names, UnknownNameError
-from pipeline.web.robots import RobotsRules, first_opt_out, header_directives
+from pipeline.web.robots import RobotsRules
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.site_rules import SiteRules
 from pipeline.web.urls import canonical, host_of, origin_of, split_canonical
@@ -160,7 +161,7 @@ class Network:
             return Verdict(status, headers, b"", reason, f"status {status}", again=again, wait_seconds=wait), False
         robots: tuple[str, ...] = ()
         if "x-robots-tag" in headers:
-            robots = header_directives(head.all("x-robots-tag"), self.config.product)
+            robots = header_directives(head.all("x-robots-tag"), self.config.product, headers.get("date", ""))
         if headers.get("tdm-reservation", "").strip() == "1":
             robots = (*robots, "tdm-reservation")
         found = Verdict(status, headers, robots=robots)
@@ -212,7 +213,7 @@ def _with_body(found: Verdict, body: bytes, wish: Wish) -> Verdict:
     encoding = found.headers.get("content-encoding")
     if encoding:
         try:
-            body = decoded(body, encoding, wish.max_bytes)
+            body = decoded(body, encoding, wish.max_bytes, wish.cut)
         except TooLargeError:
             return _too_large(found, wish)
         except BrokenError as error:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.web.answer import Reason
-from pipeline.web.robots import MAX_ROBOTS_BYTES, RobotsRules
+from pipeline.web.robots import RobotsRules, site_text
 
 TDMREP = "/.well-known/tdmrep.json"
 AI_TXT = "/ai.txt"
@@ -29,7 +29,7 @@ class TdmRules:
     def parse(body: bytes) -> "TdmRules":
         """Never fails: what is not a rule is ignored."""
         try:
-            value = json.loads(body[:MAX_ROBOTS_BYTES].decode("utf-8-sig", "replace"))
+            value = json.loads(site_text(body))
         except (ValueError, RecursionError):
             return TdmRules()
         found = []

@@ -107,6 +107,14 @@ def test_robots_wishes_are_read_and_nofollow_hides_the_links() -> None:
     assert parse(body)["links"] == ["http://a.example/dir/b"]
     assert parse('<meta name=openwit content="noai, nofollow"><a href="b">')["links"] == []
     assert parse('<meta content="none" name=robots><a href="b">')["links"] == []
+    assert parse('<meta name=robots content="index"><meta name=robots content="noindex; noai">')["robots"] == [
+        "index",
+        "noindex",
+        "noai",
+    ]
+    until = '<meta http-equiv="X-Robots-Tag" content="unavailable_after: 2026-01-01">'
+    assert "noindex" in parse(until, date="Sat, 21 Nov 2026 12:00:00 GMT")["robots"]
+    assert parse(until, date="Fri, 21 Nov 2025 12:00:00 GMT")["robots"] == ["unavailable_after"]
 
 
 @pytest.mark.parametrize(

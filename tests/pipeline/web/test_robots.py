@@ -1,61 +1,15 @@
-"""robots.txt, X-Robots-Tag and robots meta tags: what is asked of us, and of others."""
+"""robots.txt: what is asked of us, and of others, in whatever encoding."""
 
+import gzip
 import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.web.robots import (
-    MAX_ROBOTS_BYTES,
-    RobotsRules,
-    first_opt_out,
-    forbids_following,
-    header_directives,
-    meta_directives,
-)
+from pipeline.web.body import BrokenError, TooLargeError, decoded
+from pipeline.web.robots import MAX_ROBOTS_BYTES, RobotsRules
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
-
-
-@pytest.mark.parametrize(
-    ("lines", "wanted"),
-    [
-        (["noai"], ("noai",)),
-        (["NoAI, NoImageAI"], ("noai", "noimageai")),
-        (["googlebot: noai"], ()),
-        (["googlebot: noai, noimageai"], ()),
-        (["openwit: noai"], ("noai",)),
-        (["OpenWIT: noai"], ("noai",)),
-        (["openwit/0.1: noai"], ("noai",)),
-        (["*: noimageai"], ("noimageai",)),
-        (["googlebot: noindex, openwit: noai, nofollow"], ("noai", "nofollow")),
-        (["googlebot: noindex", "noai"], ("noai",)),
-        (["unavailable_after: 25 Jun 2010 15:00:00 GMT, noai"], ("unavailable_after", "noai")),
-        (["unavailable_after: Friday, 25-Jun-10 15:00:00 GMT, noai"], ("unavailable_after", "25-jun-10 15", "noai")),
-        (["max-image-preview: large, noml"], ("max-image-preview", "noml")),
-        (["otherbot: unavailable_after: 1 Jan 2030 00:00:00 GMT, noai"], ()),
-        (["openwit: max-snippet:-1, noai"], ("max-snippet", "noai")),
-        ([""], ()),
-        ([" , ,, "], ()),
-        (["noai: "], ()),
-        ([":"], ("",)),
-        (["é: noai"], ("é",)),
-    ],
-)
-def test_header_directives_concern_us_or_others(lines: list[str], wanted: tuple[str, ...]) -> None:
-    assert header_directives(lines, "openwit") == wanted
-
-
-def test_meta_tags_named_robots_or_like_us_count() -> None:
-    tags = [("ROBOTS", "NoImageAI, nofollow"), ("openwit", "noml"), ("googlebot", "noai"), ("tdm-reservation", "1")]
-    assert meta_directives(tags, "openwit") == ("noimageai", "nofollow", "noml", "tdm-reservation")
-
-
-def test_opt_out_and_nofollow_are_different_wishes() -> None:
-    assert first_opt_out(("nofollow", "noai"), ("noai", "noml")) == "noai"
-    assert first_opt_out(("nofollow",), ("noai",)) is None
-    assert forbids_following(("none",))
-    assert not forbids_following(("noai",))
 
 
 def test_rules_for_our_name_win_over_those_for_all() -> None:
@@ -106,8 +60,27 @@ def test_odd_files_are_read_without_complaint(body: bytes) -> None:
     assert isinstance(rules.sitemaps, tuple)
 
 
-def test_a_byte_order_mark_hides_no_rule() -> None:
-    assert RobotsRules.parse(b"\xef\xbb\xbfUser-agent: *\nDisallow: /bom\n", "openwit").refusal("http://a.example/bom")
+RULES = "User-agent: *\r\nDisallow: /caf\xe9\nUser-agent: openwit\nDisallow: /ours\nDisallow: /zo\xeb\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        RULES.encode("utf-8-sig"),
+        RULES.encode("utf-16"),
+        RULES.encode("utf-16-le"),
+        RULES.encode("utf-16-be"),
+        b"\xfe\xff" + RULES.encode("utf-16-be") + b"\0",
+        RULES.encode().replace(b"openwit", b"open\0wit").replace(b"\n", b"\n\0"),
+        RULES.replace("\n", "\r").encode(),
+    ],
+)
+def test_no_encoding_hides_a_rule(body: bytes) -> None:
+    rules = RobotsRules.parse(body, "openwit")
+    assert rules.refusal("http://a.example/ours")
+    assert rules.refusal("http://a.example/zo%C3%AB")
+    assert rules.refusal("http://a.example/caf%C3%A9") is None  # the group of all others
+    assert RobotsRules.parse(body, "other").refusal("http://a.example/caf%C3%A9")
 
 
 def test_a_rule_full_of_wildcards_costs_no_time() -> None:
@@ -122,6 +95,17 @@ def test_only_the_head_of_an_endless_file_is_read() -> None:
     assert RobotsRules.parse(late, "openwit").refusal("http://a.example/late") is None
 
 
+def test_a_rule_that_the_limit_cuts_is_none() -> None:
+    for mark in ("\n", "\r\n"):
+        head = f"User-agent: *{mark}Disallow: /first{mark}"
+        rule = "Disallow: /secret/room"
+        for cut in range(len("Disallow:"), len(rule)):
+            filler = "#" * (MAX_ROBOTS_BYTES - len(head) - len(mark) - cut)
+            rules = RobotsRules.parse(f"{head}{filler}{mark}{rule}{mark}".encode(), "openwit")
+            assert rules.refusal("http://a.example/first")
+            assert rules.refusal("http://a.example/s") is None
+
+
 @pytest.mark.shared
 def test_real_robots_files_of_600_sites_are_read() -> None:
     folder = SHARED / "robots-protego" / "tests" / "test_data"
@@ -133,3 +117,13 @@ def test_real_robots_files_of_600_sites_are_read() -> None:
         rules.refusal(f"http://{file.name}/some/page?with=query")
         assert rules.crawl_delay_seconds >= 0
     assert len(files) >= 500
+
+
+def test_a_long_compressed_file_is_read_as_far_as_the_limit() -> None:
+    plain = b"User-agent: *\nDisallow: /x\n" + b"# filler\n" * MAX_ROBOTS_BYTES
+    for body in (gzip.compress(plain), gzip.compress(plain)[:-100], gzip.compress(plain[:1000])[:-8]):
+        read = decoded(body, "gzip", MAX_ROBOTS_BYTES, cut=True)
+        assert len(read) <= MAX_ROBOTS_BYTES
+        assert RobotsRules.parse(read, "openwit").refusal("http://a.example/x")
+        with pytest.raises((TooLargeError, BrokenError)):
+            decoded(body, "gzip", MAX_ROBOTS_BYTES)
