@@ -12,8 +12,9 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.sources.html_lazy import usable, value
 from pipeline.sources.html_metadata import described_pictures
-from pipeline.sources.html_pictures import Picture, pictures_of, usable, value
+from pipeline.sources.html_pictures import Picture, pictures_of
 from pipeline.web.directives import forbids_following, meta_directives
 from pipeline.web.urls import Base
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.sources.html_pictures import Picture, usable
+from pipeline.sources.html_lazy import usable
+from pipeline.sources.html_pictures import Picture
 from pipeline.web.urls import Base
 
 _OPEN_GRAPH = ("og:image", "og:image:url", "og:image:secure_url")

@@ -1,7 +1,8 @@
 """The pictures of a page: which form of each is the largest, and every text that stands with it. Runs in the sandbox.
 
-Lazy-loading attributes, srcset and noscript are looked into, relative addresses resolved (dropping those cost cc2dataset
-42 % of its pairs, its issue 42).
+Pictures are img and picture, AMP's amp-img and amp-anim, and picture buttons (input). Lazy-loading attributes, srcset and
+noscript (html_lazy.py) are looked into, relative addresses resolved (dropping those cost cc2dataset 42 % of its pairs, its
+issue 42).
 """
 
 import re
@@ -11,14 +12,18 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from pipeline.sources.html_lazy import LAZY, LAZY_SETS, is_lazy, twins_of, usable, value
 from pipeline.web.urls import Base, UnusableURLError
 
-_LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-image-src")
-_LAZY_SETS = ("data-srcset", "data-lazy-srcset", "srcset")
+_PICTURES = 'img, amp-img, amp-anim, input[type="image" i]'
+_FORMS = "amp-img amp-img, amp-anim amp-img"
+"""What AMP shows before or in place of the picture around it."""
 _TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx]),?")
 _MIN_WIDTH = re.compile(r"min-(?:device-)?width\s*:\s*(\d{1,6})")
 _MAX_HEADING = 300  # characters: context, not content
+_MAX_CLIMB = 64  # elements between a picture and its figure
+_MAX_CAPTIONS = 64  # captions of figures inside a figure
 
 
 @dataclass
@@ -50,34 +55,45 @@ def first_text(texts: Sequence[Sequence[str]], text_from: Sequence[str]) -> tupl
 
 
 def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Picture], int, list[tuple[str, str]]]:
-    """The first `limit` pictures in the page's order, how many img elements come after them, and those without a usable
-    address: why, and their first text.
+    """The first `limit` pictures in the page's order, how many elements of pictures come after them, and those without a
+    usable address: why, and their first text.
 
-    A picture in noscript is the one that a script would have loaded: if its address is known already, it adds its words.
+    A picture in noscript is the one that a script would have loaded: it adds its words to that one, and its address where
+    that one has none of its own. Forms of an AMP picture add their words.
     """
     found: list[Picture] = []
     unusable: list[tuple[str, str]] = []
     known: dict[str, Picture] = {}
-    repeats = {node.mem_id for node in tree.css("noscript img")}
+    twins, repeats = twins_of(tree, base)
+    forms = {node.mem_id for node in tree.css(_FORMS)}
+    absorbed = {node.mem_id for node in twins.values()} | forms
+    captions: dict[int, str | None] = {}
     named: dict[str, LexborNode] | None = None
     heading: str | None = None
     beyond = 0
-    for node in tree.css("img, h1, h2, h3, h4, h5, h6"):
-        if node.tag != "img":
+    for node in tree.css(f"{_PICTURES}, h1, h2, h3, h4, h5, h6"):
+        if node.tag[0] == "h":
             heading = " ".join(node.text(deep=True, separator=" ").split())[:_MAX_HEADING] or heading
+            continue
+        if node.mem_id in absorbed:
+            if node.mem_id in forms and found:
+                found[-1].add(_texts(node, {}, captions))
             continue
         if len(found) + len(unusable) >= limit:
             beyond += 1
             continue
-        url = _picture_url(node, base)
+        twin = twins.get(node.mem_id)
+        url = _address(node, twin, base)
         if url is None:
             why = _why_unusable(node, base)
             if why is not None and node.mem_id not in repeats:
-                unusable.append((why, next((text for text, _ in _texts(node, {})), "")))
+                unusable.append((why, next((text for text, _ in _texts(node, {}, captions)), "")))
             continue
         if named is None and value(node, "aria-labelledby"):
             named = {value(each, "id"): each for each in reversed(tree.css("[id]"))}
-        picture = Picture(url, _texts(node, named or {}), heading)
+        picture = Picture(url, _texts(node, named or {}, captions), heading)
+        if twin is not None:
+            picture.add(_texts(twin, named or {}, captions))
         if node.mem_id in repeats and url in known:
             known[url].add(picture.texts)
             continue
@@ -86,11 +102,19 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
     return found, beyond, unusable
 
 
-def _texts(node: LexborNode, named: dict[str, LexborNode]) -> list[tuple[str, str]]:
+def _address(node: LexborNode, twin: LexborNode | None, base: Base) -> str | None:
+    """Where the picture is; `twin` stands in for one that has no address before a script gives it one."""
+    url = _picture_url(node, base)
+    if twin is None or (url is not None and (node.tag != "img" or value(node, "srcset") or is_lazy(node, base))):
+        return url
+    return _picture_url(twin, base) or url
+
+
+def _texts(node: LexborNode, named: dict[str, LexborNode], captions: dict[int, str | None]) -> list[tuple[str, str]]:
     said = [(value(node, name), name) for name in ("alt", "title", "aria-label")]
     ids = value(node, "aria-labelledby").split()[:8]
     said.append((" ".join(named[each].text(deep=True) for each in ids if each in named), "aria-labelledby"))
-    said.append((_caption(node), "figcaption"))
+    said.append((_caption(node, captions), "figcaption"))
     clean = ((" ".join(text.split()), origin) for text, origin in said if text)
     return [(text, origin) for text, origin in clean if text]
 
@@ -114,7 +138,7 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
     unsized = [url for _, _, url in offers if url not in sized]
     if screens and not sized:
         sized.append(max(screens, key=lambda each: each[0])[1])
-    for word in [*sized, *(value(node, name) for name in _LAZY), value(node, "src"), *unsized]:
+    for word in [*sized, *(value(node, name) for name in LAZY), value(node, "src"), *unsized]:
         url = usable(word, base) if word.strip() else None
         if url is not None:
             return url
@@ -123,7 +147,7 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
 
 def _why_unusable(node: LexborNode, base: Base) -> str | None:
     """What is wrong with the address of a picture that has none we could ask for; None where nothing stands there."""
-    for name in ("src", *_LAZY):
+    for name in ("src", *LAZY):
         word = value(node, name)
         if word.strip():
             try:
@@ -136,7 +160,7 @@ def _why_unusable(node: LexborNode, base: Base) -> str | None:
 def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
     """(width, density, url) per candidate. Addresses may hold commas: only one at the end of a word parts candidates."""
     found: list[tuple[float, float, str]] = []
-    for name in _LAZY_SETS:
+    for name in (*LAZY_SETS, "srcset"):
         url = ""
         # "a.jpg 100w,b.jpg 50w": after a size, a comma needs no blank behind it.
         for word in re.sub(r"(?<= )(\d{1,9}(?:\.\d{1,9})?[wx]),", r"\1, ", value(node, name)).split():
@@ -157,23 +181,35 @@ def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
     return found
 
 
-def _caption(node: LexborNode) -> str:
-    parent = node.parent
-    while parent is not None and parent.tag != "figure":
+def _caption(node: LexborNode, captions: dict[int, str | None]) -> str:
+    """The caption of the innermost figure around a picture that has one of its own; `captions` are those known already."""
+    parent, is_below = node.parent, False
+    for _ in range(_MAX_CLIMB):
+        if parent is None:
+            return ""
+        if parent.tag == "figcaption":  # a sign in the caption is not what it speaks of
+            is_below = True
+        elif parent.tag == "figure":
+            if parent.mem_id not in captions:
+                captions[parent.mem_id] = _own_caption(parent)
+            caption = captions[parent.mem_id]
+            if caption is not None and not is_below:
+                return caption
+            is_below = False
         parent = parent.parent
-    caption = parent.css_first("figcaption") if parent is not None else None
-    if caption is None:
-        return ""
-    # Blocks are words apart, inline markup is not: "<a>Fig. 1</a>, a cell" has no blank before its comma.
-    return caption.text(deep=True, separator=" " if caption.css_first("p, div, br, li, h1, h2, h3, h4") else "")
+    return ""
 
 
-def usable(word: str, base: Base) -> str | None:
-    try:
-        return base.join(word)
-    except UnusableURLError:
-        return None
-
-
-def value(node: LexborNode, name: str) -> str:
-    return node.attributes.get(name) or ""
+def _own_caption(figure: LexborNode) -> str | None:
+    """The text of its figcaption; those of figures inside are theirs."""
+    for caption in figure.css("figcaption")[:_MAX_CAPTIONS]:
+        parent = caption.parent
+        for _ in range(_MAX_CLIMB):
+            if parent is None or parent.tag == "figure":
+                break
+            parent = parent.parent
+        if parent is not None and parent.mem_id == figure.mem_id:
+            # Blocks are words apart, inline markup is not: "<a>Fig. 1</a>, a cell" has no blank before its comma.
+            is_block = caption.css_first("p, div, br, li, h1, h2, h3, h4") is not None
+            return str(caption.text(deep=True, separator=" " if is_block else ""))
+    return None

@@ -369,3 +369,74 @@ def test_linked_data_as_shops_and_blogs_write_it() -> None:
             ("3.png", "Chair & table"),
             ("4.png", "Lamp"),
         ]
+
+
+def test_a_caption_belongs_to_the_innermost_figure_that_has_one() -> None:
+    body = (
+        "<figure><a href=x><img src=a.jpg></a><figure><div><img src=b.jpg></div></figure><figure><figcaption>inner</figcaption>"
+        "<img src=c.jpg></figure><figcaption>outer <img src=sign.png></figcaption></figure><img src=d.jpg>"
+    )
+    said = {url.rsplit("/", 1)[-1]: text for url, text, _ in pictures(body)}
+    assert said == {"a.jpg": "outer", "b.jpg": "outer", "c.jpg": "inner", "sign.png": "", "d.jpg": ""}
+    # A caption of a figure inside says nothing of the picture outside.
+    assert [text for _, text, _ in pictures("<figure><img src=a.jpg><figure><figcaption>x</figcaption></figure>")] == [
+        ""
+    ]
+    started = time.monotonic()
+    nested = (
+        "<figure>" * 4000 + "<figcaption>c</figcaption><img src=a.jpg>" + "</figure><figcaption>d</figcaption>" * 4000
+    )
+    assert pictures(nested)[0][1] == "c"
+    assert pictures("<div>" * 9000 + "<img src=a.jpg>" * 9000)[0][1] == ""
+    assert time.monotonic() - started < 20
+
+
+def test_pictures_of_amp_pages_and_picture_buttons() -> None:
+    amp = (
+        '<amp-img src=s.jpg srcset="a.jpg 640w, s.jpg 320w" alt="a cat"><noscript><img src=s.jpg alt="a cat"></noscript>'
+        '<amp-img fallback src=f.jpg alt="the cat"></amp-img></amp-img>'
+    )
+    assert texts(amp) == {A: [("a cat", "alt"), ("the cat", "alt")]}
+    anim = "<figure><amp-anim src=a.jpg><amp-img placeholder src=p.png></amp-img></amp-anim><figcaption>runs</figcaption></figure>"
+    assert texts(anim) == {A: [("runs", "figcaption")]}
+    button = (
+        '<input type=IMAGE src=a.jpg alt="Search" value=no><input type=text src=b.jpg alt=no><input src=c.jpg alt=no>'
+    )
+    assert texts(button) == {A: [("Search", "alt")]}
+    assert parse("<amp-img alt=x><input type=image alt=y>")["images"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        # The lazy one has the words, the other the address.
+        ('<img src="data:image/gif;base64,x" alt="cat"><noscript><img src=a.jpg alt=""></noscript>', {"a.jpg": ["cat"]}),
+        ('<noscript><img src=a.jpg></noscript> <img class=lazy alt="cat">', {"a.jpg": ["cat"]}),
+        ("<a href=x><img class=lazy title=cat></a><!-- x --><noscript><a><img src=a.jpg></a></noscript>", {"a.jpg": ["cat"]}),
+        # Two addresses of one picture are one pair.
+        ("<img data-src=l.jpg src=dot.gif alt=cat><noscript><img src=a.jpg alt=cat></noscript>", {"l.jpg": ["cat"]}),
+        ("<img src=dot.gif alt=cat><noscript><img src=a.jpg alt=cat></noscript>", {"a.jpg": ["cat"]}),
+        ("<noscript><img src=a.jpg alt=cat></noscript><img src=a.jpg alt=cat>", {"a.jpg": ["cat"]}),
+        # A row of them, the noscript first or last.
+        (
+            "<noscript><img src=a.jpg alt=1></noscript><img data-src=A.jpg alt=1><noscript><img src=b.jpg alt=2></noscript>"
+            "<img data-src=B.jpg alt=2>",
+            {"A.jpg": ["1"], "B.jpg": ["2"]},
+        ),
+        # Neither is the other: tracking pixels, other words, two in one noscript, no way to tell to which it belongs.
+        (
+            '<img class=lazy alt="cat"><noscript><img src=t.gif width=1 height=1></noscript>',
+            {"t.gif": []},
+        ),
+        ("<img src=a.jpg alt=cat><noscript><img src=t.gif alt=></noscript>", {"a.jpg": ["cat"], "t.gif": []}),
+        ("<img data-src=a.jpg alt=cat><noscript><img src=b.jpg alt=dog></noscript>", {"a.jpg": ["cat"], "b.jpg": ["dog"]}),
+        ("<img alt=cat><noscript><img src=a.jpg><img src=b.jpg></noscript>", {"a.jpg": [], "b.jpg": []}),
+        ("<img class=lazy alt=cat><noscript><img src=a.jpg></noscript><img class=lazy alt=dog>", {"a.jpg": []}),
+        ("<img class=lazy alt=cat> words <noscript><img src=a.jpg></noscript>", {"a.jpg": []}),
+    ],
+)  # fmt: skip
+def test_lazy_pictures_and_their_twins_in_noscript(body: str, wanted: dict[str, list[str]]) -> None:
+    body = f"<body>{body}"
+    found = texts(body)
+    assert {url.rsplit("/", 1)[-1]: [text for text, _ in said] for url, said in found.items()} == wanted
+    assert len(parse(body)["images"]) == len(wanted)
