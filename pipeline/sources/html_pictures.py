@@ -16,6 +16,7 @@ from pipeline.sources.html_lazy import LAZY, LAZY_SETS, is_lazy, twins_of, usabl
 from pipeline.web.urls import Base, UnusableURLError
 
 _PICTURES = 'img, amp-img, amp-anim, input[type="image" i]'
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _FORMS = "amp-img amp-img, amp-anim amp-img"
 """What AMP shows before or in place of the picture around it."""
 _TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
@@ -71,8 +72,8 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
     named: dict[str, LexborNode] | None = None
     heading: str | None = None
     beyond = 0
-    for node in tree.css(f"{_PICTURES}, h1, h2, h3, h4, h5, h6"):
-        if node.tag[0] == "h":
+    for node in tree.css(", ".join((_PICTURES, *_HEADINGS))):
+        if node.tag in _HEADINGS:
             heading = " ".join(node.text(deep=True, separator=" ").split())[:_MAX_HEADING] or heading
             continue
         if node.mem_id in absorbed:

@@ -20,7 +20,8 @@ from pipeline.web.ranged import guarded, is_web, url_of
 from pipeline.web.urls import UnusableURLError
 from pipeline.web.web_config import NetworkConfig
 
-_CHECKSUMS = ("ETag", "etag", "md5Hash", "checksum", "sha256", "content_md5", "crc32c", "blob_id")
+# Sums of the content first: Google's etag is of a version, another for the same bytes written again.
+_CHECKSUMS = ("md5Hash", "content_md5", "ETag", "etag", "checksum", "sha256", "crc32c", "blob_id")
 _BLOCK = 1 << 20
 
 

@@ -216,7 +216,7 @@ def test_what_is_not_there_or_not_installed_is_one_line(
     with pytest.raises(FileNotFoundError):
         storage.read_bytes("s3://pool/none")
 
-    def missing(path: str) -> None:
+    def missing(path: str, **options: Any) -> None:
         raise ImportError("install it")
 
     monkeypatch.setattr(stores.fsspec.core, "url_to_fs", missing)
