@@ -1,9 +1,9 @@
 """Object stores (s3://, gs://, hf://, ...) behind fsspec: their failures as one line, and what to install for each.
 
 Each store's package retries what may pass (s3fs and botocore five times, gcsfs six, with growing waits, on lost connections
-and 5xx) and then raises exceptions of its own: botocore's, aiohttp's, Google's, httpx's. None may be taken for a damaged file, and no
-user should read its traceback. So all go through one proxy: what is not there stays FileNotFoundError, all else that the
-store says is a DataError; what was finished before is kept, and the next run goes on from there.
+and 5xx) and then raises exceptions of its own: botocore's, aiohttp's, Google's, httpx's. None may be taken for a damaged
+file, and no user should read its traceback. So all go through one proxy: what is not there stays FileNotFoundError, all else
+that the store says is a DataError; what was finished before is kept, and the next run goes on from there.
 """
 
 import functools

@@ -178,7 +178,7 @@ def test_refusals_and_mistakes_are_one_line(server: Server, tmp_path: Path) -> N
         assert "\n" not in str(error.value)
     server.says = lambda method, path: None
     # A bucket that is not there is none to be made.
-    with pytest.raises(DataError, match="^gs://no-such-bucket/x: cannot be written"):
+    with pytest.raises(DataError, match=r"^gs://no-such-bucket/x: cannot be written"):
         storage.write_bytes("gs://no-such-bucket/x", b"1")
     for path in ("gs://pool/none.jsonl", "gs://no-such-bucket/*.jsonl"):
         with pytest.raises(ConfigError, match=r"does not exist|fits no file"):
