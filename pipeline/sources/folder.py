@@ -21,7 +21,8 @@ from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import FolderSource
 from pipeline.sources.inputs import checked_scheme, identify, marks
 from pipeline.sources.pages import Dropped
-from pipeline.sources.rows import TEXT_NAMES, cut_file, read_part
+from pipeline.sources.rows import cut_file, read_part
+from pipeline.sources.table_form import TEXT_NAMES
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TABLES = ("metadata", "captions", "labels", "annotations")

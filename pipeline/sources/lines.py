@@ -1,8 +1,12 @@
 """Lines of text files, gzipped or not, in bounded memory."""
 
+import codecs
+import itertools
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
+
+from pipeline.web.body import utf16_of
 
 
 def lines_of(stream: BinaryIO, max_line_bytes: int = 16_000_000) -> Iterator[bytes]:
@@ -42,3 +46,25 @@ def plain_blocks(stream: BinaryIO, is_gzip: bool | None = None, damage: list[str
         data = data or stream.read(1 << 18)
     if not is_whole:
         damage.append("gzip without its end")
+
+
+def text_blocks(stream: BinaryIO, is_gzip: bool | None = None, damage: list[str] | None = None) -> Iterator[bytes]:
+    """As `plain_blocks`, and as UTF-8 where the text is UTF-16."""
+    blocks = plain_blocks(stream, is_gzip, damage)
+    first = next(blocks, b"")
+    name = utf16_of(first) if is_gzip is None else ""  # which a file's middle does not tell
+    everything = itertools.chain([first], blocks)
+    if not name:
+        yield from everything
+        return
+    decoder = codecs.getincrementaldecoder(name)("replace")
+    for block in everything:
+        yield decoder.decode(block).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def is_plain(stream: BinaryIO) -> bool:
+    """Whether a place in the text is that place in the file; the stream is at its start before and after."""
+    head = stream.read(512)
+    stream.seek(0)
+    return head[:2] != b"\x1f\x8b" and not utf16_of(head)

@@ -1,36 +1,29 @@
-"""Rows of table files, whatever their form, cut into parts that a work item can hold.
+"""Rows of table files, whatever their form (table_form.py), cut into parts that a work item can hold.
 
-A text file is passed over once to find where each part begins (a line end outside quotes in CSV); a gzipped one is read
-again from its start up to a part's first byte, since gzip has no other way in. Parquet parts are ranges of rows
-(parquet_rows.py).
+A text file is passed over once to find where each part begins (a line end outside quotes in CSV, a value in JSON); one that is
+gzipped or UTF-16 is read again from its start up to a part's first byte, since there is no other way in. Parquet parts are
+ranges of rows (parquet_rows.py).
 """
 
-import csv
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from pipeline.errors import ConfigError
 from pipeline.sources.inputs import open_blocks
-from pipeline.sources.lines import plain_blocks
+from pipeline.sources.json_values import TOO_LONG, json_values
+from pipeline.sources.lines import is_plain, text_blocks
 from pipeline.sources.parquet_rows import parquet_row_count, parquet_rows
+from pipeline.sources.table_form import Shape, cells_of, form_of, has_header, is_url, separator_line, shape_of
 
 Choose = Callable[[Sequence[str], Sequence[Any]], list[int | None]]
 """(names, first row) -> places of the columns wanted, None for one that is not there. Raises LookupError."""
 
-URL_NAMES = ("url", "image_url", "imageurl", "img_url", "image", "link", "contenturl", "src")
-TEXT_NAMES = ("text", "caption", "alt", "alt_text", "top_caption", "title", "description")
-PAGE_NAMES = ("page_url", "pageurl", "referrer", "source_page")
-LICENCE_NAMES = ("license", "licence", "license_url", "licence_url")
-HEADER_WORDS = frozenset((*URL_NAMES, *TEXT_NAMES, *PAGE_NAMES, *LICENCE_NAMES, "uid", "key", "sha256"))
-_QUOTED = re.compile(r'\A"((?:[^"]|"")+)"\Z')  # as pandas and spreadsheets write a cell with quotes in it
 _MAX_PART = 512 << 20  # bytes of text in one part, whatever the quotes say
-_MAX_CELL = 1 << 20
+_HEAD = 1 << 20  # bytes that a file's form is told by
 
 
 @dataclass(frozen=True)
@@ -44,28 +37,13 @@ class Part:
     head: tuple[str, ...] = ()
     sample: tuple[str, ...] = ()
     """Without a head: the first row that holds a URL, which tells the columns of all."""
+    mark: str = ""
+    """What cuts the cells of a row."""
 
     @property
     def identity(self) -> list[Any]:
         """What it is, without the place."""
-        return [self.form, self.first, self.stop, list(self.head), list(self.sample)]
-
-
-def form_of(path: str) -> str:
-    """parquet, csv, tsv, jsonl or txt, from the name. Raises ConfigError."""
-    name = path.lower().removesuffix(".gz").removesuffix(".snappy")
-    for form, ends in {
-        "parquet": (".parquet", ".pq"),
-        "csv": (".csv",),
-        "tsv": (".tsv", ".tab"),
-        "jsonl": (".jsonl", ".ndjson", ".json"),
-        "txt": (".txt",),
-    }.items():
-        if name.endswith(ends):
-            return form
-    raise ConfigError(
-        f"{path}: no table that is known by its name; it must end in .parquet, .csv, .tsv, .jsonl or .txt"
-    )
+        return [self.form, self.first, self.stop, list(self.head), list(self.sample), self.mark]
 
 
 def cut_file(rows_per_part: int, path: str) -> list[Part]:
@@ -76,37 +54,48 @@ def cut_file(rows_per_part: int, path: str) -> list[Part]:
         if rows is None:
             return [Part(path, form, 0, -1)]
         return [Part(path, form, at, min(at + rows_per_part, rows)) for at in range(0, rows, rows_per_part)]
+    with open_blocks(path) as stream:
+        head = b""
+        for block in text_blocks(stream):
+            head += block
+            if len(head) > _HEAD:
+                break
+    shape = shape_of(form, head[:_HEAD], len(head) <= _HEAD)
     damage: list[str] = []
     with open_blocks(path) as stream:
-        edges, start = _edges(plain_blocks(stream, damage=damage), rows_per_part, form == "csv")
-    head: list[str] = []
-    sample: list[str] = []
-    if form in ("csv", "tsv"):
-        first = list(itertools.islice(_rows(iter(start), form), 100))
-        if first and isinstance(first[0], list) and has_header(first[0]):
-            head = first[0]
-        sample = next((row for row in first if isinstance(row, list) and any(map(_is_url, row))), [])
+        blocks = text_blocks(stream, damage=damage)
+        if shape.form == "json":
+            places = (at for at, _ in json_values(_after(blocks, shape.first), shape.first))
+            edges = [at for number, at in enumerate(places) if number % rows_per_part == 0]
+        else:
+            edges = _edges(blocks, rows_per_part, form == "csv")
+    told = _told_columns(shape)
     ends = [*edges[1:], -1]
-    parts = [Part(path, form, a, b, tuple(head), tuple(sample)) for a, b in zip(edges, ends, strict=False)]
+    parts = [Part(path, shape.form, a, b, *told, shape.mark) for a, b in zip(edges, ends, strict=False)]
     return parts + [Part(path, "damaged", 0, 0, (word,)) for word in damage]  # one row that tells of it
 
 
-def _is_url(cell: str) -> bool:
-    return cell.strip().lower().startswith(("http://", "https://"))
+def _told_columns(shape: Shape) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The header, and the first row that holds a URL."""
+    if shape.form not in ("csv", "tsv"):
+        return (), ()
+    lines = shape.lines[1:] if shape.lines and separator_line(shape.lines[0]) is not None else shape.lines
+    cells = list(itertools.islice(cells_of(iter(lines), shape.form, shape.mark), 100))
+    head = cells[0] if cells and isinstance(cells[0], list) and has_header(cells[0]) else []
+    sample = next((row for row in cells if isinstance(row, list) and any(map(is_url, row))), [])
+    return tuple(head), tuple(sample)
 
 
-def has_header(cells: Sequence[str]) -> bool:
-    """Whether the first line names columns: some cell is a word that tables use, and none is a URL."""
-    return any(cell.strip().lower() in HEADER_WORDS for cell in cells) and not any(map(_is_url, cells))
-
-
-def _edges(blocks: Iterator[bytes], rows: int, quoted: bool) -> tuple[list[int], list[str]]:
-    """Where parts begin in the unzipped text, every `rows` line ends, and the first lines."""
-    edges, position, lines, odd = [0], 0, 0, False
-    first = b""
+def _after(blocks: Iterator[bytes], skip: int) -> Iterator[bytes]:
     for block in blocks:
-        if len(first) < _MAX_CELL:
-            first += block
+        yield block[skip:]
+        skip = max(0, skip - len(block))
+
+
+def _edges(blocks: Iterator[bytes], rows: int, quoted: bool) -> list[int]:
+    """Where parts begin in the plain text: every `rows` line ends."""
+    edges, position, lines, odd = [0], 0, 0, False
+    for block in blocks:
         if quoted and (odd or b'"' in block):
             place = 0
             for piece in block.splitlines(keepends=True):
@@ -131,8 +120,7 @@ def _edges(blocks: Iterator[bytes], rows: int, quoted: bool) -> tuple[list[int],
         position += len(block)
     if len(edges) > 1 and edges[-1] >= position:
         edges.pop()
-    start = first[:_MAX_CELL].decode("utf-8-sig", "replace").split("\n")
-    return (edges if position else []), [line + "\n" for line in start[: 100 if len(start) > 100 else None]]
+    return edges if position else []
 
 
 def read_part(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
@@ -150,61 +138,48 @@ def _places(choose: Choose, names: Sequence[str], first: Sequence[Any]) -> list[
         return str(error.args[0])
 
 
-def _text_lines(part: Part) -> Iterator[str]:
-    """Lines of the part, without those ends that CSV does not need."""
+def _part_blocks(part: Part) -> Iterator[bytes]:
+    """The bytes of the part, as UTF-8."""
     with open_blocks(part.path) as stream:
-        position, rest = 0, b""
-        if part.first and stream.read(2) != b"\x1f\x8b":
+        position = 0
+        if part.first and is_plain(stream):
             stream.seek(part.first)
             position = part.first
-        else:
-            stream.seek(0)
-        for block in plain_blocks(stream, is_gzip=None if position == 0 else False):
+        for block in text_blocks(stream, is_gzip=None if position == 0 else False):
             start, end = position, position + len(block)
             position = end
             if end <= part.first:
                 continue
             if part.stop >= 0 and end > part.stop:
                 block = block[: part.stop - start]
-            block = block[max(0, part.first - start) :]
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                yield line.decode("utf-8", "replace") + "\n"
+            yield block[max(0, part.first - start) :]
             if part.stop >= 0 and position >= part.stop:
                 break
-        if rest:
-            yield rest.decode("utf-8", "replace") + "\n"
 
 
-def _rows(lines: Iterator[str], form: str) -> Iterator[list[str] | str]:
-    """Cells of each row, or what is wrong with it."""
-    if form == "tsv":
+def _text_lines(part: Part) -> Iterator[str]:
+    """Lines of the part, without those ends that CSV does not need and without a byte order mark."""
+    rest, mark = b"", b"" if part.first else b"\xef\xbb\xbf"
+    for block in _part_blocks(part):
+        *lines, rest = (rest + block).split(b"\n")
         for line in lines:
-            cells = line.rstrip("\r\n").split("\t")
-            yield [_QUOTED.sub(_unquoted, cell) for cell in cells] if '"' in line else cells
-        return
-    csv.field_size_limit(_MAX_CELL)
-    rows = csv.reader(line.replace("\0", "") for line in lines)
-    while True:
-        try:
-            yield next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield str(error)
-
-
-def _unquoted(cell: "re.Match[str]") -> str:
-    return cell[1].replace('""', '"')
+            yield line.removeprefix(mark).decode("utf-8", "replace") + "\n"
+            mark = b""
+    if rest:
+        yield rest.removeprefix(mark).decode("utf-8", "replace") + "\n"
 
 
 def _delimited(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
     places = _places(choose, part.head, part.sample)
-    for number, cells in enumerate(_rows(_text_lines(part), part.form)):
-        if number == 0 and part.first == 0 and not isinstance(cells, str) and cells:
-            cells[0] = cells[0].removeprefix("\ufeff")
-            if part.head:
-                continue
+    lines = _text_lines(part)
+    if part.first == 0:
+        first = next(lines, "")
+        lines = lines if separator_line(first) is not None else itertools.chain([first], lines)
+    awaits_head = bool(part.head) and part.first == 0
+    for cells in cells_of(lines, part.form, part.mark):
+        if awaits_head and not isinstance(cells, str) and cells:
+            awaits_head = False
+            continue
         if not cells or cells == [""]:
             continue
         if isinstance(cells, str) or isinstance(places, str):
@@ -216,14 +191,20 @@ def _delimited(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
 
 
 def _json_lines(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
+    return _objects((line for line in _text_lines(part) if line.strip()), choose)
+
+
+def _json_array(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
+    return _objects((value for _, value in json_values(_part_blocks(part), part.first)), choose)
+
+
+def _objects(texts: Iterator[Any], choose: Choose) -> Iterator[tuple[Any, ...] | str]:
     known: list[Any] = []
-    for line in _text_lines(part):
-        if not line.strip():
-            continue
+    for line in texts:
         try:
             value = orjson.loads(line)
         except ValueError:
-            yield "no JSON"
+            yield line.decode() if line is TOO_LONG else "no JSON"
             continue
         if not isinstance(value, dict):
             yield "no JSON object"
@@ -257,6 +238,7 @@ _READERS: dict[str, Callable[[Part, Choose], Iterator[tuple[Any, ...] | str]]] =
     "csv": _delimited,
     "tsv": _delimited,
     "jsonl": _json_lines,
+    "json": _json_array,
     "txt": _urls,
     "parquet": _parquet,
 }

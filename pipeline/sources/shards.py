@@ -25,7 +25,7 @@ from pipeline.sources.config import ShardsSource
 from pipeline.sources.folder import PICTURES, below, sidecar_text
 from pipeline.sources.inputs import Input, identified, open_blocks
 from pipeline.sources.pages import Dropped
-from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
+from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
 from pipeline.web.urls import UnusableURLError, canonical
 
 _IMAGE_NAMES = ("jpg", "jpeg", "png", "webp", "image", "image_bytes", "img", "bytes")

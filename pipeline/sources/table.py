@@ -19,7 +19,8 @@ from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
-from pipeline.sources.rows import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES, Part, cut_file, read_part
+from pipeline.sources.rows import Part, cut_file, read_part
+from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
 

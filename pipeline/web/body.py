@@ -1,5 +1,6 @@
-"""What came over the wire made plain: content codings undone within a limit, Retry-After read."""
+"""What came over the wire made plain: content codings undone within a limit, encodings told, Retry-After read."""
 
+import codecs
 import time
 import zlib
 from email.utils import parsedate_to_datetime
@@ -57,3 +58,14 @@ def retry_after_seconds(value: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def utf16_of(head: bytes) -> str:
+    """Python's name for the UTF-16 that a text begins in, by its mark or by the zeros of ASCII in it; "" for none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not head.startswith(codecs.BOM_UTF32_LE):
+        return "utf-16"
+    start = head[:512]
+    zeros = [start[place::2].count(0) / (len(start) // 2 or 1) for place in (0, 1)]
+    if len(start) < 8 or min(zeros) > 0.2 or max(zeros) < 0.8:
+        return ""
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"

@@ -1,11 +1,12 @@
 """What a site's owner allows us in robots.txt (RFC 9309), whatever encoding an editor left it in."""
 
-import codecs
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from protego import Protego
+
+from pipeline.web.body import utf16_of
 
 MAX_ROBOTS_BYTES = 512_000  # RFC 9309 section 2.5 asks for 500 KiB at least; the rest of a longer file is not read
 
@@ -16,14 +17,8 @@ def site_text(body: bytes) -> str:
     Of a file longer than MAX_ROBOTS_BYTES the line that the limit cuts is no rule: "Disallow: /a" is not "Disallow: /".
     """
     head, cut = body[:MAX_ROBOTS_BYTES], len(body) >= MAX_ROBOTS_BYTES
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = head[: len(head) // 2 * 2].decode("utf-16", "replace")
-    else:
-        start = head[:512]
-        half = len(start) // 2
-        zeros = [start[place::2].count(0) for place in (0, 1)]  # ASCII in UTF-16: every other byte
-        name = "utf-16-be" if zeros[0] > 0.8 * half and half else "utf-16-le" if zeros[1] > 0.8 * half and half else ""
-        text = head[: len(head) // 2 * 2].decode(name, "replace") if name else head.decode("utf-8-sig", "replace")
+    name = utf16_of(head)
+    text = head[: len(head) // 2 * 2].decode(name, "replace") if name else head.decode("utf-8-sig", "replace")
     text = text.replace("\0", "")
     if cut:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1]

@@ -17,6 +17,7 @@ from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import TableSource
 from pipeline.sources.harvest import harvest
+from pipeline.sources.json_values import TOO_LONG, json_values
 from pipeline.web.web_config import NetworkConfig
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
@@ -175,3 +176,101 @@ def test_cc3m_as_published(tmp_path: Path) -> None:
     assert result.fates["pairs"].rows_in == len(lines)
     assert result.fates["pairs"].kept >= 0.999 * len(lines)
     assert len(result.kept) == 4
+
+
+def delimited(mark: str, cells: list[tuple[Any, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=mark).writerows(cells)
+    return text.getvalue()
+
+
+ODD = [(f"http://a.example/{n}.jpg?a;b|c", f'{n}, "said"; one|two\nand\tthree é') for n in range(40)]
+WORDS = [(url.replace("|", "%7C"), " ".join(text.split())) for url, text in ODD]
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(",", "utf-8-sig"), (";", "utf-8"), ("\t", "utf-16"), ("|", "utf-8-sig"), (";", "utf-16-le"), (",", "utf-16-be")],
+)
+def test_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, encoding: str) -> None:
+    for number, (name, text) in enumerate(
+        (
+            ("a.csv", delimited(mark, [("image_url", "caption"), *ODD])),
+            ("a.csv", f"sep={mark}\r\n" + delimited(mark, [("id", "url", "text"), *((9, *row) for row in ODD)])),
+            ("a.csv.gz", delimited(mark, ODD)),
+        )
+    ):
+        data = text.encode(encoding)
+        data = gzip.compress(data) if name.endswith(".gz") else data
+        for size in (200, 7):
+            result = run(tmp_path / f"{number}-{size}", name, data, rows_per_item=size)
+            assert found(result) == WORDS, (name, size)
+            assert result.fates["pairs"].rows_in == len(ODD)
+
+
+def test_what_cuts_cells_is_not_taken_from_words(tmp_path: Path) -> None:
+    data = "\n".join(f"http://a.example/{n}.jpg;a cat, on a mat" for n in range(5)).encode()
+    assert {text for _, text in found(run(tmp_path / "a", "a.csv", data))} == {"a cat, on a mat"}
+    data = "\n".join(f"a;b;c {n},http://a.example/{n};jsessionid=1" for n in range(5)).encode()
+    assert [text for _, text in found(run(tmp_path / "b", "a.csv", data))] == [f"a;b;c {n}" for n in range(5)]
+    fate = run(tmp_path / "c", "a.csv", b"a;b\nc;d\n").fates["pairs"]
+    assert (fate.rows_in, fate.kept) == (2, 0)
+
+
+ITEMS = [{"url": url, "caption": f'{text} }}]["\\\\', "more": {"a": [1, {"b": "]"}]}} for url, text in PAIRS]
+TOLD = [(url, f'{text} }}]["\\\\') for url, text in PAIRS]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ITEMS),
+        json.dumps(ITEMS, indent=2, ensure_ascii=False),
+        " \n[\n" + ",\n".join(map(json.dumps, ITEMS)) + "\n]\n",
+        "\n".join(json.dumps(item, indent=1) for item in ITEMS),
+        "\n\n".join(map(json.dumps, ITEMS)),
+    ],
+)
+def test_json_of_any_layout_is_read_whole_and_in_parts(tmp_path: Path, text: str) -> None:
+    for number, (name, data) in enumerate(
+        (
+            ("a.json", text.encode()),
+            ("a.jsonl", text.encode("utf-8-sig")),
+            ("a.json.gz", gzip.compress(text.encode("utf-16"))),
+        )
+    ):
+        for size in (200, 7):
+            result = run(tmp_path / f"{number}-{size}", name, data, rows_per_item=size)
+            assert found(result) == TOLD, (name, size)
+            assert result.fates["pairs"].rows_in == len(ITEMS)
+
+
+def test_what_is_no_value_of_an_array_is_counted(tmp_path: Path) -> None:
+    good = '{"url": "http://a.example/1", "text": "t"}'
+    for number, (text, reasons) in enumerate(
+        {
+            f"[{good}, 5, {{]}}, [1], {good}": {"damaged_row": 4},
+            f"[{good}, {good}": {},
+            f'[{good}, {good}, {{"url": "http://a': {"damaged_row": 1},
+            f'[{good}, {{"url": bad}}, {good}]]] x': {"damaged_row": 2},
+            f'[{good}, {{"nothing": 1}}, {good}]': {"damaged_row": 1},
+            "[" * 50_000: {"damaged_row": 1},
+            '["' + "\\" * 50_001: {"damaged_row": 1},
+        }.items()
+    ):
+        for size in (100, 1):
+            fate = run(tmp_path / f"{number}-{size}", "a.json", text.encode(), rows_per_item=size).fates["pairs"]
+            assert dict(fate.reasons) == reasons, text[:100]
+            assert fate.kept == text.count(good)
+
+
+def test_values_are_found_however_the_stream_is_cut() -> None:
+    text = json.dumps(ITEMS[:9], indent=1).encode() + b" x "
+    whole = list(json_values(iter([text[1:]]), 1))
+    assert [text[at : at + len(value)] for at, value in whole] == [value for _, value in whole]
+    assert [json.loads(value) for _, value in whole[:9]] == ITEMS[:9]
+    assert whole[9:] == [(text.index(b" x ") + 1, b"x")]
+    for size in (1, 2, 3, 61):
+        assert list(json_values((text[at : at + size] for at in range(1, len(text), size)), 1)) == whole
+    long = list(json_values(iter([b'{"a": "' + b"x" * 999_999] * 40)))
+    assert long == [(0, TOO_LONG)]
