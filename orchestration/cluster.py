@@ -21,6 +21,10 @@ from training.config import TrainConfig
 
 OBJECT_STORE_BYTES = 1 << 30
 
+SECONDS_FOR_ROOM = 10.0
+"""How long an elastic group waits for the room that Ray has just promised it. Ray looks at its nodes each 20 s and needs as long to
+know that one is dead, so what it promises may be gone, and a group that waits for workers on a dead node waits in vain."""
+
 NO_TOKEN = "the cluster wants its token; put it in RAY_AUTH_TOKEN, or the path of its file in RAY_AUTH_TOKEN_PATH"
 
 
@@ -116,8 +120,9 @@ def fit(work: str, settings: Mapping[str, Any], config: TrainConfig, folder: Pat
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
     launch, gpus = config.launch, gpus_per_worker(config, resources())
+    patience = min(launch.start_timeout_seconds, SECONDS_FOR_ROOM if launch.minimum_workers else math.inf)
     timing = {
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(launch.start_timeout_seconds),
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(patience),
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     }
     run: Any = RunConfig(  # Any: TorchTrainer's own annotation names the class of Train's first version

@@ -14,6 +14,7 @@ from typing import Any
 from orchestration import cluster
 from orchestration.beside import Beside
 from orchestration.rank import MISTAKE, OWN
+from orchestration.room import Room
 from orchestration.tail import Tail
 from pipeline import errors, storage
 from pipeline.errors import ConfigError, UserError
@@ -28,24 +29,37 @@ def _ignore(row: Mapping[str, Any]) -> None:
     pass
 
 
+def _silent(line: str) -> None:
+    pass
+
+
 def train_on_ray(
-    config: TrainConfig, manifest_folder: str, folder: str, on_step: OnRow = _ignore, on_evaluation: OnRow = _ignore
+    config: TrainConfig,
+    manifest_folder: str,
+    folder: str,
+    on_step: OnRow = _ignore,
+    on_evaluation: OnRow = _ignore,
+    say: Callable[[str], None] = _silent,
 ) -> None:
     """Train on `config.workers` Ray Train workers; the checkpoint is in `folder`/checkpoint when this returns.
 
     `folder` is a disk that every node sees. `on_step` gets each line of `folder`/steps.jsonl once, `on_evaluation` each of
-    `folder`/evaluations.jsonl, in this thread. A worker that dies is replaced and training goes on from its last checkpoint,
-    `launch.max_failures` times; nodes that are reclaimed with notice count apart. Must run inside `cluster.connected`.
+    `folder`/evaluations.jsonl, in this thread; `say` gets a line when nodes were lost or came. A worker that dies is replaced
+    and training goes on from its last checkpoint, `launch.max_failures` times; nodes that are reclaimed with notice count
+    apart. Must run inside `cluster.connected`.
     Raises: the ConfigError or DataError that a worker raised; DataError where workers cannot start or keep dying.
     """
     folder = _on_disk(folder)
     tail, beside = Tail(os.path.join(folder, "steps.jsonl")), Beside(config, folder)
+    gpus = cluster.gpus_per_worker(config, cluster.resources())
+    room = Room(config, cluster.resources, gpus, say)
 
     def look() -> None:
         for line in tail.new_lines():
             on_step(line)
         for line in beside.new_lines():
             on_evaluation(line)
+        room.look()
 
     _launch("train", {}, config, manifest_folder, folder, look)
     for line in beside.rest():

@@ -10,6 +10,7 @@ A recipe may stand in for the left part with `data` (a finished dataset) or `che
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from evaluation.config import EvaluateConfig
@@ -141,6 +142,7 @@ HOW = ("launch", "watch", "checkpoints", "workers")
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.launch import train_on_ray
+        from orchestration.progress import say
         from training.data.check import check
         from training.data.sources import open_data
         from training.fitting import fitted
@@ -155,7 +157,8 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         if dataset and storage.exists(storage.join(dataset, MANIFEST)):
             Manifest.load(dataset).verify(dataset)  # what is trained on is what the manifest's id stands for
         context.connect()
-        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation)
+        tell = partial(say, context.progress)
+        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation, tell)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
 

@@ -22,8 +22,8 @@ class LaunchConfig(Settings):
     preemption_grace_seconds: float = Field(default=30.0, ge=0)
     """How long the ranks that stay may still write their part of a checkpoint after the others' nodes are gone."""
     start_timeout_seconds: float = Field(default=600.0, gt=0)
-    """For all workers of a group to start; Ray's 60 are too few when an environment is installed or an operator compiled. An
-    elastic run may wait as long for a node that has just died before it takes fewer workers: 60 to 120 serve it better."""
+    """How long Ray waits for room for all workers of a group before it asks anew: an autoscaler's nodes take longer than Ray's own
+    60. A group with `minimum_workers` asks for no more than is there, and waits 10 s at most."""
     collective_timeout_seconds: float = Field(default=1800.0, gt=0)
     """After which a rank that waits for another gives up (torch's own: 600 on GPUs)."""
     resize_check_seconds: float = Field(default=60.0, gt=0)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,7 @@ def config() -> TrainConfig:
             "threads_per_worker": 1,
             "optimizer": {"epsilon": 1e-3},
             "checkpoints": {"every_steps": EVERY},
-            # Ray may ask for two workers again before it knows that the node is dead, and waits for them so long.
-            "launch": {"minimum_workers": 1, "resize_check_seconds": 10, "start_timeout_seconds": 60},
+            "launch": {"minimum_workers": 1, "resize_check_seconds": 10},
         }
     )
 
@@ -68,10 +68,10 @@ def dataset(folder: Path) -> str:
     return str(folder / "data")
 
 
-def trained(data: str, out: Path) -> dict[int, float]:
+def trained(data: str, out: Path, say: Callable[[str], None] = print) -> dict[int, float]:
     """The loss of each step."""
     losses: dict[int, float] = {}
-    train_on_ray(config(), data, str(out), lambda row: losses.update({row["step"]: row["loss"]}))
+    train_on_ray(config(), data, str(out), lambda row: losses.update({row["step"]: row["loss"]}), say=say)
     return losses
 
 
@@ -120,11 +120,12 @@ def main() -> None:
                 told: dict[str, float] = {}
                 out = folder / "disturbed"
                 again: dict[int, float] = {}
-                training = threading.Thread(target=lambda: again.update(trained(data, out)), daemon=True)
+                said: list[str] = []
+                training = threading.Thread(target=lambda: again.update(trained(data, out, said.append)), daemon=True)
                 training.start()
                 change_of_nodes(cluster, node, out, told, training)  # here: Ray starts nodes in a main thread only
                 training.join()
-                rows += [[what, value] for what, value in told.items()]
+                rows += [[what, value] for what, value in told.items()] + [["said", line] for line in said]
                 apart = max(abs(again[step] - loss) for step, loss in whole.items())
                 record = [json.loads(line)["step"] for line in (out / "steps.jsonl").read_text("utf-8").splitlines()]
                 rows.append(["largest difference of the losses", f"{apart:.1e}"])
