@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.models.blocks import Attention, QuickGELU
 from training.models.clip import INITIAL_LOGIT_SCALE
+from training.models.ragged import ragged
 from training.spec import REGISTRY, build
 from training.specs.towers import PIXEL_MEAN, PIXEL_STD
 
@@ -67,6 +68,39 @@ def test_a_text_s_embedding_does_not_depend_on_the_longer_texts_beside_it() -> N
     together = model.encode_text(texts_with_ends())
     alone = torch.cat([model.encode_text(row[None]) for row in texts_with_ends()])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_texts_without_their_padding_have_the_features_and_gradients_of_texts_with_it() -> None:
+    """The slow twin computes every place up to the longest; the embedding of 0, which stands in the padding, gets no gradient."""
+    torch.manual_seed(0)
+    model = build(SPEC).text
+    tokens, wanted = texts_with_ends(), torch.randn(3, SPEC.text.width)
+    found, gradients = [], []
+    for packed in (True, False):
+        if packed:
+            features = model(tokens)
+        else:
+            x = model.token_embedding(tokens) + model.positional_embedding
+            features = model.ln_final(model.transformer(x)[range(3), tokens.argmax(dim=1)])
+        model.zero_grad()
+        (features * wanted).sum().backward()
+        found.append(features.detach())
+        gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+    for name, gradient in gradients[0].items():
+        error = (gradient - gradients[1][name]).norm() / gradients[1][name].norm()
+        assert error < 1e-6, name
+    assert not gradients[0]["token_embedding.weight"][0].any()
+
+
+def test_full_texts_keep_their_rows_and_short_ones_lose_their_padding() -> None:
+    assert ragged(torch.tensor([4, 4, 4]), 5) is None
+    short = ragged(torch.tensor([1, 4, 0]), 5)
+    assert short is not None
+    assert short.places_N.tolist() == [0, 1, 5, 6, 7, 8, 9, 10]
+    x_NW = torch.arange(16.0).view(8, 2)
+    assert torch.equal(short.packed(short.padded(x_NW)), x_NW)
+    assert not short.padded(x_NW)[0, 2:].any()
 
 
 def test_pixels_are_normalised_inside_and_only_uint8_is_taken() -> None:

@@ -28,6 +28,13 @@ class Texts:
     tokens: torch.Tensor | None
 
 
+def texts_of_nine() -> Texts:
+    """Two of 6 and two of 12 tokens in 20 places."""
+    tokens = torch.zeros(4, 20, dtype=torch.int64)
+    tokens[[0, 1, 2, 3], [5, 5, 11, 11]] = 99
+    return Texts(tokens)
+
+
 def config(**changes: object) -> TrainConfig:
     return TrainConfig.model_validate(
         {"model": "clip-tiny", "global_batch_size": 8, "steps": 99, "warmup_steps": 1} | changes
@@ -42,7 +49,7 @@ def test_speed_waiting_and_mfu_are_those_of_the_last_seconds() -> None:
     def loader():  # type: ignore[no-untyped-def]
         for _ in range(6):
             clock.now += 1
-            yield Texts(torch.zeros(4, 9, dtype=torch.int64))
+            yield texts_of_nine()
 
     paces = []
     for batch in watch.over(loader()):
@@ -58,7 +65,7 @@ def test_speed_waiting_and_mfu_are_those_of_the_last_seconds() -> None:
 def test_a_slow_start_is_forgotten_and_left_out_patches_are_not_counted() -> None:
     clock, spec = Clock(), get_spec("clip-tiny")
     watch = Watch(config(patch_dropout=0.5), spec, 1, CPU, clock, peak=1e9)
-    batch = Texts(torch.zeros(4, 9, dtype=torch.int64))
+    batch = texts_of_nine()
     clock.now += 60
     assert watch.tick(batch).samples_per_second == pytest.approx(8 / 60, abs=0.1)
     for _ in range(30):

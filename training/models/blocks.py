@@ -1,6 +1,6 @@
 """The pre-norm transformer both CLIP towers are made of (Vaswani et al. 2017; norms first as in GPT-2).
 
-B = samples, T = tokens, W = width, H = heads.
+B = samples, T = tokens, W = width, H = heads. Texts may come without their padding, N tokens of all (ragged.py).
 """
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.linear import Linear
+from training.models.ragged import Ragged
 from training.specs.base import Activation
 
 
@@ -40,12 +41,15 @@ class Attention(nn.Module):
         self.in_proj = Linear(width, 3 * width)
         self.out_proj = Linear(width, width)
 
-    def forward(self, x_BTW: Tensor) -> Tensor:
-        B, T, W = x_BTW.shape
-        qkv = self.in_proj(x_BTW).view(B, T, 3, self.heads, W // self.heads)
+    def forward(self, x: Tensor, ragged: Ragged | None = None) -> Tensor:
+        """(B, T, W), or (N, W) with `ragged`, which needs causal attention: then nobody looks at what stands behind an end."""
+        qkv_BTV = self.in_proj(x) if ragged is None else ragged.padded(self.in_proj(x))
+        B, T, V = qkv_BTV.shape
+        qkv = qkv_BTV.view(B, T, 3, self.heads, V // 3 // self.heads)
         q_BHTw, k_BHTw, v_BHTw = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(q_BHTw, k_BHTw, v_BHTw, is_causal=self.causal)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(B, T, W))
+        mixed_BTW = mixed.transpose(1, 2).reshape(B, T, V // 3)
+        out: Tensor = self.out_proj(mixed_BTW if ragged is None else ragged.packed(mixed_BTW))
         return out
 
 
@@ -64,9 +68,9 @@ class Block(nn.Module):
         self.activation = QuickGELU() if activation == "quick_gelu" else nn.GELU()
         self.c_proj = Linear(hidden, width)
 
-    def forward(self, x_BTW: Tensor) -> Tensor:
-        x_BTW = x_BTW + self.attn(self.ln_1(x_BTW))
-        out: Tensor = x_BTW + self.c_proj(self.activation(self.c_fc(self.ln_2(x_BTW))))
+    def forward(self, x: Tensor, ragged: Ragged | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), ragged)
+        out: Tensor = x + self.c_proj(self.activation(self.c_fc(self.ln_2(x))))
         return out
 
 
@@ -86,10 +90,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(width, heads, activation, causal, hidden, epsilon) for _ in range(layers))
 
-    def forward(self, x_BTW: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ragged: Ragged | None = None) -> Tensor:
+        """(B, T, W), or (N, W) with `ragged`."""
         for block in self.blocks:
-            x_BTW = block(x_BTW)
-        return x_BTW
+            x = block(x, ragged)
+        return x
 
 
 def initialize_image_blocks(transformer: Transformer) -> None:

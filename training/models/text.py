@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.models.blocks import LayerNorm, Transformer, initialize_text_blocks
+from training.models.ragged import ragged
 from training.specs.base import Activation
 from training.specs.towers import TextTower
 
@@ -29,13 +30,20 @@ class TextTransformer(nn.Module):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Features (B, W) of texts padded with 0 after their end token.
 
-        The batch is cut to its longest text first: attention is causal, so what stands after the end token is never
-        read, and the answer is the same at a fraction of the cost (most of CLIP's 77 places are padding).
+        Attention is causal, so what stands after an end token is never read: the batch is cut to its longest text, and what
+        is left of the padding is not computed either (most of CLIP's 77 places).
         """
         end_B = tokens_BT.argmax(dim=1)
-        tokens_BT = tokens_BT[:, : int(end_B.max()) + 1]
-        x_BTW = self.token_embedding(tokens_BT)
-        x_BTW = self.transformer(x_BTW + self.positional_embedding[: tokens_BT.shape[1]].to(x_BTW.dtype))
+        longest = int(end_B.max()) + 1
+        x_BTW = self.token_embedding(tokens_BT[:, :longest])
+        x_BTW = x_BTW + self.positional_embedding[:longest].to(x_BTW.dtype)
+        short = ragged(end_B, longest)
+        if short is None:
+            x_BTW = self.transformer(x_BTW)
+            last_BW = x_BTW[torch.arange(len(end_B), device=end_B.device), end_B]
+        else:
+            x_NW = self.transformer(short.packed(x_BTW), short)
+            last_BW = x_NW[(end_B + 1).cumsum(0) - 1]
         # Norms act on each token alone, so norming the end token only is enough.
-        out: Tensor = self.ln_final(x_BTW[torch.arange(len(end_B), device=x_BTW.device), end_B])
+        out: Tensor = self.ln_final(last_BW)
         return out

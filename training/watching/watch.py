@@ -111,7 +111,9 @@ class Watch:
 
     def _sample_flops(self, batch: _Textual) -> float:
         tokens = batch.tokens
-        whole = self._spec.sample_flops(None if tokens is None else int(tokens.shape[1]))
+        # A text ends at its highest token; what stands behind it is not counted.
+        length = None if tokens is None else round(float(tokens.argmax(dim=1).float().mean())) + 1
+        whole = self._spec.sample_flops(length)
         image = self._spec.image_flops()
         return PASSES * (whole - image * self._dropout)
 
