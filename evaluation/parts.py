@@ -3,8 +3,10 @@
 Lists are opened, and nothing is decoded: a picture that is cut off shows only in an evaluation.
 """
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from evaluation.catalog.benchmarks import Task
@@ -14,7 +16,7 @@ from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
 from pipeline.errors import DataError
 
-Status = Literal["absent", "broken", "unfit"]
+Status = Literal["absent", "broken", "unfit", "failed"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ def look(task: Task, datasets: str | None, learns: bool) -> Parts:
         except DataError as error:  # what needs no training pictures goes on
             unread[split] = error
     return Parts(task, test, found.get("train"), found.get("val"), unread)
+
+
+def unforeseen(error: Exception) -> str:
+    """An error that nothing here knows, in a line, with the place that raised it: one task's, so the others go on."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    what = " ".join(str(error).split())
+    return f"{type(error).__name__}: {what} ({'/'.join(Path(last.filename).parts[-3:])}, line {last.lineno}); please report it"
 
 
 def status_of(error: DataError) -> Status:

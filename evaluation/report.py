@@ -77,8 +77,8 @@ class Report:
     versions    what a number depends on besides the weights: protocol -> words (solver, prompts by task, seed)
     details     task -> protocol -> what is behind its scores, plain JSON; each protocol's file says which keys
     absent      rows {task, protocol, status, reason}: what was asked for and could not be measured; status is "absent" (not
-                there), "broken" (there, and not usable) or "unfit" (nothing that was asked for can be asked of it); protocol
-                is "" where it concerns all of them
+                there), "broken" (there, and not usable), "unfit" (nothing that was asked for can be asked of it) or "failed"
+                (an error that is a defect here or in a model of one's own); protocol is "" where it concerns all of them
     overlaps    rows of evaluation/overlap.py: what overlap with the training data does to each classification task
     telemetry   seconds and pictures decoded; part of no id
     """

@@ -25,7 +25,7 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of
+from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of, unforeseen
 from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import SOLVERS
 from evaluation.protocols.protocol import Findings, Measure, Question
@@ -34,7 +34,7 @@ from evaluation.protocols.stored_corruptions import StoredCorruptions
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import OUTCOMES, Report
 from pipeline import storage
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, UserError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Progress, silent
 
@@ -130,7 +130,7 @@ class _Evaluation:
         keys = self._keys(fitting, question)
         fitting = [each for each in fitting if each.name in keys]
         known = {name: results.load(self._folder, key) for name, key in keys.items()}
-        with contextlib.suppress(DataError):  # whose picture or feature it is shows below, protocol by protocol
+        with contextlib.suppress(Exception):  # whose picture or feature it is shows below, protocol by protocol
             self._make([pair for each in fitting if known[each.name] is None for pair in each.reads(question)])
         for each in fitting:
             found = known[each.name] or self._measured(each, question, keys[each.name])
@@ -176,6 +176,11 @@ class _Evaluation:
             found.details |= lacking_of(question)
         except DataError as error:
             self._fail(question.task, error, protocol.name)
+            return None
+        except (UserError, OSError):  # a recipe's mistake, or a disk that is full: for all tasks alike
+            raise
+        except Exception as error:
+            self._note(question.task, "failed", unforeseen(error), protocol.name)
             return None
         results.save(self._folder, key, found)
         return found

@@ -21,6 +21,7 @@ from evaluation.features.store import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.probe.few_shot import few_shot
+from evaluation.probe.rows import check_finite
 from evaluation.protocols.lesson import Lesson, how_of, lesson_of, parts_of, unfit_to_learn, usual_layer
 from evaluation.protocols.outcomes import add_classified_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question, significant
@@ -153,4 +154,7 @@ def _material(
         return *lesson.everything(layer), lesson.test(layer), None
     train_ND, labels_N = lesson.everything(Wanted())
     weights_CD = classifier(question.embed, question.prompts).weights
-    return unit(train_ND), labels_N, unit(lesson.test(Wanted())), question.encoder.logit_scale * weights_CD.T
+    learned_ND, asked_ND = unit(train_ND), unit(lesson.test(Wanted()))
+    for embeddings_ND in (learned_ND, asked_ND):
+        check_finite(embeddings_ND, f"{question.task.name}, embeddings of length 1")
+    return learned_ND, labels_N, asked_ND, question.encoder.logit_scale * weights_CD.T

@@ -15,6 +15,7 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_rows, name_of
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.ranks import DEPTHS, Matches, Ranks, captions_and_matches, match_ranks
+from evaluation.protocols.zero_shot_classifier import unit
 from evaluation.statistics.clustered import clustered_interval
 from evaluation.statistics.intervals import wilson
 from pipeline.errors import DataError
@@ -42,8 +43,8 @@ class Retrieval:
             raise DataError(f"{question.pictures.name}: picture {without[0]} has no caption; leave it out or add one")
         text_MD = question.embed([config.prefix + text for text in texts])
         image_ND = question.features(question.pictures, [Wanted()])[Wanted()]
-        if np.isnan(image_ND).any() or np.isnan(text_MD).any():
-            raise DataError(f"{question.pictures.name}: features of this checkpoint are NaN")
+        if not all(np.isfinite(unit(np.asarray(each))).all() for each in (image_ND, text_MD)):
+            raise DataError(f"{question.pictures.name}: embeddings of this checkpoint are NaN, infinite or zero")
         names = name_of(question.pictures, np.arange(len(column)))
         for variant, ranks, matches, queries, items in (
             ("image_to_text", match_ranks(image_ND, text_MD, to_texts), to_texts, names, texts),

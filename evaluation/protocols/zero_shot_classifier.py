@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts
 from evaluation.protocols.spoken import Spoken, spoken
+from pipeline.errors import DataError
 
 Rows = NDArray[np.float32]
 
 
 def unit(rows: Rows) -> Rows:
-    """Rows scaled to length 1."""
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    """Rows scaled to length 1; a row of zeros has no direction and gives NaN."""
+    with np.errstate(invalid="ignore"):
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,18 @@ def classifier(encode_texts: Callable[[Sequence[str]], Rows], prompts: Prompts |
 
     Averaged as embeddings, not as probabilities: the ensemble then costs what one prompt costs. Without the first
     normalisation long embeddings would outvote the others, and published figures are not reproduced.
+    Raises DataError where an embedding has no direction.
     """
     words = prompts if isinstance(prompts, Spoken) else spoken(prompts)
     ensemble = words.ensemble()
     distinct = sorted({sentence for group in ensemble for sentence in group})
     embedded_PD = unit(encode_texts(distinct))
+    wrong_P = ~np.isfinite(embedded_PD).all(axis=1)
+    if wrong_P.any():
+        raise DataError(
+            f"the model's embedding of {distinct[int(wrong_P.argmax())]!r} (and {int(wrong_P.sum()) - 1} other prompts) is NaN,"
+            " infinite or zero; its weights or its precision are broken"
+        )
     place = {sentence: position for position, sentence in enumerate(distinct)}
 
     def means(groups: Sequence[Sequence[str]]) -> Rows:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.config import EvaluateConfig
+from evaluation.protocols.table import PROTOCOLS
 from evaluation.run import evaluate
 from pipeline.errors import DataError
 
@@ -76,3 +77,55 @@ def test_numbers_that_are_none_cost_the_task_and_not_the_suite(tmp_path: Path) -
         ("scenes-place", "broken"),
     ]
     assert all("the model gives NaN for picture 0" in row["reason"] for row in report.absent)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("for s in sentences]", "for s in sentences[:-1]] + [(float('nan'), 0, 0)]"),
+        ("for s in sentences]", "for s in sentences[:-1]] + [(0, 0, 0)]"),
+    ],
+)
+def test_texts_without_direction_give_no_score(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace(old, new))
+    config = EvaluateConfig.model_validate(
+        {
+            "tasks": ["scenes"],
+            "protocols": ["zero_shot", "few_shot"],
+            "threads": 1,
+            "probe": {"shots": [1], "seeds": [1]},
+        }
+    )
+    report = evaluate(config, f"{tmp_path}/mine.py:load", str(tmp_path / "features"))
+    assert [(row["protocol"], row["status"]) for row in report.absent] == [
+        ("zero_shot", "broken"),
+        ("few_shot", "broken"),
+    ]
+    assert all("is NaN, infinite or zero" in row["reason"] for row in report.absent)
+    assert report.scores == ()
+
+
+def test_pictures_without_direction_give_no_score(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace("mean(axis=2)", "mean(axis=2) * 0"))
+    config = EvaluateConfig.model_validate(
+        {"tasks": ["scenes"], "protocols": ["few_shot"], "threads": 1, "probe": {"shots": [1], "seeds": [1]}}
+    )
+    report = evaluate(config, f"{tmp_path}/mine.py:load", str(tmp_path / "features"))
+    assert [(row["protocol"], row["status"]) for row in report.absent] == [("few_shot", "broken")]
+    assert report.scores == ()
+
+
+def test_an_error_that_nobody_foresaw_costs_its_protocol_and_names_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def falls(*_: object) -> None:
+        raise IndexError("of two\nlines")
+
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.setattr(PROTOCOLS["knn"], "measure", falls)
+    config = EvaluateConfig(tasks=("scenes-colour", "scenes"), protocols=("zero_shot", "knn"), threads=1)
+    report = evaluate(config, f"{tmp_path}/mine.py:load", str(tmp_path / "features"))
+    failed = [row for row in report.absent if row["status"] == "failed"]
+    assert [(row["task"], row["protocol"]) for row in failed] == [("scenes", "knn")]
+    assert re.fullmatch(r"IndexError: of two lines \(.*test_own.py, line \d+\); please report it", failed[0]["reason"])
+    assert report.score("scenes/zero_shot/top1/ensemble").n == 400
