@@ -90,4 +90,4 @@ def nothing_to_learn(parts: Parts) -> tuple[Status, str] | None:
     if task.home is None:
         return "unfit", "no training split"
     place = storage.join(task.home, task.folder)
-    return "absent", f"no training split: {place} has none; pictures to learn from go into train/ beside test/"
+    return "absent", f"no training split: {place} has none; pictures to learn from go into train/, or train.csv"

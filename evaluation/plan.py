@@ -18,7 +18,7 @@ from evaluation.features.names import Names
 from evaluation.features.wanted import Wanted
 from evaluation.models.layers import EMBEDDING, PENULTIMATE
 from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of
-from evaluation.pictures.pictures import Pictures
+from evaluation.pictures.pictures import Pictures, readable
 from pipeline.errors import DataError
 
 _CLASSES = ("classification", "multilabel")
@@ -55,12 +55,12 @@ def _row(task: Task, config: EvaluateConfig, pace: float | None, names: Names | 
     try:
         parts = look(task, config.datasets, bool(learning or config.zero_shot.temperature_pictures))
     except DataError as error:
-        return row | {"status": status_of(error), "reason": str(error)}
+        return row | {"status": status_of(error), "reason": readable(str(error))}
     if row["status"] != "drawn":
         row |= {"status": "present", "reason": ""}
     lack = nothing_to_learn(parts) if learning else None
     if lack is not None and (lack[0] != "unfit" or "protocols" in config.model_fields_set):
-        row["lacks"] = [{"protocol": name, "status": lack[0], "reason": lack[1]} for name in learning]
+        row["lacks"] = [{"protocol": name, "status": lack[0], "reason": readable(lack[1])} for name in learning]
     cached = _cached(parts, config, names)
     to_read = sum(part.count for part, made in cached if not made)
     if "robustness" in config.protocols and task.kind == "classification" and not cached[0][1]:

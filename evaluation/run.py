@@ -26,7 +26,7 @@ from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
 from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of, unforeseen
-from evaluation.pictures.pictures import Pictures
+from evaluation.pictures.pictures import Pictures, readable
 from evaluation.probe.linear_probe import SOLVERS
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
@@ -189,7 +189,7 @@ class _Evaluation:
         self._note(task, status_of(error), str(error), protocol)
 
     def _note(self, task: Task, status: str, reason: str, protocol: str = "") -> None:
-        self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": reason})
+        self._absent.append({"task": task.name, "protocol": protocol, "status": status, "reason": readable(reason)})
 
     def _question(self, parts: Parts) -> Question:
         task = parts.task

@@ -167,7 +167,8 @@ def _chance(metric: str, prompts: str | None) -> float | None:
     if prompts is None or metric in ("map_11_point", "top1_any"):
         return None
     classes = len(prompts_of(prompts).classes)
-    return 3 / classes if metric == "mean_top1_top5" else 1 / classes
+    top5 = min(1.0, 5 / classes)
+    return {"top5": top5, "mean_top1_top5": (1 / classes + top5) / 2}.get(metric, 1 / classes)
 
 
 def task_table(chosen: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -189,6 +189,10 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]")) or "the card"
         message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        if key == "name":
+            message = (
+                f"{first['input']!r} is to be of a-z, A-Z, 0-9, '.', '-' and '_'; write such a name: into the card"
+            )
         if key.split(".")[0] == "classes":  # YAML takes 1, yes and no for something else
             message = 'write words, in quotes where they are numbers or yes and no: ["1", "yes"]'
         raise ConfigError(f"{path}: {key}: {message}") from error

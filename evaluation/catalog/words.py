@@ -108,4 +108,6 @@ def _whole(name: str) -> dict[str, Any]:
     for label, names in value["classes"].items():
         if isinstance(names, str) or not names:
             raise ConfigError(f"{path_of(name)}: class '{label}' must have a list of names, as in [\"{label}\"]")
+        if not all(isinstance(each, str) and each.strip() for each in (label, *names)):
+            raise ConfigError(f"{path_of(name)}: class '{label}' has an empty name; write the word that is asked for")
     return value

@@ -11,7 +11,7 @@ from evaluation.pictures.pictures import Pictures
 from pipeline.errors import DataError
 from pipeline.scoring.score_pixels import cut_square, shorter_side
 from pipeline.scoring.scorers import PixelForm
-from training.data.decode import BrokenPictureError, decode
+from training.data.decode import BrokenPictureError, as_rgb, decode
 from training.data.resize import Pixels, cut, resize_and_crop
 from training.data.transforms import middle_square
 
@@ -21,7 +21,7 @@ def picture_pixels(pictures: Pictures, index: int) -> Pixels:
     try:
         if pictures.stored is not None:
             return decode(pictures.stored(index))
-        return np.asarray(pictures.read(index).convert("RGB"))
+        return np.asarray(as_rgb(pictures.read(index)))
     except (BrokenPictureError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         ids = pictures.columns.get("id")
         which = f"{index} ({ids[index]})" if ids else str(index)

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -163,11 +164,19 @@ def _table(home: Folder, split: str) -> Pictures:
     whole = not home.has(f"{split}.csv")
     name = "labels.csv" if whole else f"{split}.csv"
     rows = home.rows(name, [])
-    key = next((each for each in NAME_COLUMNS if rows and each in rows[0]), None)
+    if not rows:
+        raise Broken(f"{home.at(name)}: lists no picture; write a line of column names, then one per picture")
+    key = next((each for each in NAME_COLUMNS if each in rows[0]), None)
     if key is None:
-        raise Broken(f"{home.at(name)}: has no column of files; call it one of {', '.join(NAME_COLUMNS)}")
+        raise Broken(
+            f"{home.at(name)}: has no column of files, but {', '.join(rows[0])[:200]}; call it one of {', '.join(NAME_COLUMNS)},"
+            " and put commas between columns"
+        )
     if whole:
         rows = [row for row in rows if row.get("split", "test") == split]
+    twice = [file for file, count in Counter(row[key] for row in rows).items() if count > 1]
+    if twice:
+        raise Broken(f"{home.at(name)}: lists {twice[0]} twice; once, several labels with | between them")
     columns = {
         column: tuple(
             _several(row[column]) if any("|" in each[column] for each in rows) else row[column] for row in rows

@@ -14,7 +14,7 @@ from PIL import Image
 
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.lazy import Lazy
-from evaluation.pictures.pictures import Broken, Pictures, identity_of
+from evaluation.pictures.pictures import Broken, Pictures, identity_of, readable
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What benchmarks are stored in. Others (EPS starts a program) are refused however a file is called."""
@@ -54,8 +54,9 @@ def of_files(
         return picture.crop((crop_pixels, crop_pixels, width - crop_pixels, height - crop_pixels))
 
     identity = identity_of("files", folder.listing(names), crop_pixels)
+    ids: dict[str, Sequence[Any]] = {"id": tuple(map(readable, names))}
     kept = None if crop_pixels else stored
-    return Pictures(name, identity, {"id": names, **columns}, read, len(names), kept, lacking=lacking or {})
+    return Pictures(name, identity, ids | dict(columns), read, len(names), kept, lacking=lacking or {})
 
 
 def of_array(

@@ -7,6 +7,7 @@ whose pictures are known to vanish (`Pictures.lacking`) such classes are counted
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -50,8 +51,10 @@ def joined(pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], 
 
 
 def plain(name: str) -> str:
-    """A name without what spellings differ in: case, punctuation, underscores, digits written out."""
-    words = re.sub(r"[^a-z0-9]+", " ", re.sub("['’]", "", name.casefold())).split()  # Anna's is Birdsnap's Annas
+    """A name without what spellings differ in: case, punctuation, underscores, digits written out, and which of Unicode's codes
+    of one letter is taken (file systems decompose them)."""
+    letters = unicodedata.normalize("NFKC", re.sub("['’]", "", name)).casefold()  # Anna's is Birdsnap's Annas
+    words = re.sub(r"[\W_]+", " ", letters).split()
     return " ".join(_DIGITS.get(word, word) for word in words)
 
 

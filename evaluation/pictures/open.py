@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from evaluation.catalog.benchmarks import Task, card_of, prompts_of
 from evaluation.catalog.hashes import list_hash
+from evaluation.pictures.annotated import TABLE
 from evaluation.pictures.folder import Folder
+from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.joining import joined
 from evaluation.pictures.layout import Layout
 from evaluation.pictures.pictures import Absent, Broken, Pictures, load
@@ -36,6 +38,8 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
     pictures = replace(layout.open(folder, split), name=f"{task.name}/{split}")
     if task.label not in pictures.columns:
         raise Broken(f"{folder}: as {layout.name} it has no '{task.label}', but {', '.join(pictures.columns)}")
+    if task.kind == "frames" and "anchor" not in pictures.columns:
+        raise Broken(f"{folder}: as {layout.name} it does not say which pictures are anchors, as a task of frames must")
     if task.prompts:
         pictures = joined(pictures, task.label, prompts_of(task.prompts).classes, layout.name in PARTS)
     _count(task, split, pictures)
@@ -63,7 +67,9 @@ def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
         if layout.found(folder):
             _check_needs(task, layout)
             return folder, layout
-    raise Broken(f"{folder}: holds {task.name} in no layout that is known; expected {layouts[0].expects}")
+    own = task.home is not None and not set(task.layouts) & set(LAYOUTS)
+    expected = f"{IMAGE_FOLDER.expects}, or {TABLE.expects}" if own else layouts[0].expects
+    raise Broken(f"{folder}: holds {task.name} in no layout that is known; expected {expected}")
 
 
 def _check_needs(task: Task, layout: Layout) -> None:

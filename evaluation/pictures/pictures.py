@@ -104,6 +104,11 @@ def _first_or_second(first: Callable[[int], Any], second: Callable[[int], Any], 
     return first(index) if index < count else second(index - count)
 
 
+def readable(text: str) -> str:
+    """Text that any file can hold: bytes of a file's name that are no UTF-8 are written \\xff."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def identity_of(*parts: object) -> str:
     return storage.sha256(storage.canonical_json(list(parts)))
 

@@ -18,6 +18,7 @@ from evaluation.probe import sklearn_fit
 from evaluation.probe.ladder import GRID, Search
 from evaluation.probe.path import predicted
 from evaluation.probe.solver import Fit, Job, Solver
+from pipeline.errors import DataError
 
 MOST_VALIDATION = 4
 
@@ -69,10 +70,15 @@ def few_shot(
 ) -> list[Shot]:
     """A probe per seed, each with CLIP's search for its penalty. All classes of `labels_N` must be those of `anchor_DC`.
 
-    Mode "sklearn" fits as scikit-learn does, one after the other, and knows no anchor.
+    Mode "sklearn" fits as scikit-learn does, one after the other, and knows no anchor. Raises DataError where no picture is left
+    to choose by.
     """
     classes, targets_N = np.unique(labels_N, return_inverse=True)
     draws = [draw(labels_N, shots, seed) for seed in seeds]
+    if not len(draws[0].choose):
+        raise DataError(
+            f"every class has {shots} picture to learn from, so none is left to choose a penalty by; add pictures"
+        )
     learned = [np.asarray(train_ND[each.learn]) for each in draws]
     targets = np.stack([targets_N[each.learn] for each in draws])
     if mode == "sklearn":

@@ -76,8 +76,10 @@ def test_other_formats_are_pillows(mode: str, kind: str) -> None:
         picture = picture.convert("I").convert("L")
     sink = io.BytesIO()
     picture.save(sink, kind, **({"lossless": True} if kind == "WEBP" else {}))
-    wanted = np.asarray(Image.open(io.BytesIO(sink.getvalue())).convert("RGB"))
-    assert np.array_equal(decode(sink.getvalue()), wanted)
+    stored = Image.open(io.BytesIO(sink.getvalue()))
+    if stored.mode == "I;16":  # whose upper bits count: Pillow makes everything above 255 white
+        stored = Image.fromarray((np.asarray(stored) // 256).astype(np.uint8))
+    assert np.array_equal(decode(sink.getvalue()), np.asarray(stored.convert("RGB")))
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

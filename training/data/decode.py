@@ -1,4 +1,4 @@
-"""Encoded pictures to RGB pixels, as Pillow's `convert("RGB")` gives them.
+"""Encoded pictures to RGB pixels, as Pillow's `convert("RGB")` gives them (but for 16 bits: `as_rgb`).
 
 Ordinary JPEGs go through OpenCV: the same libjpeg-turbo and the same pixels as Pillow, a quarter less time, and Python's lock
 is free meanwhile. All else (other formats, CMYK, damaged ends) goes through Pillow, whose judgement decides what is broken.
@@ -66,9 +66,21 @@ def decode(data: bytes, factor: int = 1) -> Pixels:
             return np.asarray(pixels, np.uint8)
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(as_rgb(picture))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise BrokenPictureError(_why(error)) from None
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """As Pillow's `convert("RGB")`, but of 16 bits the upper 8, where that makes everything above 255 white.
+
+    Raises ValueError for numbers whose range nobody states (32 bits, fractions).
+    """
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"its values have no stated range (mode {picture.mode}); save it with 8 or 16 bits per colour")
+    return picture.convert("RGB")
 
 
 def _why(error: Exception) -> str:

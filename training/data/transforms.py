@@ -43,7 +43,9 @@ def evaluation_pixels(picture: Image.Image, spec: ModelSpec) -> "Tensor":
     """(3, size, size) uint8: the middle square, resized."""
     import torch
 
-    picture = picture.convert("RGB")
+    from training.data.decode import as_rgb
+
+    picture = as_rgb(picture)
     pixels = square_pixels(picture, middle_square(*picture.size), spec.image_size)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
