@@ -67,6 +67,8 @@ def unforeseen(error: Exception) -> str:
     """An error that nothing here knows, in a line, with the place that raised it: one task's, so the others go on."""
     *_, last = traceback.extract_tb(error.__traceback__)
     what = " ".join(str(error).split())
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        return f"out of memory ({what[:150]}); lower evaluate.batch_size, or set evaluate.features.precision=float16"
     return f"{type(error).__name__}: {what} ({'/'.join(Path(last.filename).parts[-3:])}, line {last.lineno}); please report it"
 
 

@@ -27,7 +27,7 @@ from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
 from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of, unforeseen
 from evaluation.pictures.pictures import Pictures, readable
-from evaluation.probe.linear_probe import SOLVERS
+from evaluation.probe.linear_probe import SOLVERS, place
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
 from evaluation.protocols.stored_corruptions import StoredCorruptions
@@ -262,6 +262,8 @@ def lacking_of(question: Question) -> dict[str, Any]:
 
 def _check_possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Task]) -> None:
     """Raises ConfigError where a protocol was asked for that this model can never do, or where nothing at all can be."""
+    if any(PROTOCOLS[name].learns for name in config.protocols):
+        place(config.probe.device, config.probe.precision)
     if encoder.reads_text:
         return
     able = PICTURES_ALONE if encoder.class_names else PROBES

@@ -60,9 +60,10 @@ def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
     show.rows(("benchmark", "state", "test pictures", "pictures to read", "features", "minutes"), lines)
     minutes = [row["minutes"] for row in found if row["minutes"] is not None]
     missing = [row for row in found if row["status"] in ("absent", "broken")]
-    print(
-        f"\nabout {sum(minutes):,.1f} minutes for {len(minutes)} of {len(found)} benchmarks; {len(missing)} not there"
-    )
+    there = len(found) - len(missing)
+    known = f"about {sum(minutes):,.1f} minutes for {len(minutes)} of {there} benchmarks"
+    unknown = f"{there} benchmarks; how long is known once this model was run"
+    print(f"\n{known if minutes or not there else unknown}; {len(missing)} not there")
     for row in missing[:5]:
         print(f"  {row['task']}: {row['reason']}")
     if len(missing) > 5:

@@ -21,6 +21,8 @@ from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 
 NAME = "step.json"
+FAILED = "failed"
+"""Fact of a record: how many parts of the step's work ended in an error that is not the data's; 0 or none of them is done."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ class Step:
         return storage.join(root, f"{self.name}-{key}")
 
     def finished(self, root: str, records: Mapping[str, StepRecord]) -> StepRecord | None:
-        """The record, or None while the step has work to do, also because files of its output are gone or cut short."""
+        """The record, or None while the step has work to do, also because files of its output are gone or cut short, or because
+        parts of its work failed for a reason that may have passed."""
         record = read_record(self.path(root, records))
-        return record if record is not None and missing_file(record) is None else None
+        whole = record is not None and missing_file(record) is None and not record.facts.get(FAILED)
+        return record if whole else None
 
     def run(self, context: Context, root: str) -> StepRecord:
         """Do the work and write the record."""
@@ -150,6 +154,8 @@ def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:
     done = read_record(step.path(root, records))
     if done is not None and (gone := missing_file(done)) is not None:
         return f"{gone.rpartition('/')[2]} is missing or damaged"
+    if done is not None and done.facts.get(FAILED):
+        return f"{done.facts[FAILED]} of its parts failed; they are tried again"
     now = step.identity(records)
     fewest: list[str] | None = None
     for name in storage.list_names(root):

@@ -17,7 +17,7 @@ from evaluation.config import EvaluateConfig
 from evaluation.models.foreign import is_own
 from orchestration.curation_steps import curation_steps
 from orchestration.recipe import ExpectConfig, Recipe
-from orchestration.step import Context, Made, Step
+from orchestration.step import FAILED, Context, Made, Step
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
@@ -186,7 +186,8 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         executor = _workers(recipe.evaluate, context)
         report = evaluate(recipe.evaluate, checkpoint, features, context.progress, trained_on, executor)
         report.save(folder)
-        return Made(report.id, {"scores": len(report.scores)})
+        failed = sum(row["status"] == "failed" for row in report.absent)
+        return Made(report.id, {"scores": len(report.scores)} | ({FAILED: failed} if failed else {}))
 
     what = {key: value for key, value in config.items() if key not in HOW_MEASURED}
     what["precision"] = config["features"]["precision"]

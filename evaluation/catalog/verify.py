@@ -44,7 +44,10 @@ def verify(root: str, chosen: Sequence[str] = (), bytes_too: bool = True, said: 
     if not chosen:
         rows = [row for row in rows if row["status"] != "absent"]
         if not rows:
-            raise DataError(f"{root}: holds no benchmark; each lies in a folder of its own, such as {root}/food101")
+            raise DataError(
+                f"{root}: holds no benchmark; each lies in a folder of its own, such as {root}/food101, and one's own is named by"
+                " its card (my.yaml)"
+            )
     return rows
 
 

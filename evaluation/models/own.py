@@ -20,6 +20,7 @@ elsewhere should be read from safetensors in it.
 """
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from evaluation.models.layers import CLASSES, EMBEDDING, PENULTIMATE
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
+
+MOST_SIDE = 16_384
+"""Pixels of a side; more is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class _Own(Encoder):
         wanted = [layer for layer in layers if layer in (EMBEDDING, PENULTIMATE)]
         if wanted:
             rows = _called(self._model.images, pixels_B3SS, "images")
+            if self._width and rows.shape[1] != self._width:
+                raise DataError(
+                    f"checkpoint: images gave {self._width} numbers per picture, then {rows.shape[1]}; give as many"
+                )
             self._width = rows.shape[1]
             made |= dict.fromkeys(wanted, rows)
         return made
@@ -89,19 +97,44 @@ def own_encoder(place: str, batch_size: int) -> Encoder:
     try:
         code.loader.exec_module(module)
         model = getattr(module, function)()
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         raise DataError(f"checkpoint: {place} gives no model ({type(error).__name__}: {error}); mend it") from error
     missing = [name for name in ("name", "side", "images") if not hasattr(model, name)]
     if missing:
         raise DataError(f"checkpoint: what {place} gives has no {missing[0]}; evaluation/models/own.py shows ten lines")
+    _check_members(place, model)
     return _Own(model, storage.sha256(storage.read_bytes(file) + str(model.name).encode()), batch_size)
+
+
+def _check_members(place: str, model: Any) -> None:
+    """Raises DataError for a member that is not what the head of this file says."""
+    wanted = {
+        "name": (isinstance(model.name, str) and bool(model.name), "a word"),
+        "side": (isinstance(model.side, int) and 1 <= model.side <= MOST_SIDE, f"pixels from 1 to {MOST_SIDE:,}"),
+        "logit_scale": (_is_number(getattr(model, "logit_scale", 1.0)), "a finite number above 0"),
+        "class_names": (_are_words(getattr(model, "class_names", ())), "a list of words"),
+    }
+    for name, (fits, what) in wanted.items():
+        if not fits:
+            raise DataError(f"checkpoint: {name} of what {place} gives is {getattr(model, name)!r:.80}; give {what}")
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value)) and float(value) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _are_words(names: Any) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
 
 
 def _called(function: Any, batch: Any, what: str) -> NDArray[np.float32]:
     """What the user's own code gives. Raises DataError where it fails, or gives no row per input."""
     try:
         rows = function(batch)
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         raise DataError(f"checkpoint: {what} failed ({type(error).__name__}: {error}); mend it") from error
     return _checked(rows, len(batch), what)
 
@@ -109,7 +142,17 @@ def _called(function: Any, batch: Any, what: str) -> NDArray[np.float32]:
 def _checked(rows: Any, count: int, what: str) -> NDArray[np.float32]:
     if hasattr(rows, "detach"):
         rows = rows.detach().float().cpu().numpy()
-    found = np.asarray(rows, np.float32)
+    try:
+        found = np.asarray(rows)
+        found = found if np.iscomplexobj(found) else found.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"checkpoint: {what} gave no array of numbers ({str(error)[:80]}); give rows of floats"
+        ) from error
+    if np.iscomplexobj(found):
+        raise DataError(f"checkpoint: {what} gave complex numbers; give real ones")
+    if found.ndim == 2 and not found.shape[1]:
+        raise DataError(f"checkpoint: {what} gave rows without a number; give ({count}, width)")
     if found.ndim != 2 or len(found) != count:
         raise DataError(f"checkpoint: {what} gave shape {found.shape} for {count} inputs; give ({count}, width)")
     return found

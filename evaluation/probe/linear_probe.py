@@ -20,7 +20,7 @@ from evaluation.probe.path import predicted
 from evaluation.probe.rows import Matrix, View
 from evaluation.probe.sklearn_fit import SOLVER, fit, fit_each
 from evaluation.probe.solver import MOST_EVALUATIONS, TOLERANCE, Fit, Job, Solver
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 
 VALIDATION_SHARE = 0.2
 SEARCH_LEAST = 1e-3
@@ -79,7 +79,9 @@ class Probe:
 
 
 def place(device: str, precision: str) -> tuple[str, torch.dtype]:
-    """What "auto" means here: a GPU where there is one."""
+    """What "auto" means here: a GPU where there is one. Raises ConfigError for one that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("evaluate.probe.device: cuda, and torch finds no GPU here; use auto or cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return device, torch.float64 if precision == "float64" else torch.float32

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 
 READ_ROWS = 8192
+LARGEST = 1e18
+"""Of a feature: its square still is a float32."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ def blocks(features_ND: Matrix) -> Iterator[tuple[slice, NDArray[np.floating]]]:
 
 
 def check_finite(features_ND: Any, what: str) -> None:
-    """Raises DataError naming `what` and the first row that has a NaN or an infinity."""
+    """Raises DataError naming `what` and the first row that has a NaN, an infinity, or a number whose square is one."""
     for rows, block_nD in blocks(features_ND):
-        bad_n = ~np.isfinite(block_nD).all(axis=1)
+        bad_n = ~(np.abs(block_nD) < LARGEST).all(axis=1)
         if bad_n.any():
             row = rows.start + int(bad_n.argmax())
             raise DataError(
-                f"{what}: features of picture {row} are NaN or infinite, so no classifier can be fitted to them;"
+                f"{what}: features of picture {row} are NaN, infinite or above {LARGEST:g}, so no classifier can be fitted to them;"
                 " the checkpoint has diverged, or its numbers overflow in evaluate.features.precision"
             )

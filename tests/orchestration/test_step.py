@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestration.step import Context, Made, Step, StepRecord, differences, read_record, why
+from orchestration.step import FAILED, Context, Made, Step, StepRecord, differences, read_record, why
 from pipeline import storage
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
@@ -35,6 +35,18 @@ def test_a_finished_step_is_found_again_and_tells_what_it_made(tmp_path: Path) -
     record = step().run(context(), root)
     assert step().finished(root, {}) == record == read_record(record.path)
     assert (record.output_id, record.facts) == ("x", {"rows": 3})
+
+
+def test_a_step_of_which_a_part_failed_is_done_again_and_says_why(tmp_path: Path) -> None:
+    """Out of memory and the like: what was changed since (a batch size) need not be part of what the step is."""
+    root, facts = str(tmp_path), iter(({FAILED: 2}, {}))
+    once = Step("crawl", {"pages": 1}, "pipeline.errors", (), lambda *_: Made("x", next(facts)), "does something")
+    first = once.run(context(), root)
+    assert once.finished(root, {}) is None
+    assert why(once, root, {}) == "2 of its parts failed; they are tried again"
+    again = once.run(context(), root)
+    assert again.path == first.path
+    assert once.finished(root, {}) == again
 
 
 def test_the_folder_changes_with_config_and_with_the_content_of_inputs_only(tmp_path: Path) -> None:

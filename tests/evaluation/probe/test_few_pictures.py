@@ -110,5 +110,5 @@ def test_a_view_is_the_rows_that_it_names() -> None:
 def test_features_that_are_no_numbers_are_named() -> None:
     broken = ROWS.copy()
     broken[17, 3] = np.nan
-    with pytest.raises(DataError, match=r"^digits: features of picture 17 are NaN or infinite"):
+    with pytest.raises(DataError, match=r"^digits: features of picture 17 are NaN, infinite or above"):
         check_finite(broken, "digits")
