@@ -96,7 +96,8 @@ def probe(
     how: How | None = None,
     own: tuple[NDArray[np.floating], NDArray[np.int64]] | None = None,
 ) -> Probe:
-    """Search, fit and answer. `labels` are class positions (N,), or 0 and 1 per class (N, C): then one classifier per class.
+    """Search, fit and answer. `labels` are class positions (N,), or 0 and 1 per class (N, C): then one classifier per class, and -1
+    where a picture is no example for or against one.
 
     `own` has features and labels of the benchmark's own validation part; without, a fifth of the training part is one.
     The final fit is on both. Arrays may be memory-mapped.
@@ -171,7 +172,7 @@ class _Part:
         self._features, self._how, self._labels = features_NW, how, labels
         self._width = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
         if labels.ndim == 2:
-            share_C = labels.mean(axis=0)
+            share_C = (labels == 1).sum(axis=0) / np.maximum((labels >= 0).sum(axis=0), 1)
             self._answers = np.where(share_C > 0.5, np.inf, -np.inf)
             self.classes = np.flatnonzero((share_C > 0) & (share_C < 1))
             self._targets = labels[:, self.classes]

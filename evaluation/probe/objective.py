@@ -60,12 +60,14 @@ def one_thread_each() -> Iterator[int]:
 
 
 class Objective:
-    """Sum of losses and its gradient. `targets` are class positions (G, N), or for sigmoid 0 and 1 of shape (G, N, C)."""
+    """Sum of losses and its gradient. `targets` are class positions (G, N), or for sigmoid 0 and 1 of shape (G, N, C); a row that
+    is to say nothing of a class is -1 there."""
 
     def __init__(self, rows: Rows, targets: torch.Tensor, classes: int, loss: Loss) -> None:
         self.rows, self.classes, self.loss = rows, classes, loss
         self.threads = 1
         self._targets = targets.to(rows.device)
+        self._silent = loss == "sigmoid" and bool((targets < 0).any())
 
     def __call__(
         self, groups: Sequence[int], weights_GKRC: torch.Tensor, curved: bool = False
@@ -145,7 +147,10 @@ class Objective:
             logits_nC = block.ahead(weights_1RC)[0].double()
             if self.loss == "sigmoid":
                 shares_nC = logits_nC.sigmoid()
-                total_CC += torch.diag((shares_nC * (1 - shares_nC)).sum(0))
+                bent_nC = shares_nC * (1 - shares_nC)
+                if self._silent:
+                    bent_nC *= self._targets[group, start : start + step] >= 0
+                total_CC += torch.diag(bent_nC.sum(0))
             else:
                 shares_nC = logits_nC.softmax(dim=1)
                 total_CC += torch.diag(shares_nC.sum(0)) - shares_nC.T @ shares_nC
@@ -157,6 +162,9 @@ class Objective:
             wanted_Gn1C = targets.unsqueeze(2).to(logits_GnKC.dtype)
             losses = torch.nn.functional.softplus(logits_GnKC) - wanted_Gn1C * logits_GnKC
             logits_GnKC.sigmoid_().sub_(wanted_Gn1C)
+            if self._silent:
+                said_Gn1C = targets.unsqueeze(2) >= 0
+                losses, _ = losses * said_Gn1C, logits_GnKC.mul_(said_Gn1C)
             return losses.sum(dim=(1, 3), dtype=torch.float64)
         right_GnK1 = targets[:, :, None, None].expand(-1, -1, logits_GnKC.shape[2], 1)
         logits_GnKC.sub_(logits_GnKC.amax(dim=3, keepdim=True))

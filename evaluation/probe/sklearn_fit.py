@@ -42,8 +42,9 @@ def fit(features_NW: NDArray[np.floating], labels_N: NDArray[np.int64], classes:
 
 
 def fit_each(features_NW: NDArray[np.floating], targets_NC: NDArray[np.int64], penalty: float) -> Fit:
-    """One classifier per column of 0 and 1, side by side."""
-    fits = [fit(features_NW, column_N, 2, penalty) for column_N in targets_NC.T]
+    """One classifier per column of 0 and 1, side by side; each without the rows that are -1 in it."""
+    said = [column_N >= 0 for column_N in targets_NC.T]
+    fits = [fit(features_NW[rows], column[rows], 2, penalty) for rows, column in zip(said, targets_NC.T, strict=True)]
     return Fit(
         0,
         penalty,

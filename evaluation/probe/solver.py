@@ -71,8 +71,8 @@ class Job:
 class Solver:
     """G sets of rows of equal size, decomposed once; `solve` then takes any number of jobs on them.
 
-    `targets`: class positions (G, N), or for "sigmoid" 0 and 1 of shape (G, N, C). `anchor` (D, C) is A. `precision` is that
-    of the products; sums and steps are float64 always.
+    `targets`: class positions (G, N), or for "sigmoid" 0 and 1 of shape (G, N, C), -1 where a row says nothing of a class.
+    `anchor` (D, C) is A. `precision` is that of the products; sums and steps are float64 always.
     """
 
     def __init__(
@@ -279,7 +279,7 @@ def _null(targets: NDArray[np.integer], classes: int, loss: Loss) -> float:
     counts = (
         np.bincount(targets, minlength=classes)
         if loss == "softmax"
-        else np.stack([targets.sum(0), (1 - targets).sum(0)])
+        else np.stack([(targets == 1).sum(0), (targets == 0).sum(0)])
     )
-    shares = counts / len(targets)
+    shares = counts / np.maximum(counts.sum(0), 1)
     return float(-(counts * np.log(np.where(shares > 0, shares, 1.0))).sum())

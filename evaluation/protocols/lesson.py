@@ -57,7 +57,8 @@ class Lesson:
 
         def value(labels: NDArray[np.int64], scores_NC: NDArray[np.float64]) -> float:
             if labels.ndim == 2:
-                answers = Answers.of(scores_NC, labels.argmax(axis=1), labels.astype(bool))
+                right_NC, ignored_NC = labels > 0, labels < 0
+                answers = Answers.of(scores_NC, right_NC.argmax(axis=1), right_NC, ignored_NC=ignored_NC)
             else:
                 answers = Answers.of(self.spread(scores_NC), labels)
             return metric(answers, 1, 0).value
@@ -89,8 +90,18 @@ def lesson_of(question: Question) -> Lesson:
 
 
 def labels_of(truth: Truth) -> NDArray[np.int64]:
-    """Class positions (N,), or 0 and 1 per class (N, C)."""
-    return truth.labels if truth.right is None else truth.right.astype(np.int64)
+    """Class positions (N,), or 0 and 1 per class (N, C), and -1 where a picture counts neither way.
+
+    VOC's difficult objects are no examples, neither of the class nor against it: its devkit's example_classifier.m learns from
+    pictures with 1 and -1 in a class's list and leaves out those with 0, as VISSL's low-shot SVM does (its other one, and copies
+    that have lost the mark, take them for negatives or positives; CLIP does not say).
+    """
+    if truth.right is None:
+        return truth.labels
+    labels_NC = truth.right.astype(np.int64)
+    if truth.ignored is not None:
+        labels_NC[truth.ignored & ~truth.right] = -1
+    return labels_NC
 
 
 def how_of(question: Question) -> How:

@@ -2,7 +2,8 @@
 
 Details: "search" (penalty, validation), "path" (all 97, with evaluate.probe.full_path), "penalty", "solve" ("iterations",
 "objective", "gradient_norm" (largest entry per picture), "gap_bound": how far above the optimum the fit can be, with the intercept
-at its best), and for models with several layers "layer" and "layers" (validation and test by layer).
+at its best), "no_examples" (pairs of picture and class that were not learned from), and for models with several layers "layer" and
+"layers" (validation and test by layer).
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.classified import add_classified
-from evaluation.protocols.lesson import layers_of, lesson_of, parts_of, unfit_to_learn
+from evaluation.protocols.lesson import labels_of, layers_of, lesson_of, parts_of, unfit_to_learn
 from evaluation.protocols.probed import details_of, probed
 from evaluation.protocols.protocol import Findings, Question
 
@@ -32,6 +33,8 @@ class LinearProbe:
         found = probed(question, lesson)
         add_classified(findings, question, "test", lesson.asked, found.scores)
         findings.details |= details_of(found.probe)
+        if lesson.learned.ignored is not None:
+            findings.details["no_examples"] = {"pairs": int((labels_of(lesson.learned) < 0).sum())}
         if len(found.layers) > 1:
             findings.details["layer"] = found.layers[found.best].want.layer
             findings.details["layers"] = {each.want.layer: each.told for each in found.layers}
