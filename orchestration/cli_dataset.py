@@ -118,6 +118,7 @@ def takedown(
     epilog=example(
         f"openwit recheck {DATASET} --recipe my.yaml",
         f"openwit recheck {DATASET} --recipe my.yaml --set curate.network.concurrency=8 --pages --apply",
+        f"openwit recheck {DATASET} --since runs/recheck-0123 --per-host 1000",
     )
 )
 @dataset_argument
@@ -126,6 +127,16 @@ def takedown(
 @click.option("--pages", is_flag=True, help="Read the pages too, for their robots meta tags.")
 @click.option("--out", metavar="FOLDER", help="Where the answers are kept; default: beside the dataset, by date.")
 @click.option("--apply", "apply_now", is_flag=True, help="Make a dataset without what has opted out.")
+@click.option(
+    "--since", metavar="FOLDER", help="An earlier recheck's answers: what is unchanged since is not sent again."
+)
+@click.option(
+    "--per-host",
+    "requests_per_host",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask a host for N URLs at most, those first that were asked longest ago; its robots.txt is applied to all.",
+)
 @json_option
 @debug_option
 def recheck(
@@ -135,13 +146,15 @@ def recheck(
     pages: bool,
     out: str | None,
     apply_now: bool,
+    since: str | None,
+    requests_per_host: int | None,
     as_json: bool,
 ) -> None:
     """Ask the owners of a dataset's pictures again whether they opt out.
 
     robots.txt, X-Robots-Tag and TDM reservation of every picture; started again on the same day it goes on.
     """
-    _show("recheck", as_json, dataset, recipe, sets, pages, out, apply_now)
+    _show("recheck", as_json, dataset, recipe, sets, pages, out, apply_now, since, requests_per_host)
 
 
 @click.command(

@@ -103,6 +103,8 @@ def recheck(
     pages: bool,
     out: str | None,
     apply_now: bool,
+    since: str | None,
+    requests_per_host: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
     from pipeline.datasets import recheck as work
@@ -114,7 +116,7 @@ def recheck(
     beside = folder.rstrip("/").rpartition("/")[0] or "."
     out = out or storage.join(beside, f"recheck-{manifest.id[:12]}-{day}")
     with executor() as where:
-        found = work.recheck(network, folder, out, where, progress, pages)
+        found = work.recheck(network, folder, out, where, progress, pages, since, requests_per_host)
         told: dict[str, Any] = {"answers": out, "samples": manifest.rows, "states": dict(found.states)}
         told |= {"reasons": dict(found.reasons), "opted_out": found.opted_out.to_pylist(), "takedown": None}
         if apply_now and found.opted_out.num_rows:

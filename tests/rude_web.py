@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.web.network import Fetched, fetch_all
+from pipeline.web.network import Fetched
+from pipeline.web.together import fetch_all
 from pipeline.web.web_config import NetworkConfig
 
 Reply = Callable[[io.BufferedIOBase, dict[str, str]], None]

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.errors import DataError
-from pipeline.web.network import Fetched, Network, NetworkConfig, run_async
+from pipeline.web.network import Fetched, Network, NetworkConfig
+from pipeline.web.together import run_async
 
 HUB = "https://huggingface.co"
 PART_BYTES = 16 << 20

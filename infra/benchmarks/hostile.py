@@ -45,7 +45,8 @@ from resize import requirements
 
 from pipeline.pictures.picture_config import PictureConfig
 from pipeline.pictures.picture_row import picture_row
-from pipeline.web.network import NetworkConfig, fetch_all
+from pipeline.web.network import NetworkConfig
+from pipeline.web.together import fetch_all
 
 PEER = "img2dataset"
 FILES = int(os.environ.get("FILES", "0"))

@@ -1,56 +1,32 @@
 """Recheck: what the owners of a finished dataset's pictures say now. robots.txt, X-Robots-Tag, TDM reservation and, on
 request, the robots meta tags of the pages, asked again through the guarded and polite network.
 
-Only headers are asked for: the body of an answer is not read. Items are buckets of one kind of host each, so a host's
-limits hold, and a recheck that was stopped goes on where it ended. A picture that is gone or cannot be reached now has
-not opted out; both are counted.
+Questions are sorted by the host that they are asked of, each URL once, so a host's limits and its budget hold
+(recheck_ask.py); the answers come together again per sample. A recheck that was stopped goes on where it ended, and a later
+one may begin from its answers. A picture that is gone or cannot be reached now has not opted out; both are counted.
 """
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions
+from pipeline.datasets.recheck_ask import CHECKED, PAGE, PICTURE, QUESTION, ask
 from pipeline.datasets.shards import read_index
-from pipeline.errors import DataError
-from pipeline.execution.exchange import Files, exchange
+from pipeline.errors import ConfigError, DataError
+from pipeline.execution.exchange import Files, regroup, regrouped
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
-from pipeline.execution.sandbox import SandboxDied, shared
+from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items, silent
 from pipeline.manifest import Manifest
-from pipeline.web.directives import first_opt_out
-from pipeline.web.network import Fetched, fetch_all
 from pipeline.web.urls import UnusableURLError, canonical, host_of
 from pipeline.web.web_config import NetworkConfig
 
-NO_BODY = ("application/x-nothing-of-this-type",)
-"""A body of any other type is not read, so this asks for headers alone."""
-
-OPT_OUTS = ("robots_txt", "header_opt_out", "meta_opt_out")
-
-State = tuple[str, str | None, str | None]
-"""State, reason, evidence."""
-
-CHECKED = pa.schema(
-    [
-        ("uid", pa.string()),
-        ("key", pa.string()),
-        ("url", pa.string()),
-        ("page_url", pa.string()),
-        ("state", pa.string()),  # allowed, opted_out, gone, unknown, not_asked
-        ("reason", pa.string()),
-        ("evidence", pa.string()),
-        ("asked", pa.string()),  # the URL whose owner said so
-        ("checked_at", pa.string()),
-    ]
-)
-
 ROWS_PER_ITEM = 2048
+ANSWERS = "answers.json"
 
 
 @dataclass(frozen=True)
@@ -77,50 +53,74 @@ def recheck(
     executor: Executor,
     progress: Progress = silent,
     pages: bool = False,
+    since: str | None = None,
+    requests_per_host: int | None = None,
 ) -> Recheck:
     """Ask about every sample of the dataset at `folder`; `pages` reads its pages too, for their robots meta tags.
 
-    Raises DataError where no host can be reached at all.
+    `since` is an earlier recheck's `out`: what is unchanged since is not sent again. Of a host that has more URLs than
+    `requests_per_host`, those asked longest ago are asked; its robots.txt and tdmrep.json are applied to all.
+    Raises DataError where no host can be reached at all, ConfigError where `since` holds no answers.
     """
     manifest = Manifest.load(folder)
-    listed = run_items(
-        storage.join(out, "listed"),
-        functools.partial(_list, folder),
-        [WorkItem(f"list-{number:05d}", s.index_sha256, s) for number, s in enumerate(manifest.shards)],
+    earlier = _earlier(since) if since else []
+    items = [WorkItem(f"list-{number:05d}", [s.index_sha256, pages], s) for number, s in enumerate(manifest.shards)]
+    list_items = functools.partial(_list, folder, pages)
+    listed = run_items(storage.join(out, "listed"), list_items, items, executor, progress, "samples")
+    questions = [(storage.join(out, "listed"), record.files["kept"]) for record in listed] + earlier
+    buckets = max(1, -(-manifest.rows // ROWS_PER_ITEM))
+    given = [
+        WorkItem(f"cut-{number:05d}", ["host", buckets, file.sha256], storage.join(where, file.path))
+        for number, (where, file) in enumerate(questions)
+    ]
+    by_host = regroup(
+        given,
+        storage.read_table,
+        "host",
+        buckets,
+        storage.join(out, "by-host"),
         executor,
         progress,
-        "samples",
-    )
-    files = Files(storage.join(out, "listed"), tuple(record.files["kept"] for record in listed))
-    buckets = max(1, -(-manifest.rows // ROWS_PER_ITEM))
-    by_host = exchange(
-        files, "host", buckets, storage.join(out, "by-host"), executor, progress, order=("host", "url", "uid")
+        ("host", "asked", "uid"),
     )
     work = storage.join(out, "asked")
-    ask = functools.partial(_ask, network, pages)
-    items = by_host.items("ask", [network.identity(), pages])
-    records = run_items(work, ask, items, executor, progress, "owners asked")
-    tables = [storage.read_table(storage.join(work, record.files["opted_out"].path)) for record in records]
-    states: dict[str, int] = {}
-    for record in records:
-        for name, count in record.telemetry.items():
-            states[name] = states.get(name, 0) + count
-    if states.get("unknown", 0) == manifest.rows and manifest.rows:
+    asked = run_items(
+        work,
+        functools.partial(ask, network, requests_per_host),
+        by_host.items("ask", [network.identity(), requests_per_host]),
+        executor,
+        progress,
+        "owners asked",
+    )
+    result = _together(asked, work, buckets, out, executor, progress)
+    if result.states.get("unknown", 0) == manifest.rows and manifest.rows:
         storage.remove_tree(work)  # an outage is nobody's answer
         raise DataError(f"{folder}: no owner could be reached; is the network up? run again when it is")
-    found = pa.concat_tables([CHECKED.empty_table(), *tables]).sort_by("uid")
-    reasons = Fate.sum([record.fates["pairs"] for record in records]).reasons
-    result = Recheck(found, dict(sorted(states.items())), reasons, out)
-    storage.write_table(storage.join(out, "opted_out.parquet"), found)
-    summary = {"manifest_id": manifest.id, "pages_read": pages, "states": result.states, "reasons": dict(reasons)}
+    storage.write_table(storage.join(out, "opted_out.parquet"), result.opted_out)
+    storage.write_json(storage.join(out, ANSWERS), [asdict(r.files["said"]) for r in asked if "said" in r.files])
+    summary = {"manifest_id": manifest.id, "pages_read": pages, "states": result.states, "reasons": result.reasons}
     storage.write_json(storage.join(out, "recheck.json"), summary)
     return result
 
 
-def _list(folder: str, shard: Any) -> Output:
-    rows = read_index(folder, shard, ["uid", "key", "url", "page_url"])
-    rows = rows.append_column("host", pa.array([_host(url) for url in rows.column("url").to_pylist()], pa.string()))
-    return Output({"kept": rows}, {"pairs": Fate(rows.num_rows, rows.num_rows)})
+def _earlier(since: str) -> list[tuple[str, File]]:
+    try:
+        told = storage.read_json(storage.join(since, ANSWERS))
+        return [(storage.join(since, "asked"), File(**each)) for each in told]
+    except (FileNotFoundError, ValueError, TypeError):
+        raise ConfigError(f"--since {since}: holds no answers of a recheck; give the folder that one wrote") from None
+
+
+def _list(folder: str, pages: bool, shard: Any) -> Output:
+    rows = read_index(folder, shard, ["uid", "key", "url", "page_url"]).to_pylist()
+    questions = [row | {"kind": PICTURE, "asked": row["url"], "host": _host(row["url"])} for row in rows]
+    if pages:
+        on_pages = [
+            row | {"kind": PAGE, "asked": row["page_url"], "host": _host(row["page_url"] or "")} for row in rows
+        ]
+        questions += [row for row in on_pages if row["host"]]
+    table = pa.Table.from_pylist(questions, schema=QUESTION)
+    return Output({"kept": table}, {"pairs": Fate(table.num_rows, table.num_rows)})
 
 
 def _host(url: str) -> str:
@@ -130,68 +130,51 @@ def _host(url: str) -> str:
         return ""
 
 
-def _ask(network: NetworkConfig, pages: bool, path: str) -> Output:
-    rows = storage.read_table(path).to_pylist()
-    urls = [row["url"] for row in rows if row["host"]]
-    asked = [row["page_url"] for row in rows if row["page_url"] and _host(row["page_url"])] if pages else []
-    said = dict(zip(urls, fetch_all(network, urls, types=NO_BODY), strict=True))
-    read = {"accept": "text/html,application/xhtml+xml;q=0.9", "types": ("text/html", "application/xhtml+xml")}
-    told = dict(zip(asked, fetch_all(network, asked, **read), strict=True))  # type: ignore[arg-type]
-    by_page = {url: _of_page(network, answer) for url, answer in told.items()}
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    checked = []
-    for row in rows:
-        found: State = (
-            _of_picture(said[row["url"]]) if row["url"] in said else ("not_asked", None, "no host in the URL")
-        )
-        where, page = row["url"], by_page.get(row["page_url"])
-        if page is not None and page[0] == "opted_out" and found[0] != "opted_out":
-            found, where = page, row["page_url"]
-        state, reason, evidence = found
-        line = {name: row[name] for name in ("uid", "key", "url", "page_url")}
-        about = {"state": state, "reason": reason, "evidence": evidence, "asked": where, "checked_at": now}
-        checked.append(line | about)
-    return _output(checked)
+def _together(
+    asked: Sequence[Record], work: str, buckets: int, out: str, executor: Executor, progress: Progress
+) -> Recheck:
+    """What was said of each sample's picture and of its page, as one answer."""
+    files = Files(work, tuple(record.files["checked"] for record in asked))
+    records = regrouped(
+        files.items("cut", ["uid", buckets]),
+        storage.read_table,
+        "uid",
+        buckets,
+        storage.join(out, "answered"),
+        executor,
+        progress,
+        ("uid", "kind"),
+        _judged,
+    )
+    found = [
+        storage.read_table(storage.join(out, "answered", record.files["opted_out"].path))
+        for record in records
+        if "opted_out" in record.files
+    ]
+    states: dict[str, int] = {}
+    for record in records:
+        for name, count in record.telemetry.items():
+            states[name] = states.get(name, 0) + count
+    reasons = Fate.sum([record.fates["pairs"] for record in records]).reasons if records else {}
+    table = pa.concat_tables([CHECKED.empty_table(), *found]).sort_by("uid")
+    return Recheck(table, dict(sorted(states.items())), dict(reasons), out)
 
 
-def _output(checked: Sequence[Mapping[str, Any]]) -> Output:
+def _judged(rows: pa.Table) -> Output:
+    """Samples with their answer: the picture's, or the page's where that opts out alone."""
+    samples: dict[str, dict[str, Any]] = {}
+    for row in rows.to_pylist():
+        known = samples.get(row["uid"], row)
+        samples[row["uid"]] = max(known, row, key=lambda each: (each["state"] == "opted_out", each["kind"] == PICTURE))
     states: dict[str, int] = {}
     reasons: dict[str, int] = {}
-    for row in checked:
+    for row in samples.values():
         states[row["state"]] = states.get(row["state"], 0) + 1
         if row["state"] == "opted_out":
             reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
-    table = pa.Table.from_pylist([row for row in checked if row["state"] == "opted_out"], schema=CHECKED)
-    fate = Fate(len(checked), len(checked) - table.num_rows, dict(sorted(reasons.items())))
-    everything = pa.Table.from_pylist(list(checked), schema=CHECKED)
+    everything = pa.Table.from_pylist(
+        [{name: row[name] for name in CHECKED.names} for row in samples.values()], schema=CHECKED
+    )
+    table = everything.filter(pa.compute.equal(everything.column("state"), "opted_out"))
+    fate = Fate(len(samples), len(samples) - table.num_rows, dict(sorted(reasons.items())))
     return Output({"opted_out": table, "checked": everything}, {"pairs": fate}, telemetry=states)
-
-
-def _of_picture(answer: Fetched) -> State:
-    if answer.reason in OPT_OUTS and "cannot be read" not in (answer.evidence or ""):
-        return "opted_out", answer.reason, answer.evidence
-    if answer.reason == "not_found":
-        return "gone", answer.reason, answer.evidence
-    if answer.reason is None or answer.reason in ("too_large", "too_slow"):
-        return "allowed", None, None
-    return "unknown", answer.reason, answer.evidence
-
-
-def _of_page(network: NetworkConfig, answer: Fetched) -> State:
-    state = _of_picture(answer)
-    if state[0] != "allowed" or not answer.body:
-        return state
-    header = {
-        "url": answer.final_url,
-        "text_from": [],
-        "product": network.product,
-        "content_type": answer.headers.get("content-type", ""),
-        "date": answer.headers.get("date", ""),
-    }
-    try:
-        said, _ = shared("pipeline.sources.html:parse_page").call(header, answer.body)
-        said = {"robots": []} | said
-    except SandboxDied as death:
-        return "unknown", "decoder_crashed", death.reason
-    word = first_opt_out(said["robots"], network.opt_out_directives)
-    return ("opted_out", "meta_opt_out", f"robots meta tag: {word}") if word else ("allowed", None, None)

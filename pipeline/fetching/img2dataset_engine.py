@@ -26,7 +26,8 @@ from pipeline.fetching.img2dataset_worker import HungError, LostShardError, work
 from pipeline.pictures.picture_config import PictureConfig
 from pipeline.pictures.picture_row import picture_row
 from pipeline.web.answer import Fetched
-from pipeline.web.network import NetworkConfig, fetch_all
+from pipeline.web.network import NetworkConfig
+from pipeline.web.together import fetch_all
 
 CHILD = "pipeline.fetching.img2dataset_child:make_shard"
 SECONDS_TO_START, SECONDS_PER_ROW = 30.0, 1.0

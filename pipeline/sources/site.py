@@ -25,8 +25,9 @@ from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, pa
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
 from pipeline.web.directives import forbids_following
-from pipeline.web.network import Fetched, fetch_all
+from pipeline.web.network import Fetched
 from pipeline.web.site_files import SiteFiles
+from pipeline.web.together import fetch_all
 from pipeline.web.urls import canonical, host_of
 from pipeline.web.web_config import NetworkConfig
 

@@ -15,8 +15,8 @@ from pipeline.sources import html
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, found_links, work_items
 from pipeline.sources.turns import keep_files, known_files, run_in_turns
-from pipeline.web.network import fetch_all, read_robots
 from pipeline.web.site_files import SiteFiles
+from pipeline.web.together import fetch_all, read_robots
 from pipeline.web.urls import UnusableURLError, canonical, origin_of
 from pipeline.web.web_config import NetworkConfig
 

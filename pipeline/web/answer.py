@@ -57,6 +57,7 @@ class Wish:
     cut: bool = False  # keep the first max_bytes of a longer body instead of refusing it
     obey_robots: bool = True
     span: tuple[int, int] | None = None  # these bytes of it alone: first, and the one after the last
+    unless: tuple[str, str] = ("", "")  # validators (pipeline/web/validators.py) of content that need not be sent again
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 from pipeline.web.addresses import refusal
 from pipeline.web.answer import Fetched, Reason, Verdict, Wish
@@ -23,9 +22,9 @@ from pipeline.web.http1 import Answer, CutOffError, Head, NotHttpError, request_
 from pipeline.web.manners import Manners
 from pipeline.web.names import Names, UnknownNameError
 from pipeline.web.robots import RobotsRules
-from pipeline.web.site_files import SiteFiles
 from pipeline.web.site_rules import SiteRules
 from pipeline.web.urls import canonical, host_of, origin_of, split_canonical
+from pipeline.web.validators import NONE, Validators, condition
 from pipeline.web.web_config import NetworkConfig, split_address
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -85,15 +84,19 @@ class Network:
         types: tuple[str, ...] = (),
         read_opted_out: bool = False,
         span: tuple[int, int] | None = None,
+        unless: Validators = NONE,
     ) -> Fetched:
         """Fetch one URL; whatever the world does becomes a reason.
 
         `accept` is the Accept header. Of a content type that is not in `types` the body is not read (`body` is empty and
         `reason` None). `read_opted_out` reads a body although X-Robots-Tag withholds it (a page's links may be followed).
         `span` asks for these bytes alone, from its first to before its second: status 206 says that `body` is they.
+        `unless` asks for no body where it still is what these validators tell: status 304 says so.
         """
         limit = min(max_bytes or self.config.max_bytes, self.config.max_bytes)
-        return await self.manners.get(url, Wish(limit, accept or "*/*", types, read_opted_out, span=span))
+        return await self.manners.get(
+            url, Wish(limit, accept or "*/*", types, read_opted_out, span=span, unless=unless)
+        )
 
     async def get_range(self, url: str, start: int, end: int) -> Fetched:
         """Bytes `start` to before `end` of a file that the user named; status 200 where the server sent all of it."""
@@ -133,7 +136,9 @@ class Network:
     async def _exchange(self, url: str, wish: Wish, seconds: float) -> Verdict:
         scheme, host, port, authority, target = split_canonical(url)
         span = f"Range: bytes={wish.span[0]}-{wish.span[1] - 1}\r\n" if wish.span is not None else ""
-        request = request_bytes(authority, target, f"Accept: {wish.accept}\r\n{span}{self._fields}")
+        request = request_bytes(
+            authority, target, f"Accept: {wish.accept}\r\n{span}{condition(wish.unless)}{self._fields}"
+        )
         found: Verdict | None = None
 
         def wanted(head: Head) -> int:
@@ -154,7 +159,8 @@ class Network:
         status, headers = head.status, head.joined()
         if status in (301, 302, 303, 307, 308) and "location" in headers:
             return Verdict(status, headers, location=head.all("location")[0]), False
-        if status != 200 and not (status == 206 and wish.span is not None):
+        as_wished = (status == 206 and wish.span is not None) or (status == 304 and wish.unless != NONE)
+        if status != 200 and not as_wished:
             reason: Reason = "not_found" if status in (404, 410) else "http_error"
             again = status in (408, 425, 429) or status >= 500
             wait = retry_after_seconds(headers.get("retry-after"))
@@ -171,6 +177,8 @@ class Network:
             found = replace(found, reason="header_opt_out", evidence=f"{name}: {headers[name][:200]}")
             if not wish.read_opted_out:
                 return found, False
+        if status == 304:
+            return found, False
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if wish.types and kind and kind not in wish.types:
             return found, False
@@ -224,63 +232,4 @@ def _with_body(found: Verdict, body: bytes, wish: Wish) -> Verdict:
     return replace(found, body=body)
 
 
-def fetch_all(
-    config: NetworkConfig,
-    urls: Sequence[str],
-    *,
-    max_bytes: int | None = None,
-    accept: str | None = None,
-    types: tuple[str, ...] = (),
-    read_opted_out: bool = False,
-    known: Sequence[SiteFiles] = (),
-    learned: list[SiteFiles] | None = None,
-) -> list[Fetched]:
-    """Fetch every URL, equal ones once, in an event loop of its own; results in the order of `urls`.
-
-    `known` are hosts' own files that were read before; those read now are added to `learned`, and then the pace of the hosts
-    is kept up to the end, so that the next to ask them need not wait.
-    """
-
-    async def work() -> list[Fetched]:
-        async with Network(config) as network:
-            for files in known:
-                network.manners.files.give(files)
-            once = list(dict.fromkeys(urls))
-            fetched = await asyncio.gather(
-                *(
-                    network.get(url, max_bytes=max_bytes, accept=accept, types=types, read_opted_out=read_opted_out)
-                    for url in once
-                )
-            )
-            by_url = dict(zip(once, fetched, strict=True))
-            if learned is not None:
-                learned.extend(network.manners.files.read_files.values())
-                await network.manners.until_quiet()
-            return [by_url[url] for url in urls]
-
-    return run_async(work())
-
-
-def read_robots(config: NetworkConfig, urls: Sequence[str], known: Sequence[SiteFiles] = ()) -> list[RobotsRules]:
-    """The robots.txt rules of each URL's host; without any where they cannot be had."""
-
-    async def work() -> list[RobotsRules]:
-        async with Network(config) as network:
-            for files in known:
-                network.manners.files.give(files)
-            return await asyncio.gather(*(network.robots(url) for url in urls))
-
-    return run_async(work())
-
-
-def run_async(work: Any) -> Any:
-    """Run a coroutine to its end; in a thread where this one already runs an event loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
-
-
-__all__ = ["Fetched", "Network", "NetworkConfig", "Resolve", "fetch_all", "read_robots"]
+__all__ = ["Fetched", "Network", "NetworkConfig", "Resolve"]

@@ -16,7 +16,8 @@ from fsspec import register_implementation
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from pipeline.web.answer import Fetched
-from pipeline.web.network import Network, run_async
+from pipeline.web.network import Network
+from pipeline.web.together import run_async
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
 

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipeline import storage
+from pipeline.datasets import recheck as module
 from pipeline.datasets.recheck import recheck
-from pipeline.datasets.shards import iterate, write_dataset
+from pipeline.datasets.shards import iterate, read_index, write_dataset
 from pipeline.datasets.takedown import takedown
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
 from tests.pipeline.datasets.test_pack import picture
 from tests.pipeline.sources.test_site import Site, html
@@ -85,20 +87,18 @@ def test_bodies_are_not_read_and_a_finished_recheck_asks_nobody_again(tmp_path: 
 
 
 def test_a_recheck_that_was_stopped_goes_on(tmp_path: Path, site: Site, monkeypatch: Any) -> None:
-    from pipeline.datasets import recheck as module
-
     out = dataset(tmp_path, site)
     monkeypatch.setattr(module, "ROWS_PER_ITEM", 3)
-    work = module._ask
+    work = module.ask
     calls: list[str] = []
 
-    def breaks(network: Any, pages: bool, path: str) -> Any:
+    def breaks(network: Any, budget: int | None, path: str) -> Any:
         calls.append(path)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return work(network, pages, path)
+        return work(network, budget, path)
 
-    monkeypatch.setattr(module, "_ask", breaks)
+    monkeypatch.setattr(module, "ask", breaks)
     with pytest.raises(KeyboardInterrupt):
         recheck(site.network(), out, str(tmp_path / "answers"), IN)
     before = dict(site.asked)
@@ -107,6 +107,82 @@ def test_a_recheck_that_was_stopped_goes_on(tmp_path: Path, site: Site, monkeypa
     pictures = {key: n for key, n in site.asked.items() if key[1].endswith(".jpg")}
     assert set(pictures.values()) == {1}
     assert any(key in before for key in pictures)
+
+
+def test_what_is_unchanged_since_the_last_recheck_is_not_sent_again(tmp_path: Path, site: Site) -> None:
+    out = str(tmp_path / "pack")
+    pairs = [("http://a.example/page", "a page that is its own picture", picture(0))]
+    write_dataset(out, pairs + [(f"http://a.example/{n}.jpg", f"thing {n}", picture(n)) for n in range(1, 5)])
+    site.pages["a.example", "/page"] = html("<img src=x.jpg>", ETag='"p1"')
+    for number in range(1, 5):
+        mark = {"ETag": f'W/"{number}"'} if number % 2 else {"Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
+        site.pages["a.example", f"/{number}.jpg"] = (200, JPEG | mark, picture(number))
+    site.pages["a.example", "/4.jpg"] = (200, JPEG | {"ETag": "no quotes", "Last-Modified": "x" * 999}, picture(4))
+    first = recheck(site.network(), out, str(tmp_path / "one"), IN, pages=True)
+    assert first.states == {"allowed": 5}
+    assert not site.unchanged
+    # Since then: a header on an unchanged picture, a new page, a robots.txt; one picture had no usable validator.
+    site.pages["a.example", "/1.jpg"] = (200, JPEG | {"ETag": 'W/"1"', "X-Robots-Tag": "noai"}, picture(1))
+    site.pages["a.example", "/page"] = html("<meta name=robots content=noai>", ETag='"p2"')
+    site.pages["a.example", "/robots.txt"] = (200, {}, b"User-agent: *\nDisallow: /3")
+    second = recheck(site.network(), out, str(tmp_path / "two"), IN, pages=True, since=str(tmp_path / "one"))
+    assert dict(site.unchanged) == {("a.example", "/1.jpg"): 1, ("a.example", "/2.jpg"): 1}
+    said = {row["url"]: row["evidence"] for row in second.opted_out.to_pylist()}
+    assert said == {
+        "http://a.example/1.jpg": "x-robots-tag: noai",
+        "http://a.example/3.jpg": "robots.txt disallows /3.jpg",
+        "http://a.example/page": "robots meta tag: noai",
+    }
+    # What opted out is asked for anew, and what was unchanged keeps its validator.
+    recheck(site.network(), out, str(tmp_path / "three"), IN, pages=True, since=str(tmp_path / "two"))
+    assert dict(site.unchanged) == {("a.example", "/1.jpg"): 1, ("a.example", "/2.jpg"): 2}
+    with pytest.raises(ConfigError, match="holds no answers of a recheck"):
+        recheck(site.network(), out, str(tmp_path / "four"), IN, since=str(tmp_path))
+
+
+def test_a_host_is_asked_no_more_than_its_budget_and_next_time_for_the_others(tmp_path: Path, site: Site) -> None:
+    out = dataset(tmp_path, site)  # six pictures on each of two hosts
+    site.pages["a.example", "/1.jpg"] = (200, JPEG | {"X-Robots-Tag": "noai"}, picture(1))
+    site.pages["b.example", "/.well-known/tdmrep.json"] = (200, {}, b'[{"location": "/8.jpg", "tdm-reservation": 1}]')
+    since: str | None = None
+    for turn, states in enumerate(
+        (
+            {"allowed": 3, "not_asked": 7, "opted_out": 2},
+            {"allowed": 4, "not_asked": 6, "opted_out": 2},
+            {"allowed": 4, "not_asked": 6, "opted_out": 2},
+        )
+    ):
+        now = str(tmp_path / str(turn))
+        found = recheck(site.network(), out, now, IN, since=since, requests_per_host=2)
+        assert found.states == states
+        assert {row["url"][-5:] for row in found.opted_out.to_pylist()} == {"1.jpg", "8.jpg"}
+        since = now
+    asked = {key: count for key, count in site.asked.items() if key[1].endswith(".jpg")}
+    # In turn, and none twice before all were asked; /8.jpg is refused by its site's file, so b.example's turn comes again.
+    assert asked.pop(("b.example", "/0.jpg")) == 2
+    assert set(asked.values()) == {1}
+    assert len(asked) == 10
+
+
+def test_a_page_is_asked_for_once_whatever_its_pictures_hosts(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_one_page(folder: str, shard: Any, columns: list[str]) -> Any:
+        rows = read_index(folder, shard, columns)
+        place = rows.schema.get_field_index("page_url")
+        return rows.set_column(place, "page_url", pa.array(["http://a.example/page"] * rows.num_rows))
+
+    monkeypatch.setattr(module, "read_index", on_one_page)
+    out = str(tmp_path / "pack")
+    pictures = [(f"http://{host}.example/{n}.jpg", f"{host} {n}", picture(n)) for n, host in enumerate("abab")]
+    write_dataset(out, pictures)
+    for url, _, _ in pictures:
+        site.pages[url[7:16], url[16:]] = (200, JPEG, b"x")
+    site.pages["a.example", "/page"] = html("<meta name=robots content=noai>")
+    found = recheck(site.network(), out, str(tmp_path / "answers"), IN, pages=True)
+    assert found.states == {"opted_out": 4}
+    assert {row["asked"] for row in found.opted_out.to_pylist()} == {"http://a.example/page"}
+    assert site.asked["a.example", "/page"] == 1
 
 
 def test_an_outage_is_nobodys_answer(tmp_path: Path, site: Site) -> None:

@@ -33,7 +33,8 @@ from pipeline.fetching.img2dataset_worker import LostShardError, worker
 from pipeline.pictures.picture_config import IMAGE_COLUMNS, PictureConfig
 from pipeline.sample import candidates
 from pipeline.web.answer import Fetched
-from pipeline.web.network import NetworkConfig, fetch_all
+from pipeline.web.network import NetworkConfig
+from pipeline.web.together import fetch_all
 
 HEADER = PictureConfig().picture_header()
 Engine = Literal["openwit", "img2dataset"]

@@ -43,6 +43,7 @@ class Site:
         self.pages: dict[tuple[str, str], Answer] = {}
         self.once: dict[tuple[str, str], Answer] = {}
         self.asked: Counter[tuple[str, str]] = Counter()
+        self.unchanged: Counter[tuple[str, str]] = Counter()
         self.times: list[tuple[str, float]] = []
         site = self
 
@@ -55,6 +56,17 @@ class Site:
                 site.asked[key] += 1
                 site.times.append((self.path, time.monotonic()))
                 status, headers, body = site.once.pop(key, None) or site.pages.get(key, (404, {}, b""))
+                named = (self.headers.get("If-None-Match"), self.headers.get("If-Modified-Since"))
+                if any(named) and named == (
+                    headers.get("ETag"),
+                    None if "ETag" in headers else headers["Last-Modified"],
+                ):
+                    site.unchanged[key] += 1
+                    self.send_response(304)
+                    for name in {"ETag", "X-Robots-Tag"} & set(headers):
+                        self.send_header(name, headers[name])
+                    self.end_headers()
+                    return
                 self.send_response(status)
                 for name, value in ({"Content-Length": str(len(body))} | headers).items():
                     self.send_header(name, value)

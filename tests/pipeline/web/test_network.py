@@ -13,8 +13,9 @@ import pytest
 from rude_web import Web, plain
 
 from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_seconds
-from pipeline.web.network import Fetched, Network, fetch_all, read_robots
+from pipeline.web.network import Fetched, Network
 from pipeline.web.robots import RobotsRules
+from pipeline.web.together import fetch_all, read_robots
 from pipeline.web.web_config import NetworkConfig
 
 

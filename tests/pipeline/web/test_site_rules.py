@@ -9,9 +9,9 @@ import pytest
 from rude_web import Web, plain
 
 from pipeline.web.answer import Fetched, Verdict, Wish
-from pipeline.web.network import fetch_all
 from pipeline.web.site_files import SiteFileCache, SiteFiles
 from pipeline.web.site_rules import SiteRules, TdmRules, fits
+from pipeline.web.together import fetch_all
 from pipeline.web.web_config import NetworkConfig
 
 
