@@ -7,12 +7,14 @@ ranges of rows (parquet_rows.py).
 
 import functools
 import itertools
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from pipeline.sources.csv_quotes import Quotes
 from pipeline.sources.inputs import open_blocks
 from pipeline.sources.json_values import TOO_LONG, json_values
 from pipeline.sources.lines import is_plain, text_blocks
@@ -22,7 +24,7 @@ from pipeline.sources.table_form import Shape, cells_of, form_of, has_header, is
 Choose = Callable[[Sequence[str], Sequence[Any]], list[int | None]]
 """(names, first row) -> places of the columns wanted, None for one that is not there. Raises LookupError."""
 
-_MAX_PART = 512 << 20  # bytes of text in one part, whatever the quotes say
+_MAX_LINE = 64 << 20  # bytes of a line that are looked at for quotes
 _HEAD = 1 << 20  # bytes that a file's form is told by
 
 
@@ -68,7 +70,7 @@ def cut_file(rows_per_part: int, path: str) -> list[Part]:
             places = (at for at, _ in json_values(_after(blocks, shape.first), shape.first))
             edges = [at for number, at in enumerate(places) if number % rows_per_part == 0]
         else:
-            edges = _edges(blocks, rows_per_part, form == "csv")
+            edges = _edges(blocks, rows_per_part, shape.mark)
     told = _told_columns(shape)
     ends = [*edges[1:], -1]
     parts = [Part(path, shape.form, a, b, *told, shape.mark) for a, b in zip(edges, ends, strict=False)]
@@ -92,32 +94,32 @@ def _after(blocks: Iterator[bytes], skip: int) -> Iterator[bytes]:
         skip = max(0, skip - len(block))
 
 
-def _edges(blocks: Iterator[bytes], rows: int, quoted: bool) -> list[int]:
-    """Where parts begin in the plain text: every `rows` line ends."""
-    edges, position, lines, odd = [0], 0, 0, False
+def _edges(blocks: Iterator[bytes], rows: int, mark: str) -> list[int]:
+    """Where parts begin in the plain text: every `rows` line ends, outside quotes in CSV, whose cells `mark` cuts."""
+    edges, position, lines, rest = [0], 0, 0, b""
+    quotes = Quotes(mark) if mark else None
     for block in blocks:
-        if quoted and (odd or b'"' in block):
+        data = rest + block if rest else block
+        end = data.rfind(b"\n") + 1 if quotes is not None and len(data) < _MAX_LINE else len(data)
+        if quotes is not None and (quotes.is_open or b'"' in data):
             place = 0
-            for piece in block.splitlines(keepends=True):
-                odd ^= piece.count(b'"') % 2 == 1
-                place += len(piece)
-                if piece.endswith(b"\n") and (not odd or position + place - edges[-1] > _MAX_PART):
+            for line in data[:end].split(b"\n")[:-1]:
+                is_inside = quotes.is_open_after(line.removeprefix(BOM_UTF8) if position + place == 0 else line)
+                place += len(line) + 1
+                if not is_inside:
                     lines += 1
-                    odd = False
                     if lines % rows == 0:
                         edges.append(position + place)
         else:
-            count = block.count(b"\n")
+            count, place = data.count(b"\n", 0, end), 0
             if (lines + count) // rows > lines // rows:
-                place = -1
-                for _ in range(count):
-                    place = block.index(b"\n", place + 1)
-                    lines += 1
-                    if lines % rows == 0:
-                        edges.append(position + place + 1)
-            else:
-                lines += count
-        position += len(block)
+                for number in range(lines + 1, lines + count + 1):
+                    place = data.index(b"\n", place) + 1
+                    if number % rows == 0:
+                        edges.append(position + place)
+            lines += count
+        rest, position = data[end:], position + end
+    position += len(rest)
     if len(edges) > 1 and edges[-1] >= position:
         edges.pop()
     return edges if position else []
@@ -159,7 +161,7 @@ def _part_blocks(part: Part) -> Iterator[bytes]:
 
 def _text_lines(part: Part) -> Iterator[str]:
     """Lines of the part, without those ends that CSV does not need and without a byte order mark."""
-    rest, mark = b"", b"" if part.first else b"\xef\xbb\xbf"
+    rest, mark = b"", b"" if part.first else BOM_UTF8
     for block in _part_blocks(part):
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:

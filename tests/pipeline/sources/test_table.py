@@ -18,6 +18,8 @@ from pipeline.execution.ledger import PhaseResult
 from pipeline.sources.config import TableSource
 from pipeline.sources.harvest import harvest
 from pipeline.sources.json_values import TOO_LONG, json_values
+from pipeline.sources.rows import cut_file, read_part
+from pipeline.sources.table_form import MAX_CELL
 from pipeline.web.web_config import NetworkConfig
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
@@ -274,3 +276,21 @@ def test_values_are_found_however_the_stream_is_cut() -> None:
         assert list(json_values((text[at : at + size] for at in range(1, len(text), size)), 1)) == whole
     long = list(json_values(iter([b'{"a": "' + b"x" * 999_999] * 40)))
     assert long == [(0, TOO_LONG)]
+
+
+def test_rows_of_csv_are_the_same_however_the_file_is_cut(tmp_path: Path) -> None:
+    """Quotes where none belong, line ends of all kinds, zeros and marks, cells over the limit."""
+    draw = random.Random(5)
+    words = ['"', '""', ";", "\n", "\r\n", "\r", "\0", "a", "b c", "http://a.example/1", "\xe9", ';"', '"\n', '";"']
+    texts = ["".join(draw.choices(words, k=draw.randrange(1, 60))) for _ in range(400)]
+    long = "x" * (MAX_CELL - 20)
+    texts += [f'a;"{long}\n"b"\nc;d;\n"e\n', f'"{long}{long}\na;"b\nc"\nd;e\n', f'a;{long}{long}"\n;"b\nc"\n']
+    for number, text in enumerate(texts):
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(b"url;text\n" + text.encode())
+        whole = [row for part in cut_file(10_000, str(path)) for row in read_part(part, lambda names, first: [0, 1])]
+        for size in (1, 3):
+            parts = cut_file(size, str(path))
+            assert [row for part in parts for row in read_part(part, lambda names, first: [0, 1])] == whole, repr(
+                text[:99]
+            )
