@@ -1,4 +1,7 @@
-"""Which URL is asked for next: fair over hosts, within each host's pace, never held up by a slow one.
+"""Which URL is asked for next: fair over a lane's hosts, within each host's pace, never held up by a slow one.
+
+What may last goes first: a host that has not answered yet, since it may be silent, and one with a pace of its own. Then older
+lanes before younger ones, so that they end one after the other and what follows a lane is done while others download.
 
 A host shows itself with one request before it gets more at once. One that fails time after time (circuit breaker) is rested
 and asked again with one request; when that has failed often enough it is given up, and all its URLs with it. A request
@@ -51,10 +54,12 @@ class Host:
     """What we know of a host, and what waits for it."""
 
     name: str
+    lane: int = 0  # lanes with smaller numbers go first
     waiting: deque[Job] = field(default_factory=deque)
     later: int = 0  # jobs whose next attempt is not due
     running: int = 0
     answers: bool = False
+    paced: bool = False  # may be asked only so often
     failures: int = 0  # in a row
     rests: int = 0  # in a row
     not_before: float = 0.0
@@ -83,7 +88,7 @@ class Dispatcher:
         self._config, self._attempt, self._interval_seconds, self._room = config, attempt, interval_seconds, room
         self._loop = asyncio.get_running_loop()
         self._hosts: dict[str, Host] = {}
-        self._ready: deque[Host] = deque()
+        self._ready: list[tuple[bool, int, int, Host]] = []  # a heap; of equals who waits longest is first
         self._timers: list[tuple[float, int, Host, Job | None]] = []
         self._count = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
@@ -94,9 +99,11 @@ class Dispatcher:
         self.failed: Callable[[BaseException], None] = _raise
         """Told of a bug in what was handed in."""
 
-    def add(self, host: str, job: Job, due_in_seconds: float = 0.0) -> None:
-        """Have a job done; `pump` starts it."""
-        job.host = self._hosts.setdefault(host, Host(host))
+    def add(self, host: str, job: Job, due_in_seconds: float = 0.0, lane: int = 0) -> None:
+        """Have a job done; `pump` starts it. All jobs of a host are of one lane."""
+        if host not in self._hosts:
+            self._hosts[host] = Host(host, lane)
+        job.host = self._hosts[host]
         if job.host.given_up is not None:
             self._end_with_host(job)
         elif due_in_seconds > 0:
@@ -119,7 +126,7 @@ class Dispatcher:
             self._list(host)
         most = self._config.concurrency
         while self._ready and self._places_taken < most and len(self._running) < OPEN_PER_PLACE * most and self._room():
-            host = self._ready.popleft()
+            host = heapq.heappop(self._ready)[-1]
             host.listed = False
             if host.waiting and self._may_start(host) and host.not_before <= now:
                 self._start(host, host.waiting.popleft(), now)
@@ -150,7 +157,8 @@ class Dispatcher:
                 self._wake(host.not_before, host, None)
         else:
             host.listed = True
-            self._ready.append(host)
+            usual = host.answers and not host.paced
+            heapq.heappush(self._ready, (usual, host.lane if usual else 0, next(self._count), host))
 
     def _wake(self, at: float, host: Host, job: Job | None) -> None:
         heapq.heappush(self._timers, (at, next(self._count), host, job))
@@ -183,7 +191,7 @@ class Dispatcher:
         host.running += 1
         interval = self._interval_seconds(host.name)
         if interval:
-            host.not_before = now + interval
+            host.paced, host.not_before = True, now + interval
         self._places_taken += 1
         running = _Running(now)
         task = self._loop.create_task(self._one(host, job, running))

@@ -3,7 +3,8 @@
     arrange    rows go to lanes by their picture's host, and are cut into parts (pipeline.execution.exchange)
     download   every URL of every lane is settled in a journal outside the step (lane.py, journal.py): what a store holds
                is never downloaded twice, whichever recipe asks for it
-    gather     a pure join of the parts with the journal: rows with their picture, rows with the reason why they have none
+    gather     a pure join of the parts with the journal (gather.py): rows with their picture, rows with the reason why they
+               have none. Whoever settled a lane does it at once, while other lanes still download or wait for silent hosts
 
 The network is guarded (network.py), the bytes are opened in a limited child process (picture.py). Whatever the world does to
 a row is a counted reason with its evidence; attempts, times and redirects are telemetry.
@@ -11,8 +12,9 @@ a row is a counted reason with its evidence; attempts, times and redirects are t
 
 import functools
 import itertools
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,23 +23,35 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions
 from pipeline.errors import DataError
-from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import Files, prepared, regrouped
-from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, WorkItem, met, run_items, silent
+from pipeline.execution.executor import Executor, InProcess
+from pipeline.execution.ledger import (
+    Fate,
+    File,
+    Output,
+    PhaseResult,
+    Progress,
+    Record,
+    WorkItem,
+    met,
+    run_items,
+    silent,
+    tell,
+)
 from pipeline.fetching import fetch_worker
-from pipeline.fetching.decoding import decode
 from pipeline.fetching.fetch_config import FetchConfig
-from pipeline.fetching.journal import OUTCOME, Journal, lane_of, place_of
+from pipeline.fetching.gather import gather
+from pipeline.fetching.journal import Journal, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
-from pipeline.fetching.located import locations, read_located
-from pipeline.pictures.picture_config import IMAGE_COLUMNS
 from pipeline.web.answer import UNREACHED
 from pipeline.web.web_config import NetworkConfig
 
 PASSING = (*UNREACHED, "http_error")
 """Reasons that trying again later can mend."""
 _ARRANGED = ("lane", "place")
+GATHER = "gather pictures"
+GATHERED_BY_LANE = 16
+"""Parts that whoever settled a lane gathers itself. Of more, all workers gather some: a lane may hold one huge host."""
 
 
 def fetch(
@@ -60,20 +74,26 @@ def fetch(
     store = store or storage.join(folder, "pictures")
     config = config.model_copy(update={"lanes": _lanes(config, sum(file.rows for file in selected.kept))})
     parts = _arrange(config, selected, folder, executor, progress)
-    _download(config, network, parts, folder, store, executor, progress)
     taken_down = frozenset(Exclusions.load(exclude).rules["sha256"]) if exclude else frozenset()
     told = [storage.sha256(storage.canonical_json(sorted(taken_down)))] if taken_down else []
-    items = [
-        WorkItem(
-            f"fetch-{lane:05d}-{number:05d}",
-            [part.sha256, config.picture_header(), network.identity(), config.retry_round, *told],
-            (lane, part.path),
-        )
+    items = {
+        lane: [
+            WorkItem(
+                f"fetch-{lane:05d}-{number:05d}",
+                [part.sha256, config.picture_header(), network.identity(), config.retry_round, *told],
+                (lane, part.path),
+            )
+            for number, part in enumerate(files)
+        ]
         for lane, files in parts.items()
-        for number, part in enumerate(files)
-    ]
-    work = functools.partial(_gather, config, network, store, dict(roots or {}), taken_down)
-    records = run_items(folder, work, items, executor, progress, "gather pictures")
+    }
+    work = functools.partial(gather, config, network, store, dict(roots or {}), taken_down)
+    done = _download(config, network, parts, items, work, folder, store, executor, progress)
+    every = [item for each in items.values() for item in each]
+    left = [item for item in every if item.name not in done]
+    if left:
+        done |= {record.name: record for record in run_items(folder, work, left, executor, progress, GATHER)}
+    records = [done[item.name] for item in every]
     result = PhaseResult.of_records("fetch", folder, records)
     fate = result.fates["pairs"]
     if fate.rows_in and not fate.kept and set(fate.reasons) <= set(PASSING):
@@ -156,42 +176,76 @@ def _download(
     config: FetchConfig,
     network: NetworkConfig,
     parts: Parts,
+    items: Mapping[int, Sequence[WorkItem]],
+    gather: Callable[[Any], Output],
     folder: str,
     store: str,
     executor: Executor,
     progress: Progress,
-) -> None:
-    """Settle every URL in the journal. Not in the ledger: what a lane has done is in its journal already."""
-    told = storage.join(folder, "progress")
-    works = [
-        LaneWork(
-            lane,
-            config.lanes,
-            tuple(part.path for part in files),
-            config.retry_round,
-            store,
-            storage.join(told, f"{lane:05d}.json"),
-        )
-        for lane, files in parts.items()
-    ]
-    total = sum(part.rows for files in parts.values() for part in files)
+) -> dict[str, Record]:
+    """Settle every URL in the journal; returns the records of the parts that were gathered on the way.
 
-    def tell() -> None:
+    Not in the ledger: what a lane has done is in its journal already.
+    """
+    told = storage.join(folder, "progress")
+    lanes = [
+        (
+            LaneWork(
+                lane,
+                config.lanes,
+                tuple(part.path for part in files),
+                config.retry_round,
+                store,
+                storage.join(told, f"{lane:05d}.json"),
+            ),
+            items[lane][:GATHERED_BY_LANE],
+        )
+        for lane, files in sorted(parts.items(), key=lambda each: (-_rows(each[1]), each[0]))  # what lasts goes first
+    ]
+    total = sum(_rows(files) for files in parts.values())
+
+    def tell_all() -> None:
         done, counts = _told(told)
         progress(min(done, total), total, f"pictures: {_in_words(counts)}")
         met(progress, "pictures", counts)
 
     # Some lanes wait, for the worker that is done first.
-    at_once = min(config.lanes_at_once, max(2, len(works) // 4))
+    at_once = min(config.lanes_at_once, max(2, len(lanes) // 4))
+    found: dict[str, Record] = {}
     try:
-        work = functools.partial(fetch_worker.run_lane, config, network)
-        for _ in executor.map(work, works, at_once=at_once, idle=tell):
-            tell()
+        work = functools.partial(_lane, config, network, folder, gather)
+        for _, records in executor.map(work, lanes, at_once=at_once, idle=tell_all):
+            tell_all()
+            for record in records:
+                found[record.name] = record
+                tell(progress, GATHER, record)
     except BaseException:
         fetch_worker.abandon()
         raise
     finally:
         storage.remove_tree(told)
+    return found
+
+
+_gathering = threading.Lock()
+"""One part at a time is gathered in a process: it holds a part's pictures some times over."""
+
+
+def _lane(
+    config: FetchConfig,
+    network: NetworkConfig,
+    folder: str,
+    gather: Callable[[Any], Output],
+    lane: tuple[LaneWork, Sequence[WorkItem]],
+) -> list[Record]:
+    """Settle a lane, in this process's worker, and gather the first of its parts."""
+    fetch_worker.run_lane(config, network, lane[0])
+    with _gathering:
+        return run_items(folder, gather, lane[1], InProcess())
+
+
+def _rows(files: Sequence[File]) -> int:
+    return sum(part.rows for part in files)
 
 
 def _told(folder: str) -> tuple[int, Counter[str]]:
@@ -211,78 +265,6 @@ def _in_words(counts: Mapping[str, int]) -> str:
     met = sorted((-n, word) for word, n in counts.items() if word not in ("ok", "bytes"))
     size = f"{counts.get('bytes', 0) / 1e6:,.0f} MB"
     return ", ".join([size, *(f"{word} {-n:,}" for n, word in met[:6])])
-
-
-# --- gather -------------------------------------------------------------------------------------------------------------
-
-
-def _gather(
-    config: FetchConfig,
-    network: NetworkConfig,
-    store: str,
-    roots: Mapping[str, str],
-    taken_down: frozenset[str],
-    part: tuple[int, str],
-) -> Output:
-    lane, path = part
-    rows = storage.read_table(path)
-    urls = rows.column("url").to_pylist()
-    places = locations(rows)
-    located = [place["location"] is not None for place in places]
-    web = sorted({url for url, here in zip(urls, located, strict=True) if not here})
-    outcomes = Journal(store, config.lanes, lane).outcomes(web)
-    on_storage = _from_storage(config, network, roots, [place for place in places if place["location"] is not None])
-    facts = pa.concat_tables([outcomes, pa.Table.from_pylist(on_storage, schema=OUTCOME)])
-    numbers = {url: number for number, url in enumerate(outcomes.column("url").to_pylist())}
-    missing = next((url for url in web if url not in numbers), None)
-    if missing is not None:
-        raise DataError(f"{store}: its journal lacks {missing}; was it changed meanwhile? run again")
-    next_here = itertools.count(outcomes.num_rows)
-    order = [next(next_here) if here else numbers[url] for url, here in zip(urls, located, strict=True)]
-    facts = facts.combine_chunks().take(pa.array(order, pa.int64()))  # of one chunk: in a thirtieth of the time
-    batch = Batch.of(rows)
-    for name, _ in IMAGE_COLUMNS:
-        batch = batch.with_column(name, facts.column(name))
-    batch = batch.drop(facts.column("reason").to_pylist(), facts.column("evidence").to_pylist())
-    if taken_down:
-        hashes = batch.column("sha256")
-        fallen = [each in taken_down for each in hashes]
-        batch = batch.drop(
-            ["taken_down" if out else None for out in fallen],
-            [f"sha256 {each}" if out else None for each, out in zip(hashes, fallen, strict=True)],
-        )
-    tables = {"kept": batch.rows} | (
-        {"dropped": batch.dropped} if batch.dropped.num_rows else {}
-    )  # often there is none
-    return Output(tables, {"pairs": Fate.of(rows.num_rows, batch)}, telemetry=_telemetry(facts, outcomes))
-
-
-def _from_storage(
-    config: FetchConfig, network: NetworkConfig, roots: Mapping[str, str], places: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The facts of pictures that a source has; a picture's bytes are held until it is decoded."""
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(places), 16):
-        read = [read_located(roots, place, network.max_bytes) for place in places[start : start + 16]]
-        decoded = iter(decode(config.picture_header(), [data for data in read if isinstance(data, bytes)]))
-        found += [
-            next(decoded) if isinstance(data, bytes) else {"reason": data[0], "evidence": data[1]} for data in read
-        ]
-    return found
-
-
-def _telemetry(facts: pa.Table, outcomes: pa.Table) -> dict[str, int]:
-    """Of rows whose picture came from the web, and of what was asked for at all."""
-    names = ("status", "bytes", "attempt", "redirects")
-    columns = (facts.column(name).to_pylist() for name in names)
-    arrived = [row for row in zip(*columns, strict=True) if row[0] == 200 and row[1]]
-    met = Counter(f"met_{word}" for word in outcomes.column("met").to_pylist())
-    return {
-        "retried": sum(1 for _, _, attempt, _ in arrived if attempt > 1),
-        "redirected": sum(1 for *_, redirects in arrived if redirects),
-        "bytes_downloaded": sum(outcomes.column("bytes").to_pylist()),
-        **met,
-    }
 
 
 __all__ = ["FetchConfig", "fetch", "store_name"]

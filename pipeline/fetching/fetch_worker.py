@@ -7,6 +7,7 @@ first and goes with the last.
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import sys
 import threading
@@ -36,6 +37,8 @@ class Worker:
         self.bytes_unwritten = 0
         self.learned: dict[Lane, list[str]] = {}
         """Origins whose site files a lane has yet to write."""
+        self.numbers = itertools.count()
+        """Lanes by age."""
         self._config = config
         self._threads = ThreadPoolExecutor(2, "storage")
         self._lanes: set[Lane] = set()

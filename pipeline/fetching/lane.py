@@ -48,7 +48,7 @@ class Lane:
     """Runs once, in the worker's event loop."""
 
     def __init__(self, work: LaneWork, worker: "Worker") -> None:
-        self._work, self._worker = work, worker
+        self._work, self._worker, self._number = work, worker, next(worker.numbers)
         self._journal = Journal(work.store, work.lanes, work.lane)
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
@@ -103,7 +103,8 @@ class Lane:
             due = max(0.0, (state.next_retry or 0.0) - time.time()) if state is not None else 0.0
             job = Job(url, self._tried, state.attempts if state is not None else 0)
             host = host_in(url) or url
-            self._worker.dispatcher.add(host, job, min(due, self._worker.network.config.max_retry_wait_seconds))
+            due = min(due, self._worker.network.config.max_retry_wait_seconds)
+            self._worker.dispatcher.add(host, job, due, self._number)
         self._worker.dispatcher.pump()
 
     def _part(self, path: str) -> tuple[Counter[str], dict[str, Any]]:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
@@ -20,6 +20,7 @@ def run(
     urls: Sequence[str],
     answer: Answer,
     interval: float = 0.0,
+    lanes: Mapping[str, int] | None = None,
     **network: float,
 ) -> tuple[dict[str, Result], list[tuple[str, float]], int]:
     """({url: its last result}, [(url, seconds) of each attempt's start], most attempts open at once)."""
@@ -51,7 +52,8 @@ def run(
 
         dispatcher = Dispatcher(config, attempt, lambda host: interval)
         for url in urls:
-            dispatcher.add(url.split("/")[0], Job(url, told))
+            host = url.split("/")[0]
+            dispatcher.add(host, Job(url, told), lane=(lanes or {}).get(host, 0))
         dispatcher.pump()
         await asyncio.wait_for(done.wait(), 20)
         await dispatcher.close()
@@ -82,6 +84,14 @@ def test_hosts_take_turns_and_show_themselves_with_one_request() -> None:
     _, starts, most = run(urls_of("a", 20), good, per_host_concurrency=4)
     assert starts[1][1] >= 0.002  # the second after the first had answered
     assert most == 4
+
+
+def test_hosts_not_heard_of_go_first_then_older_lanes() -> None:
+    urls = [*urls_of("young", 4), *urls_of("old", 3), *urls_of("other", 3)]
+    _, starts, _ = run(urls, good, lanes={"old": 1, "other": 1, "young": 2}, concurrency=1)
+    hosts = [url.split("/")[0] for url, _ in starts]
+    assert hosts[:3] == ["young", "old", "other"]  # each may be silent, and then takes longest
+    assert hosts[3:] == ["old", "other", "old", "other", "young", "young", "young"]
 
 
 def test_only_what_can_succeed_is_tried_again_and_only_so_often() -> None:

@@ -21,6 +21,7 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import Fate, File, PhaseResult
+from pipeline.fetching import fetch as fetch_steps
 from pipeline.fetching.fetch import FetchConfig, fetch, store_name
 from pipeline.fetching.journal import lane_of
 from pipeline.sample import candidates
@@ -132,7 +133,9 @@ def test_a_picture_whose_hash_was_taken_down_falls_wherever_it_is_found(web: Web
     assert max(web.asked.values()) == 1
 
 
-def test_the_result_depends_on_neither_lanes_nor_order(web: Web, tmp_path: Path) -> None:
+def test_the_result_depends_on_neither_lanes_nor_order(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     web.answers |= {f"/{n}.jpg": jpeg(n) for n in range(40)}
     urls = [f"http://{'abcdefgh'[n % 8]}.example/{n}.jpg" for n in range(44)]
     runs = Runs(web, tmp_path)
@@ -146,6 +149,10 @@ def test_the_result_depends_on_neither_lanes_nor_order(web: Web, tmp_path: Path)
     assert max(web.asked.values()) == 1  # the store of another number of lanes is read as it is
     again = Runs(web, tmp_path / "other")(urls, lanes=8)
     assert again.id == result.id
+    monkeypatch.setattr(fetch_steps, "GATHERED_BY_LANE", 1)  # the rest of a lane's parts goes to whoever is idle
+    divided = runs(urls, "divided", lanes=1, rows_per_item=5).id
+    monkeypatch.undo()
+    assert divided == runs(urls, "whole", lanes=1, rows_per_item=5).id
 
 
 def test_another_selection_downloads_only_what_is_new(web: Web, tmp_path: Path) -> None:
