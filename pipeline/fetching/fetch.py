@@ -209,8 +209,8 @@ def _download(
         progress(min(done, total), total, f"pictures: {_in_words(counts)}")
         met(progress, "pictures", counts)
 
-    # Some lanes wait, for the worker that is done first.
-    at_once = min(config.lanes_at_once, max(2, len(lanes) // 4))
+    # Some lanes wait, for the worker that is done first; not for long, since they may hold silent hosts.
+    at_once = min(config.lanes_at_once, max(2, len(lanes) // 3))
     found: dict[str, Record] = {}
     try:
         work = functools.partial(_lane, config, network, folder, gather)

@@ -10,8 +10,8 @@ class FetchConfig(PictureConfig):
 
     lanes: int = Field(64, ge=1)
     """Parts that hosts are spread over, a power of two; all pictures of a host are in one, so that its limits hold."""
-    lanes_at_once: int = Field(16, ge=2)
-    """Lanes that one worker has under way, so that the slow end of one does not leave it idle."""
+    lanes_at_once: int = Field(24, ge=2)
+    """Lanes that one worker has under way, so that neither silent hosts nor the slow end of one leave it idle."""
     rows_per_item: int = Field(256, ge=1)
     """Rows of one file of fetched pictures: what is in memory at once."""
     retry_round: int = Field(0, ge=0)
