@@ -1,6 +1,9 @@
 """scikit-learn's handwritten digits as folders of pictures, a class each: 1,437 to learn from, 360 to test with.
 
-The split is by a fixed shuffle. Pictures are 8x8 in 17 greys, as they come.
+    python infra/benchmarks/digit_folders.py FOLDER          8x8 pixels in 17 greys, as they come
+    python infra/benchmarks/digit_folders.py FOLDER moved    each nine times: where it is, and a pixel away in all directions
+
+The split is by a fixed shuffle, digit by digit.
 """
 
 import sys
@@ -16,6 +19,7 @@ from orchestration.recipe import load
 from training.config import TrainConfig
 
 TEST = 360
+PLACES = 9
 
 
 def digits() -> tuple[Any, Any]:
@@ -25,13 +29,22 @@ def digits() -> tuple[Any, Any]:
     return np.round(data.images[order] * (255 / 16)).astype(np.uint8), data.target[order]
 
 
-def write_folders(folder: Path) -> Path:
-    """folder/CLASS/NUMBER.png of the 1,437 pictures to learn from."""
+def moved(images_NSS: Any) -> Any:
+    """(N, 9, S, S): each picture up to a pixel up, down, left and right of where it is; black comes in, the edge goes out."""
+    side = images_NSS.shape[1]
+    wide = np.pad(images_NSS, ((0, 0), (1, 1), (1, 1)))
+    return np.stack([wide[:, y : y + side, x : x + side] for y in range(3) for x in range(3)], axis=1)
+
+
+def write_folders(folder: Path, places: bool = False) -> Path:
+    """folder/CLASS/NUMBER.png of the 1,437 digits to learn from, with `places` NUMBER-PLACE.png of all nine places."""
     images, classes = digits()
-    for number, (image, which) in enumerate(zip(images[:-TEST], classes[:-TEST], strict=True)):
-        path = folder / str(which) / f"{number:04}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).convert("RGB").save(path)
+    pictures = moved(images[:-TEST]) if places else images[:-TEST, None]
+    for number, (copies, which) in enumerate(zip(pictures, classes[:-TEST], strict=True)):
+        (folder / str(which)).mkdir(parents=True, exist_ok=True)
+        for place, image in enumerate(copies):
+            name = f"{number:04}-{place}.png" if places else f"{number:04}.png"
+            Image.fromarray(image).convert("RGB").save(folder / str(which) / name)
     return folder
 
 
@@ -43,4 +56,4 @@ def digits_recipe(name: str, sets: Sequence[str] = ()) -> TrainConfig:
 
 
 if __name__ == "__main__":
-    print(write_folders(Path(sys.argv[1])))
+    print(write_folders(Path(sys.argv[1]), places=sys.argv[2:] == ["moved"]))
