@@ -13,9 +13,10 @@ again; then the seeds that count. Accuracy is the mean over two tests, ten digit
 `openwit evaluate`. Compute is CPU seconds of training (forward, backward, update; of the mean step, so that pictures and seconds
 differ by a factor), and beside it FLOPs in closed form.
 
-About 4 minutes on two quiet cores; OBJECTIVES_LOG2_PICTURES (15; each step more doubles the time), OBJECTIVES_SEEDS (2).
+About 5 minutes on two quiet cores; OBJECTIVES_LOG2_PICTURES (15; each step more doubles the time), OBJECTIVES_SEEDS (2).
 """
 
+import csv
 import itertools
 import multiprocessing
 import os
@@ -199,7 +200,7 @@ def at_equal_compute(curves: dict[str, list[Run]], cost: dict[str, float], unit:
         mean = np.mean([[right for _, right, _ in run] for run in runs], axis=0)
         found[name] = float(np.interp(np.log2(most), x, mean))
     best_first = sorted(found, key=lambda name: -found[name])
-    return f"At {most:.3g} {unit} each: " + ", ".join(f"{name} {found[name]:.1%}" for name in best_first) + "."
+    return f"At {most:.3g} {unit} each: " + ", ".join(f"{name} {found[name]:.1%}" for name in best_first)
 
 
 def drawn(curves: dict[str, list[Run]]) -> Plot:
@@ -266,19 +267,16 @@ def main() -> None:
     data = (
         f"1,437 digits and {SCENES:,} scenes with one caption each ({tokens:.1f} tokens), batch {BATCH}, {len(SEEDS)} seeds;"
         " accuracy in per cent, mean of digits and shapes, after so many pictures; then pictures until an accuracy."
-        f" {at_equal_compute(curves, {name: seconds_a_pair(runs) for name, runs in curves.items()}, 'CPU seconds')}"
+        f" {at_equal_compute(curves, {name: seconds_a_pair(runs) for name, runs in curves.items()}, 'CPU seconds')}."
         f" {at_equal_compute(curves, {name: flops(name, tokens) for name in curves}, 'FLOPs')}"
     )
     write_facts("objectives", data, headings, rows)
-    lines = [
-        f"{name},{seed},{images},{right:.4f},{seconds:.2f}"
-        for name, runs in curves.items()
-        for seed, run in enumerate(runs)
-        for images, right, seconds in run
-    ]
-    (RESULTS / "objectives.csv").write_text(
-        "\n".join(["objective,seed,pictures,accuracy,cpu_seconds", *lines]) + "\n", "utf-8"
-    )
+    with open(RESULTS / "objectives.csv", "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["objective", "seed", "pictures", "accuracy", "cpu_seconds"])
+        for name, runs in curves.items():
+            for seed, run in enumerate(runs):
+                out.writerows([name, seed, images, f"{right:.4f}", f"{seconds:.2f}"] for images, right, seconds in run)
 
 
 if __name__ == "__main__":
