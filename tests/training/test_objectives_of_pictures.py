@@ -51,6 +51,33 @@ def test_a_sigmoid_per_class_sums_over_classes_and_takes_several_labels() -> Non
     torch.testing.assert_close(loss, wanted)
 
 
+def test_several_labels_share_a_picture_s_weight_under_a_softmax_and_any_of_them_is_right() -> None:
+    logits = torch.randn(4, 10, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    labels = torch.zeros(4, 10)
+    sets = [[3], [1, 7], [0, 4, 9], []]
+    for row, classes in enumerate(sets):
+        labels[row, classes] = 1
+    each = -logits.log_softmax(dim=1)
+    wanted = sum(each[row, classes].mean() for row, classes in enumerate(sets[:3])) / 4
+    rows = batch(4, 32, labels)
+    loss, metrics = objective("vit-tiny-8", 10).loss(logits, rows)
+    torch.testing.assert_close(loss, wanted)
+    right = sum(int(logits[row].argmax()) in classes for row, classes in enumerate(sets))
+    assert metrics["accuracy"].item() == pytest.approx(right / 3)
+    assert objective("vit-tiny-8", 10).loss(labels * 5, rows)[1]["accuracy"].item() == 1
+    # One label as a list of one is that label; no label pulls nowhere, smoothed or not.
+    smooth = objective("vit-tiny-8", 10, label_smoothing=0.1)
+    one = smooth.loss(logits[:1], batch(1, 32, torch.tensor([3])))[0]
+    torch.testing.assert_close(smooth.loss(logits[:1], batch(1, 32, labels[:1]))[0], one)
+    assert not torch.autograd.grad(smooth.loss(logits, rows)[0], logits)[0][3].any()
+    # iGPT beside its pixels: the same.
+    model, kind = build(get_spec("igpt-tiny").with_classes(10)), objective("igpt-tiny", 10, kind="joint")
+    outputs = model(*kind.inputs(batch(4)))
+    metrics = kind.loss((*outputs[:2], logits), batch(4, 8, labels))[1]
+    torch.testing.assert_close(metrics["class_loss"], wanted.detach())
+    assert metrics["accuracy"].item() == pytest.approx(right / 3)
+
+
 def test_mixup_mixes_pictures_and_labels_by_the_same_share_however_the_batch_is_cut() -> None:
     kind = objective("vit-tiny-8", mixup_alpha=0.5)
     labels = torch.arange(8) % 10

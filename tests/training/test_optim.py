@@ -55,6 +55,9 @@ def test_towers_and_heads_have_rates_and_decays_of_their_own() -> None:
         model, config(model="vit-tiny-8", weight_decay=0.03, optimizer={"head_weight_decay": 3.0, "head_rate": 10.0})
     )
     assert of(groups, "head.weight")["weight_decay"] == 3.0
+    spared = parameter_groups(model, config(model="vit-tiny-8", optimizer={"head_weight_decay": 0.0}))
+    assert of(spared, "head.weight")["weight_decay"] == 0.0
+    assert of(spared, "visual.transformer.blocks.0.c_fc.weight")["weight_decay"] == 0.2
     assert of(groups, "head.bias")["weight_decay"] == 0.0
     assert of(groups, "head.bias")["rate"] == 10.0
     assert of(groups, "visual.transformer.blocks.0.c_fc.weight")["weight_decay"] == 0.03

@@ -2,7 +2,8 @@
 
 Softmax: Szegedy et al. 2015 (arXiv:1512.00567, section 7, smoothing), Zhang et al. 2017 (arXiv:1710.09412, mixup). Sigmoid: a
 yes or no per class, summed over classes (Beyer et al. 2020, arXiv:2006.07159, section 5), for several labels per picture or for
-noisy ones.
+noisy ones. Under a softmax a picture's k labels have 1 / k each, so that it weighs as much as any other (Mahajan et al. 2018,
+arXiv:1805.00932, section 2.2).
 
 B = this rank's rows, K = classes.
 """
@@ -51,11 +52,11 @@ class Classify(Objective):
 
     def loss(self, outputs: Tensor, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
         logits_BK = outputs.float()
-        shares_BK, given_B = label_shares(batch.labels, self._classes, logits_BK.device)
+        shares_BK, given_B = label_shares(batch.labels, self._classes, logits_BK.device, self._independent)
         if self._alpha:
             share_B1 = self._shares(len(shares_BK)).to(logits_BK.device)[:, None]
             shares_BK, given_B = mixed(shares_BK, share_B1), mixed(given_B, share_B1[:, 0])
-        right_B = (logits_BK.argmax(dim=1) == shares_BK.argmax(dim=1)).float()
+        right_B = names_a_label(logits_BK, shares_BK)
         rows = given_B.sum().clamp(min=1e-9)
         if self._independent:
             each_B = functional.binary_cross_entropy_with_logits(logits_BK, shares_BK, reduction="none").sum(dim=1)
@@ -85,19 +86,35 @@ def mixed(rows: Tensor, share: Tensor) -> Tensor:
     return share * rows + (1 - share) * rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def label_shares(labels: Tensor | None, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """((B, K) float32 shares, (B,) float32: 1 where there is a label). Raises DataError for labels of other classes."""
+def names_a_label(logits_BK: Tensor, shares_BK: Tensor) -> Tensor:
+    """(B,) float32: 1 where the likeliest class is one of the picture's labels (of the larger share, where two are mixed)."""
+    named_B = shares_BK.gather(1, logits_BK.argmax(dim=1, keepdim=True))[:, 0]
+    most_B = shares_BK.amax(dim=1)
+    return ((named_B >= most_B) & (most_B > 0)).float()
+
+
+def label_shares(
+    labels: Tensor | None, classes: int, device: torch.device, independent: bool = False
+) -> tuple[Tensor, Tensor]:
+    """((B, K) float32 shares that sum to 1, (B,) float32: 1 where there is a label); (B, K) labels that are judged
+    `independent`ly stay as they are, and a row of zeros says no to every class.
+
+    Raises DataError for labels of other classes.
+    """
     if labels is None:
         raise DataError("this dataset has no labels; name their column in train.data.sources[].label_column")
     if labels.ndim == 2:
         if labels.shape[1] != classes:
             raise DataError(f"labels have {labels.shape[1]:,} classes and the model {classes:,}; they must be equal")
         shares_BK = labels.to(device, torch.float32)
-        return shares_BK, torch.ones(len(shares_BK), device=device)
+        if independent:
+            return shares_BK, torch.ones(len(shares_BK), device=device)
+        sum_B = shares_BK.sum(dim=1)
+        return shares_BK / sum_B.clamp(min=1e-9)[:, None], (sum_B > 0).float()
     highest = int(labels.max())
     if highest >= classes:
         raise DataError(
-            f"a label is {highest:,} and the model has classes 0 to {classes - 1:,}; correct objective.classes"
+            f"a label is {highest:,} and the model has classes 0 to {classes - 1:,}; train on the data that it was made for"
         )
     labels = labels.to(device)
     given_B = (labels >= 0).float()

@@ -34,7 +34,8 @@ class ObjectiveConfig(Settings):
     mixup_alpha: float = Field(default=0.0, ge=0)
     """classify: mix neighbours of the batch by shares from Beta(this, this); 0 is off (arXiv:2106.10270: 0.2 or 0.5)."""
     independent_classes: bool = False
-    """classify: a sigmoid per class in place of one softmax, for several labels per picture; biases start at -ln(classes)."""
+    """classify: a sigmoid per class in place of one softmax, for several labels per picture; biases start at -ln(classes).
+    Under the softmax (classify, joint) a picture's k labels share its weight, 1/k each."""
     palette: str | None = None
     """igpt: a .npy or .json file of colours; nothing: k-means on the first 262,144 pixels that training sees."""
     mask_probability: float = Field(default=0.15, gt=0, lt=1)

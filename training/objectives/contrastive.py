@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from training.config import TrainConfig
+from training.objectives.found import accuracy, counted, own_logits
 from training.objectives.gather import first_row, gather_rows
 from training.objectives.objective import Objective
 from training.objectives.products import blocks, full_float32, own
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 class _RowsFindColumns(torch.autograd.Function):
     """Mean over rows of the cross-entropy of column `first` + b among all columns, and the share of rows that score it
-    highest. With p = softmax of logits s r.c and t = 1 for the row's own column:
+    highest, ties shared (found.py). With p = softmax of logits s r.c and t = 1 for the row's own column:
     d/dr = s (p - t) c,  d/dc = s (p - t)^T r,  d/ds = sum of (p - t) r.c, each over B."""
 
     @staticmethod
@@ -37,12 +38,15 @@ class _RowsFindColumns(torch.autograd.Function):
         B = len(rows_BD)
         highest_B = rows_BD.new_full((B,), -math.inf)
         sum_B, own_B = rows_BD.new_zeros(B), rows_BD.new_zeros(B)
+        counts_2B = torch.zeros(2, B, dtype=torch.int64, device=rows_BD.device)
         with full_float32():
             scaled_BD = rows_BD * scale
+            known_B = own_logits(scaled_BD, columns_GD[first : first + B])
             for piece in blocks(B, len(columns_GD), block):
                 logits_BC = scaled_BD @ columns_GD[piece].T
-                own_rows, own_logits = own(logits_BC, piece, first)
-                own_B[own_rows] = own_logits
+                own_rows, own_values = own(logits_BC, piece, first)
+                own_B[own_rows] = own_values
+                counts_2B += counted(logits_BC, known_B, scale, dim=1)
                 higher_B = torch.maximum(highest_B, logits_BC.amax(dim=1))
                 sum_B *= (highest_B - higher_B).exp_()
                 sum_B += logits_BC.sub_(higher_B[:, None]).exp_().sum(dim=1)
@@ -50,7 +54,7 @@ class _RowsFindColumns(torch.autograd.Function):
         total_B = highest_B + sum_B.log()
         ctx.save_for_backward(rows_BD, columns_GD, scale, total_B)
         ctx.first, ctx.block = first, block
-        found = (own_B >= highest_B).float().mean(dim=0, keepdim=True)
+        found = accuracy(counts_2B)
         ctx.mark_non_differentiable(found)
         return (total_B - own_B).mean(), found
 
@@ -72,7 +76,8 @@ class _RowsFindColumns(torch.autograd.Function):
 
 
 def contrastive_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor, block: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss, share of pictures that find their text, share of texts that find their picture) among the global batch.
+    """(loss, share of pictures that find their text, share of texts that find their picture) among the global batch; who finds
+    n equals counts 1 / n (found.py).
 
     Rows have unit length; every rank must hold the same number of rows. float32 on purpose, whatever the rows are: a scale
     of up to 100 turns bfloat16's ties into coin flips (3 % error in the gradient). `block`: logits at once.

@@ -47,11 +47,11 @@ def first_row(rows: int) -> int:
     return dist.get_rank() * rows if _ranks() > 1 else 0
 
 
-def highest_over_ranks(values_G: Tensor) -> Tensor:
+def sum_over_ranks(values: Tensor) -> Tensor:
     """Element by element; no gradient."""
     if _ranks() > 1:
-        dist.all_reduce(values_G, op=dist.ReduceOp.MAX)
-    return values_G
+        dist.all_reduce(values)
+    return values
 
 
 def _ranks() -> int:

@@ -20,7 +20,7 @@ from training.models import draws
 from training.models.base import Model
 from training.models.igpt import IGPT
 from training.models.palette import fit_palette, read_palette
-from training.objectives.classify import label_shares
+from training.objectives.classify import label_shares, names_a_label
 from training.objectives.objective import Objective
 from training.specs.base import ModelSpec
 
@@ -88,7 +88,7 @@ class Joint(Pixels):
         logits_BK = outputs[2].float()
         shares_BK, given_B = label_shares(batch.labels, logits_BK.shape[1], logits_BK.device)
         class_loss = -(shares_BK * logits_BK.log_softmax(dim=1)).sum(dim=1).mean()
-        right_B = (logits_BK.argmax(dim=1) == shares_BK.argmax(dim=1)).float() * given_B
+        right_B = names_a_label(logits_BK, shares_BK) * given_B
         metrics["class_loss"] = class_loss.detach()
         metrics["accuracy"] = (right_B.sum() / given_B.sum().clamp(min=1)).detach()
         return self._chosen.generative_weight * pixels_loss + class_loss, metrics

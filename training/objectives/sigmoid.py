@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.config import TrainConfig
-from training.objectives.gather import first_row, gather_rows, highest_over_ranks
+from training.objectives.found import accuracy, counted, own_logits
+from training.objectives.gather import first_row, gather_rows, sum_over_ranks
 from training.objectives.objective import Objective
 from training.objectives.products import blocks, full_float32, own
 from training.specs.base import ModelSpec
@@ -25,27 +26,27 @@ if TYPE_CHECKING:
 
 
 class _EachPair(torch.autograd.Function):
-    """The loss of B pictures against G texts over B; and, without gradient, the highest logit of each row and column and
-    of each row's own text. With q = sigmoid(-z l), l the logit: d/dl = -z q / B."""
+    """The loss of B pictures against G texts over B; and, without gradient, how many texts of each row, and how many of these
+    pictures of each column, score above its own pair and no lower (found.py). With q = sigmoid(-z l), l the logit:
+    d/dl = -z q / B."""
 
     @staticmethod
     def forward(
         ctx: Any, rows_BD: Tensor, columns_GD: Tensor, scale: Tensor, bias: Tensor, first: int, block: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         B, G = len(rows_BD), len(columns_GD)
         to_rows_BD, to_columns_GD = torch.zeros_like(rows_BD), torch.empty_like(columns_GD)
         loss, to_bias = rows_BD.new_zeros(()), rows_BD.new_zeros(1)
-        highest_B, own_B = rows_BD.new_full((B,), -torch.inf), rows_BD.new_zeros(B)
-        highest_G = rows_BD.new_empty(G)
+        rows_2B, columns_2G = (torch.zeros(2, n, dtype=torch.int64, device=rows_BD.device) for n in (B, G))
         with full_float32():
             scaled_BD = rows_BD * scale
+            own_B = own_logits(scaled_BD, columns_GD[first : first + B])
+            own_G = gather_rows(own_B[:, None])[:, 0]
             for piece in blocks(B, G, block):
-                logits_BC = (scaled_BD @ columns_GD[piece].T).add_(bias)
-                own_rows, own_logits = own(logits_BC, piece, first)
-                own_B[own_rows] = own_logits
-                highest_B = torch.maximum(highest_B, logits_BC.amax(dim=1))
-                highest_G[piece] = logits_BC.amax(dim=0)
-                own_logits.neg_()  # now these are -z l
+                logits_BC = scaled_BD @ columns_GD[piece].T
+                rows_2B += counted(logits_BC, own_B, scale, dim=1)
+                columns_2G[:, piece] = counted(logits_BC, own_G[piece], scale, dim=0)
+                own(logits_BC.add_(bias), piece, first)[1].neg_()  # now these are -z l
                 loss += functional.softplus(logits_BC).sum()
                 slope_BC = logits_BC.sigmoid_()
                 own(slope_BC, piece, first)[1].neg_()
@@ -54,8 +55,8 @@ class _EachPair(torch.autograd.Function):
                 torch.mm(slope_BC.T, scaled_BD, out=to_columns_GD[piece])
         to_scale = (to_rows_BD * rows_BD).sum().reshape(scale.shape)
         ctx.save_for_backward(to_rows_BD.mul_(scale), to_columns_GD, to_scale, to_bias.reshape(bias.shape))
-        ctx.mark_non_differentiable(highest_B, highest_G, own_B)
-        return loss / B, highest_B, highest_G, own_B
+        ctx.mark_non_differentiable(rows_2B, columns_2G)
+        return loss / B, rows_2B, columns_2G
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
@@ -67,19 +68,17 @@ class _EachPair(torch.autograd.Function):
 def sigmoid_loss(
     image_BD: Tensor, text_BD: Tensor, scale: Tensor, bias: Tensor, block: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss, share of pictures that score their text highest, share of texts that score their picture highest).
+    """(loss, share of pictures that score their text highest, share of texts that score their picture highest), ties shared.
 
     As `contrastive_loss`: unit rows, equally many on every rank, float32 whatever they are; `block`: logits at once.
     """
     image_BD, text_BD = image_BD.float(), text_BD.float()
     B = len(image_BD)
     first = first_row(B)
-    loss, highest_B, highest_G, own_B = _EachPair.apply(
+    loss, rows_2B, columns_2G = _EachPair.apply(
         image_BD, gather_rows(text_BD), scale.float(), bias.float(), first, block
     )
-    highest_mine_B = highest_over_ranks(highest_G)[first : first + B]
-    texts_found = (own_B >= highest_B).float().mean(dim=0, keepdim=True)
-    return loss, texts_found, (own_B >= highest_mine_B).float().mean(dim=0, keepdim=True)
+    return loss, accuracy(rows_2B), accuracy(sum_over_ranks(columns_2G)[:, first : first + B])
 
 
 class Sigmoid(Objective):

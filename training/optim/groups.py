@@ -28,9 +28,9 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     depths = depth_shares([name for name, _ in model.named_parameters()], config.optimizer.layer_decay)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in named:
-        decay = 0.0 if parameter.ndim < 2 else config.weight_decay
-        if decay_of_head := config.optimizer.head_weight_decay:
-            decay = decay_of_head if parameter.ndim >= 2 and _begins(name, HEADS) else decay
+        of_head = config.optimizer.head_weight_decay if _begins(name, HEADS) else None
+        decay = config.weight_decay if of_head is None else of_head  # 0 is a wish too
+        decay = 0.0 if parameter.ndim < 2 else decay
         rate = depths[name] * _tower_rate(name, config)
         group = groups.setdefault(
             (decay, rate),
