@@ -3,14 +3,13 @@
 import argparse
 import sys
 
-from pydantic import ValidationError
-
 from evaluation.config import EvaluateConfig
 from evaluation.report import headline
 from evaluation.run import evaluate
 from pipeline import storage
 from pipeline.errors import ConfigError, UserError
 from pipeline.execution.leave import leave
+from pipeline.settings_errors import read_section
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,13 +37,9 @@ def _config(options: argparse.Namespace) -> EvaluateConfig:
         if not storage.exists(options.config):
             raise ConfigError(f"{options.config}: there is no such file; give a JSON file or leave --config out")
         value = storage.read_json(options.config)
-    if options.tasks:
+    if options.tasks and isinstance(value, dict):
         value["tasks"] = options.tasks
-    try:
-        return EvaluateConfig.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"evaluate.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return read_section(EvaluateConfig, "evaluate", value, options.config or "--tasks")
 
 
 def _say(done: int, total: int, what: str) -> None:

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from evaluation.config import PICTURES_ALONE, EvaluateConfig
-from orchestration.recipe_errors import config_error
 from orchestration.recipe_file import hide_environment, read_document, shipped_recipes, to_yaml
 from pipeline.config import CurateConfig
 from pipeline.demo.config import DemoWebConfig
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from pipeline.settings_errors import config_error
 from training.config import TrainConfig
 from training.spec import get_spec
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import ConfigError
+from pipeline.settings_errors import short
 
 SHIPPED = Path(__file__).parent / "recipes"
 MAX_BYTES = 1_000_000
@@ -65,14 +66,6 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
-
-
-def short(value: Any, limit: int = 60) -> str:
-    """A value as it is shown in an error: quoted, without line ends or control characters, cut at `limit`."""
-    text = (
-        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
-    )
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _is_path(name: str) -> bool:

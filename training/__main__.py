@@ -15,10 +15,9 @@ import os
 import sys
 import time
 
-from pydantic import ValidationError
-
 from pipeline.errors import ConfigError, UserError
 from pipeline.execution.leave import leave
+from pipeline.settings_errors import read_section
 from training.config import TrainConfig
 from training.saving.leaving import EXIT_CODE, PreemptedError
 
@@ -29,15 +28,14 @@ def read_config(path: str) -> TrainConfig:
     """Raises ConfigError naming the file and the first key that is wrong."""
     try:
         with open(path, encoding="utf-8") as file:
-            return TrainConfig.model_validate(json.load(file))
+            value = json.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give --config a TrainConfig as JSON") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: not JSON (line {error.lineno}); give --config a TrainConfig as JSON") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["train", *map(str, first["loc"])])
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON in UTF-8; give --config a TrainConfig as JSON") from error
+    return read_section(TrainConfig, "train", value, path)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,10 +8,10 @@ import yaml
 from pydantic import Field, field_validator
 
 from orchestration.recipe import Recipe, load, load_model, shipped_recipes, written_yaml
-from orchestration.recipe_errors import known_keys, nearest_key
 from orchestration.recipe_file import merge, read_document
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from pipeline.settings_errors import known_keys, nearest_key
 
 
 class Optimizer(Settings):

@@ -141,7 +141,7 @@ def test_training_that_diverges_stops_and_names_the_step(dataset: str, tmp_path:
     ("config", "message"),
     [
         ('{"model": "clip-tinny"}', "train.model: there is no model 'clip-tinny'; did you mean clip-tiny?"),
-        ('{"batch": 3}', "train.batch: Extra inputs are not permitted"),
+        ('{"lerning_rate": 1}', "train.lerning_rate: unknown key; did you mean train.learning_rate?"),
         ("{", "not JSON"),
         (CONFIG.model_copy(update={"global_batch_size": 64}).model_dump_json(), "train.global_batch_size is 64 and"),
     ],

@@ -1,7 +1,8 @@
-"""One line for a recipe that does not fit its model: the dotted key, its value, and the way out.
+"""One line for settings that do not fit their model: the dotted key, its value, and the way out. Of a recipe, or of one section
+in a file of its own.
 
 pydantic reports every mistake with a path through the data and through its own unions; users wrote neither unions nor
-paths, so both are turned back into the key as it stands in the recipe, with the nearest known key beside it.
+paths, so both are turned back into the key as it stands in the file, with the nearest known key beside it.
 """
 
 import difflib
@@ -9,13 +10,15 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from orchestration.recipe_file import Document, short, uses_environment
 from pipeline.errors import ConfigError
+
+Section = TypeVar("Section", bound=BaseModel)
 
 _KINDS = {
     "float": "not a number",
@@ -48,8 +51,40 @@ _CHOICE = re.compile(r"\^?\(?([\w-]+(?:\|[\w-]+)+)\)?\$?")
 """A pattern that only lists words is a choice, and is told as one."""
 
 
+class Document(Protocol):
+    """Settings as they were read: `written` is `value` before anything was filled in that may be a secret."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def value(self) -> dict[str, Any]: ...
+    @property
+    def written(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class _Plain:
+    origin: str
+    value: dict[str, Any]
+
+    @property
+    def written(self) -> dict[str, Any]:
+        return self.value
+
+
+def read_section(model: type[Section], name: str, value: Any, origin: str) -> Section:
+    """The section `name` of a recipe, out of a file of its own. Raises ConfigError in the words that a recipe would get."""
+    whole: type[BaseModel] = create_model("Alone", **{name: (model, ...)})  # type: ignore[call-overload]
+    document = _Plain(origin, {name: value})
+    try:
+        found: Section = getattr(whole.model_validate(document.value), name)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {config_error(whole, document, error)}") from error
+    return found
+
+
 def config_error(model: type[BaseModel], document: Document, error: ValidationError) -> ConfigError:
-    """The first mistake in the recipe's own order, and how many more there are."""
+    """The first mistake in the document's own order, and how many more there are."""
     lines: dict[tuple[str, ...], str] = {}
     for details in error.errors(include_url=False):
         parts, value = _place(document.value, details["loc"], missing=details["type"] == "missing")
@@ -57,6 +92,14 @@ def config_error(model: type[BaseModel], document: Document, error: ValidationEr
             lines[parts] = _line(model, document, parts, value, details)
     first, *others = lines.values()
     return ConfigError(first + (f" (and {len(others)} more)" if others else ""))
+
+
+def short(value: Any, limit: int = 60) -> str:
+    """A value as it is shown in an error: quoted, without line ends or control characters, cut at `limit`."""
+    text = (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
+    )
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def known_keys(model: type[BaseModel]) -> dict[str, Any]:
@@ -92,11 +135,12 @@ def _line(model: type[BaseModel], document: Document, parts: tuple[str, ...], va
     if kind == "extra_forbidden":
         return _unknown_key(parts, value, known)
     if kind == "missing":
-        return f"{key}: missing; write it in the recipe or give --set {key}=..."
+        either = f" or give --set {key}=..." if not isinstance(document, _Plain) else ""
+        return f"{key}: missing; write it in the {'recipe' if either else 'file'}{either}"
     # What came from the environment may be a secret; it is named and never shown.
     shown = _written(document.written, parts)
     said = f"{key}: {short(shown)}"
-    if uses_environment(shown) and kind not in ("float_parsing", "int_parsing", "bool_parsing"):
+    if repr(shown) != repr(value) and kind not in ("float_parsing", "int_parsing", "bool_parsing"):
         return f"{said}: what the environment holds there does not fit; set another value"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         name = str(context["discriminator"]).strip("'")
