@@ -24,6 +24,7 @@ PASSES = 3
 SPARE = 1.1
 """A tenth more than the closed form: fragments, and the driver's own."""
 DAY = 86_400.0
+UNITS = (("day", DAY), ("hour", 3600.0), ("minute", 60.0), ("second", 1.0))
 
 
 def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
@@ -47,11 +48,12 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
         "workers": config.workers,
         "samples_per_worker": config.global_batch_size // config.workers,
         "card": config.watch.card or DEFAULT,
+        "card_is_assumed": config.watch.card is None,
         "card_gib": card.memory_gib,
         "assumed_mfu": config.watch.assumed_mfu,
         "samples_per_second": round(per_second, 1),
         "seconds": seconds,
-        "gpu_days": round(seconds * config.workers / DAY, 3) if seconds else None,
+        "gpu_days": float(f"{seconds * config.workers / DAY:.6g}") if seconds else None,
         "memory_gib": {
             part: round(size / 2**30, 3) for part, size in asdict(memory).items() if part != "host" and size
         },
@@ -79,8 +81,9 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         "model": f"{found['model']}, {found['parameters'] / 1e6:,.1f} M parameters",
         "samples": _samples(found),
         "time": _time(found),
-        "memory": f"{sum(parts.values()):,.1f} GiB per worker of {found['card_gib']:g} ("
-        + ", ".join(f"{part} {size:,.1f}" for part, size in parts.items())
+        "card": _card(found),
+        "memory": f"{_size(sum(parts.values()))} per worker of {found['card_gib']:g} GiB ("
+        + ", ".join(f"{part} {_size(size)}" for part, size in parts.items())
         + ")",
     }
     if not found["fits"]:
@@ -99,11 +102,26 @@ def _samples(found: Mapping[str, Any]) -> str:
 
 
 def _time(found: Mapping[str, Any]) -> str:
-    on = f"on {found['workers']:,} x {found['card']} at an assumed MFU of {found['assumed_mfu']:.0%}"
-    pace = f"{found['samples_per_second']:,.0f} samples/s {on} (train.watch.card, .assumed_mfu)"
+    pace = f"{found['samples_per_second']:,.0f} samples/s at an assumed MFU of {found['assumed_mfu']:.0%} (train.watch.assumed_mfu)"
     if found["seconds"] is None:
         return pace
-    seconds = found["seconds"]
-    length = f"{seconds / DAY:,.1f} days" if seconds >= DAY else f"{seconds / 3600:,.1f} hours"
-    length = f"{seconds:,.0f} seconds" if seconds < 3600 else length
-    return f"{length}, {found['gpu_days']:,.1f} GPU-days; {pace}"
+    spent = _length(found["seconds"] * found["workers"], "CPU-" if found["card"] == "cpu" else "GPU-")
+    return f"{_length(found['seconds'])}, {spent}; {pace}"
+
+
+def _card(found: Mapping[str, Any]) -> str:
+    cards = f"{found['workers']:,} x {found['card']}"
+    if not found["card_is_assumed"]:
+        return f"{cards} (train.watch.card)"
+    others = ", ".join(name for name in CARDS if name != found["card"])
+    return f"{cards}, assumed; for another --set train.watch.card=NAME: {others}"
+
+
+def _length(seconds: float, of: str = "") -> str:
+    """In the largest unit of which there is at least one: `1.5 hours`, `2,117.0 GPU-days`."""
+    name, unit = next((each for each in UNITS if seconds >= each[1]), UNITS[-1])
+    return f"{seconds / unit:,.1f} {of}{name}s"
+
+
+def _size(gib: float) -> str:
+    return f"{gib:,.1f} GiB" if gib >= 1 else f"{gib * 1024:,.0f} MiB"

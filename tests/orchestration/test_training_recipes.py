@@ -13,7 +13,7 @@ from orchestration.flow import plan
 from orchestration.recipe import load, shipped_recipes
 from orchestration.recipe_file import SHIPPED
 from orchestration.steps import build_steps
-from orchestration.training_estimate import SPARE, estimate_of, training_estimate
+from orchestration.training_estimate import SPARE, estimate_of, print_estimate, training_estimate
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.spec import get_spec
@@ -85,6 +85,24 @@ def test_what_is_too_much_is_told_with_a_way_out(capsys: pytest.CaptureFixture[s
     told = json.loads(capsys.readouterr().out)["training"]
     assert told["fits"] is False
     assert TrainConfig.model_validate(told["config"]) == load("clip-vit-b-16", sets[1::2]).train  # what torchrun takes
+
+
+def test_plan_tells_time_in_units_that_fit_and_which_card_it_took(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A laptop's training is no 0.0 GPU-days of a card that nobody named."""
+    sets = ["--set", "train.steps=100", "--set", "train.watch.card=cpu", "--set", "train.workers=2"]
+    estimate = training_estimate(load("smoke", sets[1::2]).train, None)  # type: ignore[arg-type]
+    assert main(["plan", "smoke", "--root", str(tmp_path), *sets]) == 0
+    said = capsys.readouterr().out
+    assert f"time     {estimate['seconds']:.1f} seconds, {2 * estimate['seconds']:.1f} CPU-seconds; " in said
+    assert "card     2 x cpu (train.watch.card)\n" in said
+    assert 0 < estimate["gpu_days"] == pytest.approx(2 * estimate["seconds"] / 86_400, rel=1e-3)
+    assert re.search(r"memory +\d\d+ MiB per worker of 8 GiB \(", said)
+    print_estimate(training_estimate(load("clip-vit-b-32").train, 400_000_000))  # type: ignore[arg-type]
+    told = capsys.readouterr().out
+    assert "10.0 hours, 26.6 GPU-days; " in told
+    assert "card     64 x h100, assumed; for another --set train.watch.card=NAME: b200, " in told
 
 
 def test_a_training_whose_length_hangs_on_unknown_data_says_what_to_give(tmp_path: Path) -> None:

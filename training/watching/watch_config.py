@@ -13,7 +13,7 @@ class WatchConfig(Settings):
 
     card: str | None = None
     """The GPU whose peak MFU and forecasts are counted against, such as `h100`; null: the one that is there, measured on
-    a CPU. `openwit plan` takes an H100 for null."""
+    a CPU. `openwit plan` takes an H100 for null, and says so."""
     assumed_mfu: float = Field(default=0.25, gt=0, le=1)
     """Share of the card's peak that `openwit plan` counts with. Published: 0.11-0.13 (open_clip, A100), 0.21-0.39 (NeMo)."""
     evaluate_every_steps: int = Field(default=0, ge=0)
