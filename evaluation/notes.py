@@ -5,7 +5,7 @@ evaluations, or whose bound is far above what was promised, is not the optimum t
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,22 +25,33 @@ class Note:
 
     task: str
     protocol: str
-    kind: Literal["penalty_at_edge", "not_converged", "not_certified"]
+    kind: Literal["validation_absent", "penalty_at_edge", "not_converged", "not_certified", "same_names"]
     says: str
 
 
 def notes_of(report: Report) -> list[Note]:
     """In the order of the report's tasks; [] where all is well."""
     mode = report.config.get("probe", {}).get("mode", "exact")
-    return [
-        Note(task, protocol, kind, says)
-        for task, by_protocol in report.details.items()
-        for protocol in PROBED
-        for kind, says in _of_probe(by_protocol.get(protocol, {}), mode)
-    ]
+    found = []
+    for task, by_protocol in report.details.items():
+        if said := _alike(by_protocol.get("zero_shot", {}).get("same_names", [])):
+            found.append(Note(task, "zero_shot", "same_names", said))
+        for protocol in PROBED:
+            found += [Note(task, protocol, *each) for each in _of_probe(by_protocol.get(protocol, {}), mode)]
+    return found
+
+
+def _alike(groups: Sequence[Sequence[str]]) -> str:
+    """Classes that are asked for in the same words: of each group but the first no picture can be right."""
+    return "; ".join(
+        f"{', '.join(map(repr, classes))} are asked for in the same words, so only one of them can be right"
+        for classes in groups
+    )
 
 
 def _of_probe(found: Mapping[str, Any], mode: str) -> Iterator[tuple[Any, str]]:
+    if "validation_part" in found:
+        yield "validation_absent", found["validation_part"]
     if found.get("search") and "penalty" in found:
         said = _edge(found["search"], float(found["penalty"]))
         if said:

@@ -101,6 +101,8 @@ def _measured(entry: Entry) -> tuple[str, str, str]:
 def print_comparison(found: Compared, html: str | None) -> None:
     """Scores, what was not compared, how many pictures flipped."""
     told = found.comparison
+    if found.first.id == found.second.id:
+        print("both are the same evaluation, so no score differs\n")
     shown = [row for row in told.rows if row.headline] or told.rows
     show.rows(HEADINGS, [_line(row) for row in shown])
     if len(shown) < len(told.rows):

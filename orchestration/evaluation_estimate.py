@@ -9,6 +9,7 @@ from evaluation.plan import plan_evaluation
 from orchestration import show
 from orchestration.recipe import Recipe
 from orchestration.show import PlannedStep
+from orchestration.step import read_record
 from pipeline import storage
 from pipeline.errors import UserError
 from training.saving.checkpoint import NAME, Checkpoint
@@ -30,8 +31,10 @@ def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[ModelSpec | No
     """The model's spec and the id of its checkpoint, each None where it is not known before the run."""
     try:
         if recipe.checkpoint:
-            if is_own(recipe.checkpoint):
-                return None, None
+            if is_own(recipe.checkpoint):  # a plan runs nobody's code: its id is known once it was run
+                given = next(step for step in steps if step.name == "checkpoint")
+                record = read_record(given.path) if given.done else None
+                return None, record.output_id if record else None
             checkpoint = open_checkpoint(recipe.checkpoint)
             return checkpoint.spec, checkpoint.id
         for step in steps:
@@ -62,7 +65,7 @@ def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
     missing = [row for row in found if row["status"] in ("absent", "broken")]
     there = len(found) - len(missing)
     known = f"about {sum(minutes):,.1f} minutes for {len(minutes)} of {there} benchmarks"
-    unknown = f"{there} benchmarks; how long is known once this model was run"
+    unknown = f"{there} benchmarks; how long is not known before such a model was run here"
     print(f"\n{known if minutes or not there else unknown}; {len(missing)} not there")
     for row in missing[:5]:
         print(f"  {row['task']}: {row['reason']}")

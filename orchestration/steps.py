@@ -15,6 +15,7 @@ from typing import Any
 
 from evaluation.config import EvaluateConfig
 from evaluation.models.foreign import is_own
+from evaluation.pictures.content import content_of, content_of_folder
 from orchestration.curation_steps import curation_steps
 from orchestration.recipe import ExpectConfig, Recipe
 from orchestration.step import FAILED, Context, Made, Step
@@ -109,6 +110,16 @@ def _data_to_be_named(recipe: Recipe, expects: ExpectConfig, planning: bool) -> 
     return Step("data", {"folder": ""}, "pipeline.manifest", (), work, about)
 
 
+WEIGHTS_ENDS = 1 << 20
+"""Bytes at both ends of a file of weights, above 256 MiB: of a model that was trained on, they differ at the same size."""
+
+
+def _piece(path: str, _: str, start: int, length: int) -> bytes:
+    with open(path.removeprefix("file://"), "rb") as file:
+        file.seek(start)
+        return file.read(length)
+
+
 def _given_checkpoint(place: str) -> Step:
     """A finished model: ours, somebody else's, or a function of the user's own; another content of its files is another step."""
     folder = is_own(place) or place.endswith(FILES)
@@ -129,8 +140,12 @@ def _given_checkpoint(place: str) -> Step:
 
     if is_own(place):
         files: Any = storage.sha256_file(place.rpartition(":")[0])
-    else:
+    elif not storage.is_local(place):
         files = [[place, storage.size(place)]] if folder else _listed(place)
+    elif folder:
+        files = content_of([""], [storage.size(place)], partial(_piece, place), WEIGHTS_ENDS)
+    else:
+        files = content_of_folder(place, WEIGHTS_ENDS)
     what = {"folder": place, "files": storage.sha256(storage.canonical_json(files))}
     return Step("checkpoint", what, "evaluation.models.foreign", (), work, "a given checkpoint")
 

@@ -1,8 +1,5 @@
 """Which benchmarks are on disk: a glance at names of files, and what tells their files from others. Nothing is decoded."""
 
-import os
-import stat
-from collections.abc import Iterator
 from typing import Any
 
 from evaluation.catalog.benchmarks import Task, card_of, prompts_of
@@ -47,59 +44,20 @@ def identity(task: Task, datasets: str | None, seen: dict[str, str | None] | Non
     there in which layout, but not where or since when: the files on a local disk by their content (on a URL, whether they are
     there). `seen` is filled with what was found in which folder, for tasks that share one.
     """
+    from evaluation.pictures.content import content_of_folder
+
     row = present(task, datasets)
     above = task.home or datasets
     folder = None if task.loader or above is None else storage.join(above, task.folder)
     seen = {} if seen is None else seen
     if folder is not None and folder not in seen:
-        seen[folder] = _files(folder)
+        seen[folder] = content_of_folder(folder)
     return {
         "task": task.name,
         "asked": [task.kind, task.label, task.metric, task.variant, dict(task.counts or {})],
         "prompts": prompts_of(task.prompts).version if task.prompts else None,
         "there": [row["status"], row["layout"], row["splits"], seen[folder] if folder is not None else None],
     }
-
-
-def _files(folder: str) -> str | None:
-    """A hash of the names, sizes and content (evaluation/pictures/content.py) of all files below a local folder, hidden ones
-    left out; None where there is none."""
-    if not storage.is_local(folder):
-        return None
-    from evaluation.pictures.content import content_of
-
-    root = folder.removeprefix("file://")
-    sizes = dict(sorted(_sizes(root)))
-
-    def read(name: str, start: int, length: int) -> bytes:
-        try:
-            with open(os.path.join(root, name), "rb") as file:
-                file.seek(start)
-                return file.read(length)
-        except OSError:  # an evaluation says it
-            return b""
-
-    return content_of(list(sizes), list(sizes.values()), read) if sizes else None
-
-
-def _sizes(root: str) -> Iterator[tuple[str, int]]:
-    """Name and bytes of every file below `root`, links followed and each folder seen once; 0 bytes for what is no file."""
-    seen: set[str] = set()
-    for here, inner, names in os.walk(root, followlinks=True):
-        seen.add(os.path.realpath(here))
-        inner[:] = [
-            each
-            for each in inner
-            if not each.startswith(".") and os.path.realpath(os.path.join(here, each)) not in seen
-        ]
-        for name in [each for each in names if not each.startswith(".")]:
-            path = os.path.join(here, name)
-            try:
-                found = os.stat(path)
-                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
-            except OSError:
-                size = 0
-            yield os.path.relpath(path, root), size
 
 
 def way_out(task: Task) -> str:

@@ -6,7 +6,11 @@ more is a change in the middle of a large file that keeps its size (one picture 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pipeline import storage
 
 WHOLE_BYTES = 256 << 20
 END_BYTES = 4096
@@ -43,3 +47,41 @@ def names_and_sizes(names: Iterable[str], sizes: Iterable[int]) -> str:
     for name, size in zip(names, sizes, strict=True):
         digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def content_of_folder(folder: str, end_bytes: int = END_BYTES) -> str | None:
+    """The same of all files below a local folder, hidden ones left out; None where there is none, or on a URL."""
+    if not storage.is_local(folder):
+        return None
+    root = folder.removeprefix("file://")
+    sizes = dict(sorted(_sizes(root)))
+
+    def read(name: str, start: int, length: int) -> bytes:
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError:  # whoever needs it says it
+            return b""
+
+    return content_of(list(sizes), list(sizes.values()), read, end_bytes) if sizes else None
+
+
+def _sizes(root: str) -> Iterator[tuple[str, int]]:
+    """Name and bytes of every file below `root`, links followed and each folder seen once; 0 bytes for what is no file."""
+    seen: set[str] = set()
+    for here, inner, names in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(here))
+        inner[:] = [
+            each
+            for each in inner
+            if not each.startswith(".") and os.path.realpath(os.path.join(here, each)) not in seen
+        ]
+        for name in [each for each in names if not each.startswith(".")]:
+            path = os.path.join(here, name)
+            try:
+                found = os.stat(path)
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+            except OSError:
+                size = 0
+            yield os.path.relpath(path, root), size

@@ -16,7 +16,7 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import probe
 from evaluation.protocols.classified import add_classified
 from evaluation.protocols.lesson import how_of, labels_of, layers_of, lesson_of, parts_of, unfit_to_learn
-from evaluation.protocols.probed import details_of, probed
+from evaluation.protocols.probed import chosen_on, details_of, probed
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.statistics.intervals import Interval
 
@@ -54,11 +54,15 @@ class Layers:
         for each in found.layers:
             interval = Interval(each.test["value"], each.test["low"], each.test["high"])
             findings.add(question.task.metric, each.want.layer, interval, len(lesson.asked.labels))
-        findings.details |= details_of(joined) | {
-            "curve": {each.want.layer: each.told for each in found.layers},
-            "best": found.layers[found.best].want.layer,
-            "together": [want.layer for want in together],
-        }
+        findings.details |= (
+            details_of(joined)
+            | chosen_on(question)
+            | {
+                "curve": {each.want.layer: each.told for each in found.layers},
+                "best": found.layers[found.best].want.layer,
+                "together": [want.layer for want in together],
+            }
+        )
         return findings
 
 

@@ -14,7 +14,7 @@ from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.classified import add_classified
 from evaluation.protocols.lesson import labels_of, layers_of, lesson_of, parts_of, unfit_to_learn
-from evaluation.protocols.probed import details_of, probed
+from evaluation.protocols.probed import chosen_on, details_of, probed
 from evaluation.protocols.protocol import Findings, Question
 
 
@@ -32,7 +32,7 @@ class LinearProbe:
         findings, lesson = Findings(question.task.name, self.name), lesson_of(question)
         found = probed(question, lesson)
         add_classified(findings, question, "test", lesson.asked, found.scores)
-        findings.details |= details_of(found.probe)
+        findings.details |= details_of(found.probe) | chosen_on(question)
         if lesson.learned.ignored is not None:
             findings.details["no_examples"] = {"pairs": int((labels_of(lesson.learned) < 0).sum())}
         if len(found.layers) > 1:

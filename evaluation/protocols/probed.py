@@ -16,6 +16,7 @@ from evaluation.protocols.protocol import Question, significant
 from evaluation.report import SOLVE
 
 MEMORY = "probed layers"
+LACKING = "validation_part"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,16 @@ def probed(question: Question, lesson: Lesson) -> Probed:
     found = Probed(tuple(layers), place, best, lesson.spread(best.scores))
     question.shared[MEMORY] = found
     return found
+
+
+def chosen_on(question: Question) -> dict[str, str]:
+    """Under LACKING, that the benchmark's own validation part is not there: another penalty may be chosen than published
+    probes have; {} where it is, or where there is none."""
+    if question.task.val is None or question.val is not None:
+        return {}
+    return {
+        LACKING: "the penalty is chosen on a fifth of the training part, since the benchmark's own val part is not there"
+    }
 
 
 def details_of(done: Probe) -> dict[str, object]:

@@ -53,6 +53,8 @@ class ZeroShot:
             findings, question, "ensemble", truth, scores_NC, question.encoder.logit_scale, _scores_of(task, scores_NC)
         )
         findings.details["prompts"] = about
+        if alike := _alike(list(question.prompts.classes), said):
+            findings.details["same_names"] = alike
         if task.kind == "classification" and (held_out := _held_out(question)):
             findings.details["calibration"] |= _with_temperature(findings, question, held_out, words, truth, scores_NC)
         values = [
@@ -86,6 +88,14 @@ def _said(question: Question) -> tuple[Spoken, dict[str, Any]]:
         "canonical_text": config.canonical_text,
     }
     return said, about | ({"descriptions": dict(descriptions.provenance)} if descriptions else {})
+
+
+def _alike(classes: Sequence[str], said: Spoken) -> list[list[str]]:
+    """Groups of classes that are asked for in the very same sentences."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, sentences in zip(classes, said.ensemble(), strict=True):
+        groups.setdefault(tuple(sentences), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _scores_of(task: Task, scores_NC: Rows) -> Mapping[str, NDArray[np.floating]]:

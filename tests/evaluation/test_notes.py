@@ -1,21 +1,25 @@
 """What a probe's search and solver say of themselves: from the probe on pictures to the terminal, the page and the JSON."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evaluation.config import EvaluateConfig
 from evaluation.notes import Note, notes_of
 from evaluation.probe.ladder import GRID
 from evaluation.probe.linear_probe import How, probe, validation_part
 from evaluation.protocols.probed import details_of
 from evaluation.report import SOLVE
+from evaluation.run import evaluate
 from orchestration.report import build_html, build_json
 from orchestration.report_data import ReportData
 from orchestration.show import run_result
 from pipeline.errors import DataError
 from tests.evaluation.test_compare import outcomes, report
+from tests.evaluation.test_parts import mine, shop
 
 RANDOM = np.random.default_rng(0)
 
@@ -70,6 +74,18 @@ def test_a_fit_that_is_not_at_its_optimum_is_told() -> None:
     assert ("not_converged" in {note.kind for note in noted(stopped, "sklearn")}) == (
         stopped[SOLVE]["iterations"] == 1000
     )
+
+
+def test_classes_of_the_same_words_and_a_validation_part_that_is_gone_are_told(tmp_path: Path) -> None:
+    card = Path(shop(tmp_path, "fruit", "splits: {train: 6, val: 4, test: 4}\n"))
+    card.write_text(card.read_text().replace("[apple, pear]", "{apple: [crane], pear: [crane]}"))
+    config = EvaluateConfig(
+        tasks=(str(card),), protocols=("zero_shot", "linear_probe"), bootstrap_resamples=100, threads=1
+    )
+    made = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
+    told = {note.kind: note.says for note in notes_of(made)}
+    assert told["same_names"] == "'apple', 'pear' are asked for in the same words, so only one of them can be right"
+    assert "the benchmark's own val part is not there" in told["validation_absent"]
 
 
 def test_few_pictures_still_choose_a_penalty_and_one_of_each_is_one_line() -> None:
