@@ -10,6 +10,7 @@ from orchestration import plots, plots_evaluation
 from orchestration.contact_sheet import thumbnail
 from orchestration.evaluation_tables import average_rows, efficiency_rows, published_rows, shift_rows
 from orchestration.evaluation_views import evaluation_plots, tiles
+from orchestration.not_measured import once_each
 from orchestration.plot import Colour, Plot
 from orchestration.reasons import ACTIVITY, MEANING
 from orchestration.report_data import Comparison, ReportData, compare
@@ -109,7 +110,7 @@ def view(data: ReportData) -> dict[str, Any]:
         "shifts": shift_rows(evaluation) if evaluation else [],
         "efficiency": efficiency_rows(evaluation) if evaluation else [],
         "tiles": tiles(evaluation) if evaluation else {},
-        "absent": list(evaluation.absent) if evaluation else [],
+        "absent": once_each(evaluation.absent) if evaluation else [],
         "notes": notes_of(evaluation) if evaluation else [],
         "chain": [(step, step.about or ACTIVITY.get(step.name, "")) for step in data.steps],
         "phases": _phases(data.fates, comparison),

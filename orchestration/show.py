@@ -176,21 +176,9 @@ def run_result(result: RunResult, root: str) -> None:
 
 def not_measured(absent: Sequence[Mapping[str, str]]) -> None:
     """What could not be measured: a line per reason, with the tasks and the protocols that it holds for."""
-    protocols: dict[tuple[str, str, str], list[str]] = {}
-    for row in absent:
-        protocols.setdefault((row["task"], row["status"], row["reason"]), []).append(row["protocol"])
-    tasks: dict[tuple[str, str, str], list[str]] = {}
-    for (task, status, reason), names in protocols.items():
-        tasks.setdefault((", ".join(dict.fromkeys(names)), status, reason), []).append(task)
-    rows(
-        ("task", "protocol", "why", "reason"),
-        [(_first(names), protocol, status, reason) for (protocol, status, reason), names in tasks.items()],
-    )
+    from orchestration.not_measured import lines
 
-
-def _first(names: Sequence[str], most: int = 4) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    rows(("task", "protocol", "why", "reason"), lines(absent))
 
 
 def score_table(scores: Iterable[Any]) -> None:
