@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from evaluation.statistics.intervals import Interval, Statistic, apart, bootstrap
 from evaluation.statistics.paired import exact_p, holm, mcnemar, mid_p, paired_bootstrap, swapped_signs
@@ -31,6 +31,24 @@ def test_of_ten_thousand_equal_pairs_one_in_twenty_is_called_different() -> None
     rate = (mid_p(only_first, split - only_first) < 0.05).mean()
     assert 0.045 <= rate <= 0.055
     assert (exact_p(only_first, split - only_first) < 0.05).mean() < rate
+
+
+def test_the_level_without_any_drawing_at_all() -> None:
+    """Counted out: models that split on a picture with a chance p call b of m split pictures theirs, b ~ B(m, 1/2), m ~ B(n, p)."""
+    calls_M = np.zeros(400)
+    for split in range(1, 400):
+        first = np.arange(split + 1)
+        calls_M[split] = binom.pmf(first, split, 0.5)[mid_p(first, split - first) < 0.05].sum()
+    for pictures, chances in (
+        (100, (0.02, 0.05, 0.1, 0.25)),
+        (300, (0.02, 0.1, 0.15, 0.3)),
+        (711, (0.02, 0.05, 0.1, 0.3)),
+    ):
+        for chance in chances:
+            rate = float(binom.pmf(np.arange(400), pictures, chance) @ calls_M)
+            assert rate <= 0.0505
+            # Of fewer than some thirty no set of whole numbers comes near: it stays below.
+            assert rate >= 0.045 or pictures * chance < 30
 
 
 def pairs(random: np.random.Generator, pictures: int, gain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
