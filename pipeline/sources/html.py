@@ -6,8 +6,8 @@ machines (pipeline/sources/html_metadata.py). The parser is lexbor (selectolax),
 
 import codecs
 import html
+import io
 import re
-import zlib
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
@@ -15,6 +15,7 @@ from selectolax.lexbor import LexborHTMLParser
 from pipeline.sources.html_lazy import usable, value
 from pipeline.sources.html_metadata import described_pictures
 from pipeline.sources.html_pictures import Picture, pictures_of
+from pipeline.sources.lines import plain_blocks
 from pipeline.web.directives import forbids_following, meta_directives
 from pipeline.web.urls import Base
 
@@ -91,10 +92,16 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
     """Header: url. Returns pages [url], sitemaps [url] and images [{page, url, texts}] of a sitemap, sitemap index or
     plain list (sitemaps.org, with Google's image extension).
 
-    Read with regular expressions: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB.
+    Read with regular expressions: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB, as far
+    as it is whole.
     """
     if payload[:2] == b"\x1f\x8b":
-        payload = zlib.decompressobj(31).decompress(payload, 50_000_000)
+        plain = bytearray()
+        for block in plain_blocks(io.BytesIO(payload)):
+            plain += block
+            if len(plain) >= _MAX_SITEMAP:
+                break
+        payload = bytes(plain[:_MAX_SITEMAP])
     text = _one_prefix(_text(payload, "", _XML_CHARSET))
     if "<" in text:
         urls = [word for word in (_unescaped(found) for found in _LOC.findall(text)) if word]
@@ -107,6 +114,7 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
     return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base)}, []
 
 
+_MAX_SITEMAP = 50_000_000  # bytes: what sitemaps.org allows
 _VALUE = r"\s*((?:<!\[CDATA\[(?:[^\]]|\](?!\]>)){0,4096}\]\]>|[^<]{1,4096}))\s*"
 _LOC = re.compile(rf"<loc>{_VALUE}</loc>")
 _XML_CHARSET = re.compile(rb"<\?xml[^>]{1,100}?encoding\s*=\s*[\"']([\w.:-]+)", re.I)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,22 @@ def test_a_sitemap_names_pages_and_an_index_other_sitemaps() -> None:
         "http://a.example/1",
         "http://a.example/2",
     ]
+
+
+def test_a_sitemap_of_damaged_gzip_is_read_as_far_as_it_is_whole() -> None:
+    lines = [
+        f"<url><loc>http://a.example/{sha256(str(n).encode()).hexdigest()}</loc></url>".encode() for n in range(12_000)
+    ]
+    whole = gzip.compress(b"<urlset>" + b"".join(lines))
+    for damaged in (whole[: len(whole) // 2], whole[:-8], whole[: len(whole) // 2] + b"\xff" * 999, b"\x1f\x8b\xff"):
+        pages = parse_sitemap({"url": PAGE}, damaged)[0]["pages"]
+        assert all(page.startswith("http://a.example/") for page in pages)
+    assert len(parse_sitemap({"url": PAGE}, whole[:-8])[0]["pages"]) == 12_000
+    assert 3000 < len(parse_sitemap({"url": PAGE}, whole[: len(whole) // 2])[0]["pages"]) < 12_000
+    two = gzip.compress(b"<urlset>" + lines[0]) + gzip.compress(lines[1])
+    assert len(parse_sitemap({"url": PAGE}, two)[0]["pages"]) == 2
+    bomb = gzip.compress(b"<urlset>" + b" " * 200_000_000)
+    assert parse_sitemap({"url": PAGE}, bomb)[0]["pages"] == []
 
 
 def test_an_entity_bomb_in_a_sitemap_is_not_expanded() -> None:
