@@ -27,6 +27,7 @@ _GREY |= {8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 _COLOUR = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 _COLOUR |= {8: cv2.IMREAD_REDUCED_COLOR_8}
 _ORIENTATION = 0x0112
+_MAX_SCANS = 100
 _JPEG_EXIF = {"exif", "xmp", "XML:com.adobe.xmp"}
 """What of a JPEG's `info` Pillow looks for an orientation in."""
 _PNG_EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
@@ -59,6 +60,7 @@ def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> D
     """Decode a picture of which `wanted_side` pixels will be used (None: all). Raises UnusableError."""
     picture = _open(payload)
     _check(*picture.size, header)
+    _check_scans(picture, payload)
     repairs: list[str] = []
     format = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}.get(picture.format or "", "other")
     width, height = picture.size
@@ -104,6 +106,15 @@ def _check(width: int, height: int, header: dict[str, Any]) -> None:
         raise UnusableError("image_too_small", f"{width} x {height}")
     if max(width, height) / min(width, height) > header["maximum_aspect_ratio"]:
         raise UnusableError("aspect_too_extreme", f"{width} x {height}")
+
+
+def _check_scans(picture: Image.Image, payload: bytes) -> None:
+    """A scan of 60 bytes costs as much time as a whole picture. Photographs have 14 at most, cameras' trailing films look like
+    one scan in 65,536 bytes."""
+    if "progressive" in picture.info:
+        scans = payload.count(b"\xff\xda")
+        if scans > _MAX_SCANS + len(payload) // 16_384:
+            raise UnusableError("decode_failed", f"{scans:,} scans in {len(payload):,} bytes")
 
 
 def _factor(picture: Image.Image, header: dict[str, Any], wanted_side: int | None) -> int:

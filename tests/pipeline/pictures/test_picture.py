@@ -334,3 +334,15 @@ def test_hostile_files_fall_or_pass_in_the_sandbox_within_time(shared: Path) -> 
     assert verdicts.count("kept") > 400
     assert not {"decoder_crashed", "decoder_hung"} & set(verdicts)
     assert slowest < shared_sandbox("pipeline.pictures.picture:process").timeout_seconds
+
+
+def test_a_picture_of_a_hundred_thousand_scans_costs_no_time() -> None:
+    plain = encoded(two_halves(3000, 2000), progressive=True)
+    last = plain.rindex(b"\xff\xda")
+    started = time.process_time()
+    facts, _ = run(plain[:-2] + plain[last:-2] * 100_000 + b"\xff\xd9")
+    assert time.process_time() - started < 5
+    assert facts["reason"] == "decode_failed"
+    assert "100,010 scans" in facts["evidence"]
+    film = np.random.default_rng(0).bytes(5_000_000)  # as some cameras put behind a picture
+    assert "reason" not in run(plain + film)[0]
