@@ -135,9 +135,8 @@ def _arrange(config: FetchConfig, selected: PhaseResult, folder: str, executor: 
     )
     found: Parts = {}
     for record in records:
-        labels = sorted(label for label in record.files if label != "lane")
-        lane = int(storage.read_bytes(storage.join(place, record.files["lane"].path)))
-        found[lane] = [record.files[label].below(place) for label in labels]
+        labels = sorted(record.files)
+        found[int(labels[0].split("-")[1])] = [record.files[label].below(place) for label in labels]
     return dict(sorted(found.items()))
 
 
@@ -155,18 +154,18 @@ def _with_lane(lanes: int, rows: pa.Table) -> pa.Table:
 
 
 def _cut(size: int, rows: pa.Table) -> Output:
-    """Parts of about `size` rows of a lane in the order of their places, rows of a URL together."""
+    """Parts of about `size` rows of a lane in the order of their places, rows of a URL together; the lane is in their names."""
     places = rows.column("place").to_numpy()
     edges = [0]
     while edges[-1] < rows.num_rows:
         wanted = min(edges[-1] + size, rows.num_rows)
         edges.append(int(np.searchsorted(places, places[wanted - 1], side="right")))
+    lane = rows.column("lane")[0].as_py()
     tables = {
-        f"part-{number:05d}": rows.slice(start, stop - start).drop_columns(list(_ARRANGED))
+        f"lane-{lane:05d}-{number:05d}": rows.slice(start, stop - start).drop_columns(list(_ARRANGED))
         for number, (start, stop) in enumerate(itertools.pairwise(edges))
     }
-    lane = str(rows.column("lane")[0].as_py()).encode()
-    return Output(tables, {"pairs": Fate(rows.num_rows, rows.num_rows)}, files={"lane": lane})
+    return Output(tables, {"pairs": Fate(rows.num_rows, rows.num_rows)})
 
 
 # --- download -----------------------------------------------------------------------------------------------------------

@@ -187,11 +187,11 @@ class Journal:
 def _read(path: str, columns: list[str] | None) -> pa.Table | None:
     """Some columns without the bytes of the others; None for a file that is damaged: what it held is fetched again."""
     filesystem, name = storage.filesystem_of(path)
+    local = storage.is_local(path)
     try:
-        with filesystem.open(name, "rb") as file:
+        with pa.OSFile(name) if local else filesystem.open(name, "rb") as file:  # Arrow's own spares a copy
             # The process has threads enough; what reads ahead for a distant store costs as much again as reading.
-            ahead = not storage.is_local(path)
-            return pq.ParquetFile(file, pre_buffer=ahead).read(columns, use_threads=False)
+            return pq.ParquetFile(file, pre_buffer=not local).read(columns, use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         return None
 
