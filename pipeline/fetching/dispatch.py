@@ -1,7 +1,8 @@
 """Which URL is asked for next: fair over a lane's hosts, within each host's pace, never held up by a slow one.
 
-What may last goes first: a host that has not answered yet, since it may be silent, and one with a pace of its own. Then older
-lanes before younger ones, so that they end one after the other and what follows a lane is done while others download.
+What may last goes first: a host that has not answered yet, since it may be silent, and one with a pace of its own. Then hosts
+that are asked for least at the time, which spares them and us connections; of these older lanes before younger ones, so that
+lanes end one after the other and what follows a lane is done while others download.
 
 A host shows itself with one request before it gets more at once. One that fails time after time (circuit breaker) is rested
 and asked again with one request; when that has failed often enough it is given up, and all its URLs with it. A request
@@ -65,7 +66,8 @@ class Host:
     not_before: float = 0.0
     rested_at: float = 0.0
     wake_at: float = 0.0
-    listed: bool = False
+    listed: int | None = None  # the number of its entry among those that may start; others of it count no more
+    order: tuple[bool, int, int] = (True, 0, 0)  # of that entry
     given_up: Fetched | None = None
 
 
@@ -88,7 +90,7 @@ class Dispatcher:
         self._config, self._attempt, self._interval_seconds, self._room = config, attempt, interval_seconds, room
         self._loop = asyncio.get_running_loop()
         self._hosts: dict[str, Host] = {}
-        self._ready: list[tuple[bool, int, int, Host]] = []  # a heap; of equals who waits longest is first
+        self._ready: list[tuple[bool, int, int, int, Host]] = []  # a heap: order, number, host
         self._timers: list[tuple[float, int, Host, Job | None]] = []
         self._count = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
@@ -126,8 +128,10 @@ class Dispatcher:
             self._list(host)
         most = self._config.concurrency
         while self._ready and self._places_taken < most and len(self._running) < OPEN_PER_PLACE * most and self._room():
-            host = heapq.heappop(self._ready)[-1]
-            host.listed = False
+            *_, number, host = heapq.heappop(self._ready)
+            if host.listed != number:
+                continue
+            host.listed = None
             if host.waiting and self._may_start(host) and host.not_before <= now:
                 self._start(host, host.waiting.popleft(), now)
             self._list(host)
@@ -148,17 +152,23 @@ class Dispatcher:
         return host.running < (self._config.per_host_concurrency if host.answers else 1)
 
     def _list(self, host: Host) -> None:
-        """In line, if something waits for it and may start now or soon."""
-        if host.listed or not host.waiting or not self._may_start(host):
+        """In line, if something waits for it and may start now or soon; further in front, if less of it runs than before."""
+        if not host.waiting or not self._may_start(host):
+            return
+        usual = host.answers and not host.paced
+        order = (usual, host.running, host.lane) if usual else (usual, 0, 0)
+        if host.listed is not None and host.order <= order:
             return
         if host.not_before > self._loop.time():
             if host.wake_at != host.not_before:
                 host.wake_at = host.not_before
                 self._wake(host.not_before, host, None)
         else:
-            host.listed = True
-            usual = host.answers and not host.paced
-            heapq.heappush(self._ready, (usual, host.lane if usual else 0, next(self._count), host))
+            host.listed, host.order = next(self._count), order
+            heapq.heappush(self._ready, (*order, host.listed, host))
+            if len(self._ready) > 64 + 2 * len(self._hosts):
+                self._ready = [entry for entry in self._ready if entry[-1].listed == entry[-2]]
+                heapq.heapify(self._ready)
 
     def _wake(self, at: float, host: Host, job: Job | None) -> None:
         heapq.heappush(self._timers, (at, next(self._count), host, job))

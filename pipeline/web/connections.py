@@ -26,6 +26,7 @@ STAGGER_SECONDS = 0.25
 """How long one address of several is waited for before the next is tried as well (RFC 8305 section 5)."""
 IDLE_SECONDS = 8.0
 MAX_IDLE = 256
+"""Connections kept for another request; of more, those that have been idle longest are closed."""
 MAX_TICKETS = 4096
 LOOK_SECONDS = 0.25
 BUFFER_BYTES = 1 << 18
@@ -176,7 +177,7 @@ class Connections:
         self._connect_seconds, self._grace_seconds, self._least_rate = connect_seconds, grace_seconds, least_rate
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Place, deque[Connection]] = {}
-        self._idle_count = 0
+        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, the longest idle first
         self._busy: set[Connection] = set()
         self._tickets: OrderedDict[Place, ssl.SSLSession] = OrderedDict()
         self._tls: ssl.SSLContext | None = None
@@ -216,15 +217,17 @@ class Connections:
         kept = self._idle.get(place)
         while kept:
             connection = kept.pop()
-            self._idle_count -= 1
+            del self._by_age[connection]
             if not connection.closed:
                 return connection
         return None
 
     def _keep_or_close(self, connection: Connection, reusable: bool) -> None:
-        if not reusable or connection.closed or self._idle_count >= MAX_IDLE:
+        if not reusable or connection.closed:
             connection.close()
             return
+        if len(self._by_age) >= MAX_IDLE:  # its host may have nothing left to be asked for, this one's has
+            self._close_oldest(next(iter(self._by_age)).place)
         if connection.is_tls and not connection.ticketed:  # once: reading a session copies its certificates
             connection.ticketed = True
             ticket = connection.socket.session
@@ -235,7 +238,12 @@ class Connections:
                 self._tickets.popitem(last=False)
         connection.idle_since = self._loop.time()
         self._idle.setdefault(connection.place, deque()).append(connection)
-        self._idle_count += 1
+        self._by_age[connection] = None
+
+    def _close_oldest(self, place: Place) -> None:
+        connection = self._idle[place].popleft()
+        del self._by_age[connection]
+        connection.close()
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -243,8 +251,7 @@ class Connections:
             connection.look(now, self._grace_seconds, self._least_rate)
         for place, kept in list(self._idle.items()):
             while kept and (kept[0].closed or kept[0].idle_since < now - IDLE_SECONDS):
-                kept.popleft().close()
-                self._idle_count -= 1
+                self._close_oldest(place)
             if not kept:
                 del self._idle[place]
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)

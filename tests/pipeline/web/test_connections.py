@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.web import connections
 from pipeline.web.network import Fetched, Network
 from pipeline.web.web_config import NetworkConfig
 
@@ -108,6 +109,20 @@ def test_one_connection_serves_many_requests(certificate: Path, scheme: str, mon
     got = fetch(server, scheme, 30, at_once=True)
     assert {(each.reason, len(each.body)) for each in got} == {(None, 100_000)}
     assert len(server.reused) <= 1 + 8  # per_host_concurrency
+
+
+def test_where_too_many_are_kept_those_idle_longest_go(monkeypatch: Any) -> None:
+    monkeypatch.setattr(connections, "MAX_IDLE", 2)
+    server = serve("http", Path(), 100)
+    address = f"127.0.0.1:{server.server_address[1]}"
+    config = NetworkConfig(hosts={f"{name}.example": address for name in "abc"}, read_tdmrep=False)
+
+    async def work() -> list[Fetched]:
+        async with Network(config) as network:
+            return [await network.get(f"http://{name}.example/x") for name in "abcccba"]
+
+    assert [each.reason for each in asyncio.run(work())] == [None] * 7
+    assert len(server.reused) == 4  # one for each host, and a's again
 
 
 def test_a_kept_connection_that_has_ended_costs_no_request(certificate: Path, scheme: str, monkeypatch: Any) -> None:
