@@ -7,7 +7,7 @@ Bits per pixel of held-out digits beside tables that need no network, counted on
 place; and beside its neighbours to the left and above. Linear probes (logistic regression on standardised features) of all layers:
 the layer and the probe's strength are chosen by cross-validation over the digits to learn from, copies of a digit together, and
 never on the test set. Standard errors are over digits, of differences between layers on the same digits. A picture of completions:
-the upper half is given. About 6 minutes a seed on one quiet core (SEEDS, 2); the file is written after each seed.
+the upper half is given. About 5 minutes a seed on one quiet core (SEEDS, 2); the file is written after each seed.
 """
 
 import math
@@ -132,7 +132,7 @@ def told(validated_RLN: Any, tested_RLM: Any) -> str:
 
     means = [" ".join(f"{each:.1%}" for each in part.mean(axis=(0, 2))) for part in (validated_RLN, tested_RLM)]
     return (
-        f"Mean probe over {len(validated_RLN)} seed(s), layers 0 to {last}: by cross-validation {means[0]}; on the test set"
+        f"Mean probe over seeds ({len(validated_RLN)}), layers 0 to {last}: by cross-validation {means[0]}; on the test set"
         f" {means[1]}. By cross-validation layer {inside} is the best of the middle third and layer {outside} of the others;"
         f" {inside} against {outside}: {against(inside, outside, validated_RLN)}, on the test set"
         f" {against(inside, outside, tested_RLM)}; against the last layer {against(inside, last, validated_RLN)} and"
