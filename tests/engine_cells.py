@@ -3,7 +3,6 @@
 Used by tests/training/test_engine.py and infra/benchmarks/zero_stages.py.
 """
 
-import copy
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ from training.engine.ranks import Ranks
 from training.models.base import Model
 from training.objectives.objective import make_objective
 from training.optim.groups import parameter_groups
+from training.optim.lora import add_factors, merged
 from training.optim.make import make_optimizer
 from training.spec import build
 from training.specs.base import ModelSpec
@@ -73,11 +73,19 @@ def batch(step: int, spec: ModelSpec = SPEC, rows: int = BATCH) -> Batch:
 def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
     """What every engine must equal: losses, gradient norms, weights, and their average."""
     settings, model = config(changes), fresh_model()
+    lora = settings.optimizer.lora
+    if lora.rank:
+        add_factors(model, lora)
+
+    def weights() -> dict[str, Tensor]:
+        named = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        return merged(named, lora) if lora.rank else named
+
     if settings.freeze:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not name.startswith("visual."))
     optimizer = make_optimizer(parameter_groups(model, settings), settings)
-    average, decay = copy.deepcopy(model), settings.optimizer.ema_decay
+    average, decay = weights(), settings.optimizer.ema_decay
     objective = make_objective(settings, SPEC)
     losses, norms = [], []
     for step in range(steps):
@@ -89,11 +97,8 @@ def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
         norms.append(float(nn.utils.clip_grad_norm_(learning, settings.max_gradient_norm or float("inf"))))
         optimizer.step()
         losses.append(float(loss.detach()))
-        for old, new in zip(average.parameters(), model.parameters(), strict=True):
-            old.data = decay * old.data + (1 - decay) * new.data
-    named = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    averaged = {name: parameter.detach() for name, parameter in average.named_parameters()}
-    return {"losses": losses, "norms": norms, "weights": named, "average": averaged}
+        average = {name: decay * average[name] + (1 - decay) * new for name, new in weights().items()}
+    return {"losses": losses, "norms": norms, "weights": weights(), "average": average}
 
 
 def engine_loop(

@@ -17,6 +17,7 @@ def mistakes(config: "TrainConfig") -> Iterator[str]:
     yield from _steps(config)
     yield from _shares(config)
     yield from _stages(config)
+    yield from _adapts(config)
     yield from unread(config)
 
 
@@ -56,6 +57,15 @@ def _shares(config: "TrainConfig") -> Iterator[str]:
         yield (
             f"memory.chunks {config.memory.chunks} does not divide the {rows:,} samples of each of {config.workers}"
             " workers; choose a divisor"
+        )
+
+
+def _adapts(config: "TrainConfig") -> Iterator[str]:
+    rank = config.optimizer.lora.rank
+    if rank and config.start_from is None:
+        yield (
+            f"optimizer.lora.rank is {rank} and start_from names no trained model, so the factors would adapt random weights;"
+            " name one in start_from, or set optimizer.lora.rank to 0"
         )
 
 

@@ -25,7 +25,7 @@ from training.data.check import check
 from training.data.loader import Loader
 from training.data.order import row_keys, step_seed
 from training.data.sources import Data, open_data
-from training.engine.diagnosis import diverged, first_bad_tensor
+from training.engine.diagnosis import diverged, first_bad_tensor, stands_still
 from training.engine.engine import Engine
 from training.engine.out_of_memory import explained
 from training.engine.ranks import Ranks, join
@@ -88,8 +88,9 @@ def train(
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
     `preemption` is asked now and then how many seconds are left; `look` is called between each backward pass and update.
-    Raises ConfigError and DataError before any work where the config does not fit the dataset, and DataError naming the
-    step when loss or gradient stop being finite. Raises PreemptedError when it was told to leave and has saved.
+    Raises ConfigError and DataError before any work where the config does not fit the dataset, ConfigError after a first step
+    whose gradient is zero, and DataError naming the step when loss or gradient stop being finite. Raises PreemptedError when it
+    was told to leave and has saved.
     """
     data = open_data(config.data, manifest_folder)
     check(config, data, make_objective(config, fitted(config, data)).needs)
@@ -132,10 +133,10 @@ def _train(
     meanings = Meanings(tokenizer, data.classes if "label" in objective.needs else ())
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
-    model = _model(config, spec, objective, data)
+    model, anew = _model(config, spec, objective, data)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
-        engine = Engine(model, config, ranks)
+        engine = Engine(model, config, ranks, anew)
     saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
     done = saver.resume(engine.state())
     total = config.total_steps(data.rows)
@@ -155,6 +156,8 @@ def _train(
                 norm = engine.update(rate) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise diverged(step, loss, norm, first_bad_tensor(engine.model, forward_backward, ranks), config)
+        if step == 1 and norm == 0 and loss > 0 and not engine.loss_scale.skipped_steps:
+            raise stands_still(loss, config)
         metrics = ranks.means(outcome.metrics) | engine.metrics()
         pace = watch.tick(batch)
         yield StepResult(
@@ -177,14 +180,13 @@ def _train(
     engine.close()
 
 
-def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> Model:
-    """With the weights that training begins with, the same on every rank."""
+def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> tuple[Model, frozenset[str]]:
+    """With the weights that training begins with, the same on every rank; and which of them no trained model brought."""
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
     objective.prepare(model, partial(first_pictures, config, data, spec.image_size))
-    start_from(model, config)
-    return model
+    return model, start_from(model, config)
 
 
 def _gradients(

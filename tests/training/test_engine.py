@@ -28,17 +28,18 @@ OFFLOADED: dict[str, Changes] = {
     "3 offloaded": {"zero_stage": 3, "memory": {"offload_optimizer": "cpu", "offload_parameters": "cpu"}},
 }
 LONG: dict[str, Changes] = {str(stage): {"zero_stage": stage} for stage in STAGES} | OFFLOADED
+LORA: Changes = {"start_from": "given", "optimizer": {"ema_decay": 0.9, "lora": {"rank": 2}}}
 SHORT: dict[str, Changes] = {
     **{f"{stage} clipped": {"zero_stage": stage, "max_gradient_norm": 0.5} for stage in (0, 2)},
     **{f"{stage} averaged": {"zero_stage": stage, "optimizer": {"ema_decay": 0.9}} for stage in (1, 3)},
     **{f"{stage} frozen": {"zero_stage": stage, "freeze": ["image"]} for stage in (0, 3)},
+    **{f"{stage} lora averaged": {"zero_stage": stage, **LORA} for stage in (0, 3)},
     "3 recomputed": {"zero_stage": 3, "memory": {"activation_checkpointing": True}},
     "3 rates": {"zero_stage": 3, "optimizer": {"layer_decay": 0.7, "text_rate": 0.5}},
     "1 sgd": {"zero_stage": 1, "optimizer": {"kind": "sgd"}},
     "0 lamb": {"zero_stage": 0, "optimizer": {"kind": "lamb"}},
 }
 OTHER: dict[str, Changes] = {
-    **{f"{stage} lora": {"zero_stage": stage, "optimizer": {"lora": {"rank": 2}}} for stage in (0, 3)},
     **{f"{stage} float16": {"zero_stage": stage, "precision": "float16"} for stage in (0, 2)},
 }
 LONG_STEPS, SHORT_STEPS, OTHER_STEPS = 50, 3, 6
@@ -132,14 +133,13 @@ def test_what_else_an_engine_does_is_what_a_plain_loop_does(results: Results, na
 
 @pytest.mark.parametrize("stage", [0, 3])
 def test_lora_moves_the_matrices_that_it_names_and_no_other(results: Results, stage: int) -> None:
-    found, start = results[f"{stage} lora"], fresh_model().state_dict()
+    found, start = results[f"{stage} lora averaged"], fresh_model().state_dict()
     assert list(found["weights"]) == list(start)
     moved = {name for name, weight in found["weights"].items() if not torch.allclose(weight, start[name], atol=1e-7)}
     layers = ("in_proj.weight", "out_proj.weight", "c_fc.weight", "c_proj.weight")
     assert moved == {name for name in start if name.endswith(layers)}
     change = found["weights"]["text.transformer.blocks.0.c_fc.weight"] - start["text.transformer.blocks.0.c_fc.weight"]
     assert torch.linalg.matrix_rank(change.double(), rtol=1e-3) <= 2
-    assert found["losses"] == pytest.approx(results["0 lora"]["losses"], abs=1e-5)
 
 
 @pytest.mark.parametrize("stage", [0, 2])

@@ -169,8 +169,35 @@ def test_lora_begins_as_the_model_was_and_merges_into_it() -> None:
     plain.load_state_dict(merged(model.state_dict(), settings))
     assert list(merged(model.state_dict(), settings)) == names
     torch.testing.assert_close(plain(*rows)[0], changed, rtol=0, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"lora.rank is 3 and start_from names no trained model.*; name one in start_from"
+    ):
+        config(optimizer={"lora": {"rank": 3}})
     with pytest.raises(ConfigError, match=r"no linear layer called query; there are .*c_fc"):
         add_factors(tiny(), LoraConfig(rank=2, layers=("query",)))
+
+
+@pytest.mark.parametrize(("name", "head"), [("vit-tiny-8-map", "head"), ("igpt-tiny", "class_head")])
+def test_a_head_of_classes_and_what_begins_anew_learn_in_full_beside_the_factors(name: str, head: str) -> None:
+    def model() -> nn.Module:
+        return build(REGISTRY[name].with_classes(5))
+
+    def learning(layers: tuple[str, ...], anew: set[str]) -> set[str]:
+        made = model()
+        add_factors(made, LoraConfig(rank=2, layers=layers), anew)
+        return {each for each, parameter in made.named_parameters() if parameter.requires_grad}
+
+    heads = {each for each, _ in model().named_parameters() if each.startswith(f"{head}.")}
+    assert {each for each in learning(("c_fc",), set()) if not each.endswith(("lora_down", "lora_up"))} == heads
+    assert learning((head,), set()) == {f"{head}.lora_down", f"{head}.lora_up"}  # adapted, as its owner asked for
+    # A part that no trained model brought has no factors of low rank: it is learned whole.
+    part = "map_head." if name.startswith("vit") else "blocks.3."
+    fresh = {each for each, _ in model().named_parameters() if each.startswith(part)}
+    found = learning(("c_fc",), fresh)
+    assert fresh | heads <= found
+    assert not any(each.startswith(part) and each.endswith("lora_down") for each in found)
+    with pytest.raises(ConfigError, match="brings no weight of head, so there is nothing to adapt"):
+        add_factors(build(REGISTRY["vit-tiny-8"]), LoraConfig(rank=2, layers=("head",)), {"head.weight", "head.bias"})
 
 
 def test_a_frozen_tower_computes_as_in_evaluation() -> None:

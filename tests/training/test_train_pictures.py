@@ -1,5 +1,6 @@
 """Classifiers and iGPT through `train`: labels from folders, a palette from the data, weights of an earlier run."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from training.config import TrainConfig
 from training.models.igpt import IGPT
 from training.saving.checkpoint import Checkpoint
 from training.train import StepResult, train
+
+SETTINGS: dict[str, Any] = {
+    "global_batch_size": 8,
+    "warmup_steps": 0,
+    "learning_rate": 1e-3,
+    "threads_per_worker": 1,
+    "data": {"augmentation": "none"},
+}
 
 
 @pytest.fixture
@@ -28,15 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(data: Path, out: Path, **values: Any) -> list[StepResult]:
-    settings = {
-        "global_batch_size": 8,
-        "warmup_steps": 0,
-        "learning_rate": 1e-3,
-        "threads_per_worker": 1,
-        "data": {"augmentation": "none"},
-        **values,
-    }
-    return list(train(TrainConfig.model_validate(settings), str(data), str(out)))
+    return list(train(TrainConfig.model_validate(SETTINGS | values), str(data), str(out)))
 
 
 def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, tmp_path: Path) -> None:
@@ -76,3 +77,46 @@ def test_vit_learns_the_classes_of_folders_and_needs_some(folder: Path, tmp_path
         path.rename(bare / f"{number}.png")
     with pytest.raises(DataError, match=r"have no labels, which vit-tiny-8 learns from"):
         run(bare, tmp_path / "c", model="vit-tiny-8", steps=2)
+
+
+def test_lora_gives_new_classes_a_head_that_learns_is_merged_averaged_and_resumed(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "a", model="vit-tiny-8", steps=2)
+    shutil.copytree(folder / "dark", folder / "third")  # another number of classes: the head begins anew, at zero
+    values: dict[str, Any] = {
+        "model": "vit-tiny-8",
+        "steps": 5,
+        "zero_stage": 3,
+        "learning_rate": 1e-2,
+        "start_from": str(tmp_path / "a" / "checkpoint"),
+        "optimizer": {"ema_decay": 0.5, "lora": {"rank": 2}},
+        "checkpoints": {"every_steps": 3, "asynchronous": False},
+    }
+    results = run(folder, tmp_path / "b", **values)
+    assert results[0].loss == pytest.approx(np.log(3), abs=1e-5)
+    assert results[0].gradient_norm > 0
+    assert results[-1].loss < results[0].loss - 0.1
+    start = Checkpoint.load(str(tmp_path / "a" / "checkpoint")).weights()
+    done = Checkpoint.load(str(tmp_path / "b" / "checkpoint"))
+    weights, average = done.weights(), done.weights(averaged=True)
+    moved = {
+        name
+        for name, value in weights.items()
+        if value.shape != start[name].shape or not torch.equal(value, start[name])
+    }
+    layers = ("in_proj.weight", "out_proj.weight", "c_fc.weight", "c_proj.weight")
+    assert moved == {name for name in start if name.endswith(layers) or name.startswith("head.")}
+    assert set(average) == set(weights)
+    assert {name for name in weights if not torch.equal(weights[name], average[name])} == moved
+    # What was killed after three steps ends as what was left alone, the head's moments and the average included.
+    going = train(TrainConfig.model_validate(SETTINGS | values), str(folder), str(tmp_path / "c"))
+    for _ in range(4):
+        next(going)
+    going.close()
+    assert [result.step for result in run(folder, tmp_path / "c", **values)] == [4, 5]
+    assert Checkpoint.load(str(tmp_path / "c" / "checkpoint")).id == done.id
+
+
+def test_a_run_whose_first_gradient_is_zero_stops(folder: Path, tmp_path: Path) -> None:
+    """A head of zeros that stands still lets no gradient through to what is before it."""
+    with pytest.raises(ConfigError, match=r"step 1: loss 0\.69.* a gradient of exactly 0.*change train\.freeze head"):
+        run(folder, tmp_path / "a", model="vit-tiny-8", steps=2, freeze=["head"])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.engine.ranks import Ranks
 
@@ -22,6 +22,17 @@ def diverged(step: int, loss: float, norm: float, bad: str, config: TrainConfig)
         f"step {step:,}: loss {loss:g}, gradient norm {norm:g}; first bad tensor: {bad}; the weights have diverged: lower"
         f" train.learning_rate ({config.learning_rate:g}) or set train.max_gradient_norm to 1.0"
         " (checkpoints written before this step are intact)"
+    )
+
+
+def stands_still(loss: float, config: TrainConfig) -> ConfigError:
+    """What a run says whose first gradient is exactly zero: it would go on like that to its end."""
+    held = [f"train.freeze {', '.join(config.freeze)}"] if config.freeze else []
+    if config.optimizer.lora.rank:
+        held.append(f"train.optimizer.lora.layers {', '.join(config.optimizer.lora.layers)}")
+    return ConfigError(
+        f"step 1: loss {loss:g} and a gradient of exactly 0, so nothing would ever be learned; let the part that begins at zero"
+        f" (a new head) learn: change {' or '.join(held) or 'train.start_from'}"
     )
 
 

@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -41,17 +42,18 @@ ELEMENTS_PER_ALLREDUCE = 50_000_000
 class Engine:
     """A model, its optimizer and its ranks. Every method is collective: all ranks call it.
 
+    `anew` are the names of parameters that no trained model brought: under LoRA they learn in full.
     Raises ConfigError where the config asks for what the model or this machine does not have.
     """
 
-    def __init__(self, model: Model, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, model: Model, config: TrainConfig, ranks: Ranks, anew: Collection[str] = ()) -> None:
         self.model = model
         self._ranks = ranks
         self._config = config
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks, config)
         _require_nvme(deepspeed, config)
-        _prepare(model, config)
+        _prepare(model, config, anew)
         module = Precise(model.to(ranks.device), config.precision)
         with _quiet():
             self._engine, *_ = deepspeed.initialize(
@@ -64,8 +66,7 @@ class Engine:
         self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
         self._statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        decay = config.optimizer.ema_decay
-        self.average = Average(dict(model.named_parameters()), decay, ranks) if decay else None
+        self.average = Average.of(model, config.optimizer, ranks) if config.optimizer.ema_decay else None
         """The average of the weights, where the config asks for one."""
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -193,10 +194,10 @@ class Engine:
         self._engine.destroy()
 
 
-def _prepare(model: Model, config: TrainConfig) -> None:
+def _prepare(model: Model, config: TrainConfig, anew: Collection[str]) -> None:
     """What is done to a model from outside, before any rank cuts it."""
     if config.optimizer.lora.rank:
-        add_factors(model, config.optimizer.lora)
+        add_factors(model, config.optimizer.lora, anew)
     freeze(model, config.freeze)
     if config.memory.activation_checkpointing:
         recompute_blocks(model)

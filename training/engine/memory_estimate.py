@@ -84,8 +84,9 @@ def learning_numbers(spec: ModelSpec, config: TrainConfig) -> int:
     """Parameters that have gradients and moments."""
     numbers = spec.parameters()
     if config.optimizer.lora.rank:
-        # Factors of the four matrices of each block: rank x (4 + 2 + 5 + 5) widths.
-        return sum(16 * config.optimizer.lora.rank * tower.width * tower.layers for tower in _transformers(spec))
+        # Factors of the four matrices of each block: rank x (4 + 2 + 5 + 5) widths; and a head of classes in full.
+        head = numbers - spec.with_classes(0).parameters()
+        return head + sum(16 * config.optimizer.lora.rank * tower.width * tower.layers for tower in _transformers(spec))
     for part in config.freeze:
         tower = getattr(spec, part, None)
         numbers -= tower.parameters() if tower is not None else 0

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.settings import Settings
 
 
 class LoraConfig(Settings):
-    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685): all weights stand still, small factors beside them learn."""
+    """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685): the weights of `train.start_from` stand still, small factors beside
+    them learn, and in full what it did not bring and the head of classes."""
 
     rank: int = Field(default=0, ge=0, le=1024)
     """Width of the factors; 0 is off. The paper: 1 to 8 are enough."""
@@ -44,11 +45,3 @@ class OptimizerConfig(Settings):
     """Keep an average of the weights that forgets at this rate each step, and export it too; 0 is off (ViT-G: 0.9999)."""
     lora: LoraConfig = LoraConfig()
     """Fine-tuning through low-rank factors."""
-
-    @model_validator(mode="after")
-    def _averages_what_learns(self) -> "OptimizerConfig":
-        if self.ema_decay and self.lora.rank:
-            raise ValueError(
-                "ema_decay and lora.rank are both set: an average of factors is no average of weights; unset one"
-            )
-        return self

@@ -69,17 +69,19 @@ def _merged(
     return out
 
 
-def start_from(model: Model, config: TrainConfig) -> None:
-    """Give `model` all weights of `train.start_from` that it has too; positions are brought to its picture size.
+def start_from(model: Model, config: TrainConfig) -> frozenset[str]:
+    """Give `model` all weights of `train.start_from` that it has too; positions are brought to its picture size. Returns the names
+    of the parameters that begin anew beside them; none without `train.start_from`.
 
     Raises ConfigError naming the first tensor that does not fit, and where not one does.
     """
     if config.start_from is None:
-        return
+        return frozenset()
     taken = adapted(
         open_model(config.start_from).weights(), model.state_dict(), f"train.start_from {config.start_from}"
     )
     model.load_state_dict(taken, strict=False)
+    return frozenset(name for name, _ in model.named_parameters() if name not in taken)
 
 
 def starting_tokenizer(config: TrainConfig) -> Tokenizer | None:
