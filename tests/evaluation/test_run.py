@@ -231,7 +231,7 @@ def test_the_command_prints_scores_and_says_what_is_wrong_in_one_line(
     config.write_text('{"batch_size": 0}')
     for arguments, word in (
         (["--tasks", "scene"], "did you mean scenes?"),
-        (["--config", str(config)], "evaluate.batch_size: "),
+        (["--config", str(config)], "config.json: evaluate.batch_size: 0 is out of range; it must be at least 1"),
         (["--config", str(tmp_path / "none.json")], "there is no such file"),
     ):
         assert main(["--checkpoint", checkpoint_folder, "--out", out, *arguments]) == 2
