@@ -74,7 +74,7 @@ def _train(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, not
     from training.saving.leaving import PreemptedError
 
     try:
-        run(config, settings["manifest_folder"], settings["folder"], is_first=is_first, preemption=notice)
+        run(config, settings["manifest_folder"], settings["folder"], is_first, preemption=notice, is_measured=True)
     except PreemptedError:
         # Saved; the node goes any moment. Ray counts that as a reclaimed node, an error now as a failure of ours.
         time.sleep(SECONDS_TO_BE_TAKEN + config.launch.preemption_grace_seconds)

@@ -17,6 +17,7 @@ from evaluation.config import EvaluateConfig
 from evaluation.models.foreign import is_own
 from evaluation.pictures.content import content_of, content_of_folder
 from orchestration.curation_steps import curation_steps
+from orchestration.progress import say
 from orchestration.recipe import ExpectConfig, Recipe
 from orchestration.step import FAILED, Context, Made, Step
 from pipeline import storage
@@ -24,6 +25,7 @@ from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
+from training.config import TrainConfig
 from training.foreign.read import CONFIGS, FILES
 
 
@@ -36,7 +38,7 @@ def build_steps(recipe: Recipe, planning: bool = False) -> list[Step]:
     if recipe.curate:
         steps += curation_steps(recipe, recipe.curate, shown)
     elif recipe.data:
-        steps.append(_given_data(recipe.data))
+        steps.append(_given_data(recipe.data, recipe.train is not None))
     elif recipe.expects:
         steps.append(_data_to_be_named(recipe, recipe.expects, planning))
     if recipe.train:
@@ -51,14 +53,14 @@ def build_steps(recipe: Recipe, planning: bool = False) -> list[Step]:
     return [*steps, _report(recipe, tuple(step.name for step in steps))]
 
 
-def _given_data(folder: str) -> Step:
+def _given_data(folder: str, trains: bool) -> Step:
     """A finished dataset that somebody else made, checked against its manifest; or tars or pictures without one."""
     if not storage.exists(storage.join(folder, MANIFEST)):
         return _given_files(folder)
     manifest = Manifest.load(folder)
 
     def work(context: Context, _: str) -> Made:
-        manifest.verify(folder)
+        manifest.verify(folder, data_files=not trains)  # a training counts what damaged shards lose, up to its share
         return Made(manifest.id, {"folder": folder, "rows": manifest.rows, "shards": len(manifest.shards)})
 
     return Step(
@@ -157,29 +159,33 @@ HOW = ("launch", "watch", "checkpoints", "workers")
 def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.launch import train_on_ray
-        from orchestration.progress import say
-        from training.data.check import check
-        from training.data.sources import open_data
-        from training.fitting import fitted
-        from training.objectives.objective import make_objective
+        from training.data.check import left_out, notes
+        from training.fitting import opened
         from training.saving.checkpoint import Checkpoint
 
         assert recipe.train is not None
         dataset = context.records[source].folder if source else ""
-        data = open_data(recipe.train.data, dataset)
-        needs = make_objective(recipe.train, fitted(recipe.train, data)).needs
-        check(recipe.train, data, needs)  # before Ray and its workers are started for nothing
-        if dataset and storage.exists(storage.join(dataset, MANIFEST)):
-            Manifest.load(dataset).verify(dataset)  # what is trained on is what the manifest's id stands for
+        # Before Ray and its workers are started for nothing. What is trained on is what the manifest's id stands for: checksums
+        # are compared once, here, and by the workers only where a shard is to be left alone.
+        data = opened(_with(recipe.train, verify_checksums=True), dataset)
+        for line in notes(data):
+            say(context.progress, f"train: {line}")
+        compare = recipe.train.data.verify_checksums or any(lost.listed for lost in data.lost)
         context.connect()
-        tell = partial(say, context.progress)
-        train_on_ray(recipe.train, dataset, folder, context.on_train_step, context.on_evaluation, tell)
+        train, tell = _with(recipe.train, verify_checksums=compare), partial(say, context.progress)
+        train_on_ray(train, dataset, folder, context.on_train_step, context.on_evaluation, tell)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
-        return Made(checkpoint.id, {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen})
+        facts: dict[str, Any] = {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen}
+        gone = left_out(data)
+        return Made(checkpoint.id, facts | ({"left_out": gone} if gone else {}))
 
     what = {key: value for key, value in config.items() if key not in HOW}
     inputs = (source,) if source else ()
     return Step("train", what, "training.train", inputs, work, "trains the model with DeepSpeed on Ray")
+
+
+def _with(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
 
 
 HOW_MEASURED = ("batch_size", "threads", "features")

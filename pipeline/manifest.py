@@ -85,23 +85,30 @@ class Manifest:
             raise DataError(f"{path}: its id does not fit its content, so it was changed by hand; run the recipe again")
         return manifest
 
-    def require_files(self, folder: str) -> None:
+    def require_files(self, folder: str, may_be_short: bool = False) -> dict[int, int]:
         """A quick look before work: every file is there, and data files have their size. Raises DataError for the first
-        that is not; `verify` compares contents."""
-        for shard in self.shards:
+        that is not; `verify` compares contents. With `may_be_short`, data files that end too soon are no error: their bytes by
+        the shard's place."""
+        short: dict[int, int] = {}
+        for number, shard in enumerate(self.shards):
             for name, wanted in ((shard.tar, shard.bytes), (shard.index, None)):
                 path = storage.join(folder, name)
                 if not storage.exists(path):
                     raise DataError(f"{path}: missing, so the dataset is not whole; run the recipe that made it again")
                 if wanted is not None and (found := storage.size(path)) != wanted:
+                    if may_be_short and found < wanted:
+                        short[number] = found
+                        continue
                     raise DataError(
                         f"{path}: {found:,} bytes, its manifest says {wanted:,}; run the recipe that made the dataset again"
                     )
+        return short
 
-    def verify(self, folder: str) -> None:
-        """Compare every shard with its checksum. Raises DataError naming the first file that differs."""
+    def verify(self, folder: str, data_files: bool = True) -> None:
+        """Compare every shard with its checksum, or the indexes alone. Raises DataError naming the first file that differs."""
         for shard in self.shards:
-            for name, wanted in ((shard.tar, shard.tar_sha256), (shard.index, shard.index_sha256)):
+            data = ((shard.tar, shard.tar_sha256),) if data_files else ()
+            for name, wanted in (*data, (shard.index, shard.index_sha256)):
                 path = storage.join(folder, name)
                 if not storage.exists(path) or storage.sha256_file(path) != wanted:
                     raise DataError(f"{path}: missing or changed since the manifest was written; run the recipe again")

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(options.config)
         from training.run import run
 
-        run(config, options.data, options.out, is_first, _Lines())
+        run(config, options.data, options.out, is_first, _Lines(), say=_note)
     except UserError as error:
         if is_first:
             print(error, file=sys.stderr, flush=True)
@@ -63,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(error, file=sys.stderr, flush=True)
         return EXIT_CODE
     return 0
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _Lines:

@@ -3,14 +3,27 @@
 from typing import TYPE_CHECKING
 
 from training.config import TrainConfig
+from training.data.check import check
 from training.data.loader import Loader
-from training.data.sources import Data
-from training.objectives.objective import fit_spec
+from training.data.sources import Data, open_data
+from training.objectives.objective import fit_spec, make_objective
 from training.spec import get_spec
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def opened(config: TrainConfig, dataset: str = "") -> Data:
+    """The data that this training learns from, without the samples that lack what its objective needs.
+
+    Raises ConfigError and DataError, one line each, for all that can be said before work.
+    """
+    data = open_data(config.data, dataset)
+    needs = make_objective(config, fitted(config, data)).needs
+    data = data.needing(needs)
+    check(config, data, needs)
+    return data
 
 
 def fitted(config: TrainConfig, data: Data) -> ModelSpec:

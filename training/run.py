@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline import storage
 from training.config import TrainConfig
 from training.saving.leaving import Preemption
-from training.train import StepResult, train
+from training.train import StepResult, _silent, train
 
 RECORD = "steps.jsonl"
 
@@ -27,14 +27,18 @@ def run(
     is_first: bool,
     on_step: OnStep | None = None,
     preemption: Preemption | None = None,
+    say: Callable[[str], None] | None = None,
+    is_measured: bool = False,
 ) -> None:
-    """Run `train` to its end in this rank; the first one writes steps.jsonl and calls `on_step` with each result.
+    """Run `train` to its end in this rank; the first one writes steps.jsonl, calls `on_step` with each result and `say` with
+    what is to be known before. `is_measured` says that somebody measures snapshots beside the training.
 
     Raises what `train` raises.
     """
     record: StepRecord | None = None
     try:
-        for result in train(config, manifest_folder, folder, preemption=preemption):
+        told = say if say is not None and is_first else _silent
+        for result in train(config, manifest_folder, folder, True, preemption, say=told, is_measured=is_measured):
             if not is_first:
                 continue
             record = record or StepRecord(folder, result.step - 1)

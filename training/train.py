@@ -21,15 +21,15 @@ from pipeline import storage
 from pipeline.errors import DataError
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.check import check
+from training.data.check import notes
 from training.data.loader import Loader
 from training.data.order import row_keys, step_seed
-from training.data.sources import Data, open_data
+from training.data.sources import Data
 from training.engine.diagnosis import diverged, first_bad_tensor, stands_still
 from training.engine.engine import Engine
 from training.engine.out_of_memory import explained
 from training.engine.ranks import Ranks, join
-from training.fitting import first_pictures, fitted
+from training.fitting import first_pictures, fitted, opened
 from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
@@ -76,6 +76,10 @@ Look = Callable[[int, Engine, Objective, Batch, torch.Tensor], None]
 """step, engine, objective, this rank's batch, its loss"""
 
 
+def _silent(line: str) -> None:
+    pass
+
+
 def train(
     config: TrainConfig,
     manifest_folder: str,
@@ -83,17 +87,21 @@ def train(
     resume: bool = True,
     preemption: Preemption | None = None,
     look: Look | None = None,
+    say: Callable[[str], None] = _silent,
+    is_measured: bool = False,
 ) -> Iterator[StepResult]:
     """Train `config.model` on the dataset in `manifest_folder`; leaves `folder`/checkpoint/ when it ends.
 
     A folder whose training is finished yields nothing. `resume=False` begins again. `folder` is a local or shared disk.
     `preemption` is asked now and then how many seconds are left; `look` is called between each backward pass and update.
+    `say` is told a line for what is left out and what is not done. With `is_measured` somebody reads and removes snapshots.
     Raises ConfigError and DataError before any work where the config does not fit the dataset, ConfigError after a first step
     whose gradient is zero, and DataError naming the step when loss or gradient stop being finite. Raises PreemptedError when it
     was told to leave and has saved.
     """
-    data = open_data(config.data, manifest_folder)
-    check(config, data, make_objective(config, fitted(config, data)).needs)
+    data = opened(config, manifest_folder)
+    for line in (*notes(data), *_unmeasured(config, is_measured)):
+        say(line)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
@@ -104,7 +112,15 @@ def train(
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
         if not _is_finished(config, data, folder, ranks):
-            yield from _train(config, data, folder, ranks, preemption, ending, look)
+            yield from _train(config, data, folder, ranks, preemption, ending, look, is_measured)
+
+
+def _unmeasured(config: TrainConfig, is_measured: bool) -> Iterator[str]:
+    if config.watch.evaluate_every_steps and not is_measured:
+        yield (
+            f"train.watch.evaluate_every_steps is {config.watch.evaluate_every_steps:,}: snapshots are measured only under"
+            " `openwit train` and `openwit run`; none are written here"
+        )
 
 
 def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> bool:
@@ -126,6 +142,7 @@ def _train(
     preemption: Preemption | None,
     ending: contextlib.ExitStack,
     look: Look | None,
+    is_measured: bool,
 ) -> Iterator[StepResult]:
     spec = starting_spec(fitted(config, data), config)
     objective = make_objective(config, spec)
@@ -137,11 +154,13 @@ def _train(
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks, anew)
-    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
+    saver = ending.enter_context(
+        contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption, is_measured))
+    )
     done = saver.resume(engine.state())
     total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)
-    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks)
+    snapshots = SnapshotFolder(folder, config, spec, data.id, ranks, is_measured)
     batches = loader.batches(done * config.global_batch_size, total - done)
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
@@ -171,7 +190,7 @@ def _train(
             pace.samples_per_second,
             round((total - step) * config.global_batch_size / max(0.1, pace.samples_per_second), 1),
             metrics,
-            pace.measured | loader.measured(),
+            pace.measured | loader.measured() | snapshots.measured(),
         )
         # After the yield: whoever writes results down has this step's before a checkpoint says it is done.
         snapshots.after_step(engine, meanings, step)

@@ -279,14 +279,14 @@ def test_what_the_data_lacks_is_said_before_work(tmp_path: Path, classes: Path) 
         opened(tmp_path, SourceConfig(captions="all"), dataset=bare)
 
 
-def test_a_changed_shard_is_found_before_work(tmp_path: Path) -> None:
+def test_a_shard_or_index_that_is_another_is_found_before_work(tmp_path: Path) -> None:
     path = dataset(tmp_path / "set")
-    shard = tmp_path / "set" / "00001.tar"
+    shard, index = tmp_path / "set" / "00001.tar", tmp_path / "set" / "00001.parquet"
     whole = shard.read_bytes()
-    shard.write_bytes(whole[:-512])
+    shard.write_bytes(whole + b"more")
     with pytest.raises(DataError, match=r"00001\.tar: [\d,]+ bytes, its manifest says"):
         opened(tmp_path, dataset=path)
-    shard.write_bytes(b"x" + whole[1:])
-    opened(tmp_path, dataset=path)
-    with pytest.raises(DataError, match=r"00001\.tar: missing or changed"):
+    shard.write_bytes(whole)
+    index.write_bytes(index.read_bytes() + b"x")
+    with pytest.raises(DataError, match=r"00001\.parquet: missing or changed"):
         opened(tmp_path, dataset=path, verify_checksums=True)

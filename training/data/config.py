@@ -80,7 +80,10 @@ class DataConfig(Settings):
     """Disk for remote shards, per machine; the longest unused go first. 0: each picture is read from the store by its place."""
     max_broken_share: float = Field(default=0.01, ge=0, le=1)
     """Pictures that cannot be read are counted and the sample of the next batch at this place is taken again; past this share
-    the run stops."""
+    the run stops. The samples of shards that are cut off or damaged count too, estimated where nothing tells their number."""
+    max_bare_share: float = Field(default=0.1, ge=0, le=1)
+    """Pictures without a text (or a label, in classification) are left out and counted; past this share the run stops before work,
+    because a wrong `caption_column` or `label_column` is more likely."""
     verify_checksums: bool = False
     """Compare every local shard with its manifest before work (reads all data once). Sizes are always compared; shards that come
     over the network are always verified."""

@@ -96,7 +96,9 @@ class Processes:
         self._memory: Pixels = np.frombuffer(memory, np.uint8).reshape(-1, rows, 3, size, size)
         self._rooms, self._most_held = Rooms(list(self._memory)), batches + HELD
         self._making, self._workers = 0, processes
-        config = data.config.model_copy(update={"verify_checksums": False})
+        # Reading all data once more in each process is worth it only where some of it is to be left alone.
+        verify = data.config.verify_checksums and any(lost.listed for lost in data.lost)
+        config = data.config.model_copy(update={"verify_checksums": verify})
         self._job = job | {
             "data": config.model_dump(mode="json"),
             "dataset": data.dataset,

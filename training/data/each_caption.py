@@ -18,7 +18,7 @@ class EachCaption:
             raise ConfigError(f"train.data.sources: {source.name} has no captions, so captions: all has none to take")
         self._source = source
         self.name, self.classes, self.multi_label = source.name, source.classes, source.multi_label
-        self.has_captions = True
+        self.has_captions, self.lost = True, source.lost
         self.part_rows = tuple(int(_counts(source.part(n)).sum()) for n in range(len(source.part_rows)))
         self.id = storage.sha256(storage.canonical_json(["each caption", source.id]))
 

@@ -1,7 +1,8 @@
 """Files that others wrote, looked through once: what was found is kept in the user's cache folder, nothing is written beside them.
 
 A kept index goes by its file's path, size and time of change; one that is missing or damaged is made again. The id of the source is
-a hash of names, sizes and of all that was found.
+a hash of names, sizes and of all that was found. A file that cannot be read to its end gives what lies before; what it loses is
+counted (training/data/losses.py).
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from training.data.config import SourceConfig
 from training.data.labels import classes_of
+from training.data.losses import Broken, Looked, estimated, mark_of
 from training.data.part import DataFile, Part
 from training.data.shard_cache import ShardCache
 
@@ -26,7 +28,7 @@ FOUND = pa.schema(
         ("labels", pa.list_(pa.string())),
     ]
 )
-INDEX_FORM = "3"
+INDEX_FORM = "4"
 """Part of the name of a kept index: change it with what an index holds."""
 
 
@@ -42,12 +44,18 @@ class IndexedSource(ABC):
         self._files = [_data_file(each) for each in self.files_of(path)]
         with ThreadPoolExecutor(4) as pool:
             digests = list(pool.map(self._look_through, self._files))
-        self.part_rows = tuple(rows for rows, _ in digests)
+        self.part_rows = tuple(rows for rows, _, _ in digests)
+        looked = [
+            Looked(file.path, rows, file.bytes, broken)
+            for file, (rows, _, broken) in zip(self._files, digests, strict=True)
+        ]
+        self.lost = estimated(looked)
         if not sum(self.part_rows):
-            raise DataError(f"{path}: no sample with a picture in {len(self._files)} {self.ending[1:]} files")
+            why = next((f"{file.path}: {file.broken.reason}; " for file in looked if file.broken), "")
+            raise DataError(f"{why}{path}: no sample with a picture in {len(self._files)} {self.ending[1:]} files")
         names = [file.path.rsplit("/", 1)[-1] for file in self._files]
         sizes = [file.bytes for file in self._files]
-        self.id = storage.sha256(storage.canonical_json([names, sizes, [digest for _, digest in digests]]))
+        self.id = storage.sha256(storage.canonical_json([names, sizes, [digest for _, digest, _ in digests]]))
         tables = (self._found(file) for file in self._files)
         self.has_captions = any(bool(table.column("captions").combine_chunks().flatten()) for table in tables)
         self.classes: tuple[str, ...] = ()
@@ -70,7 +78,7 @@ class IndexedSource(ABC):
 
     @abstractmethod
     def look_through(self, file: DataFile, kept: str) -> pa.Table:
-        """FOUND's rows of one file, in order; `kept` is where its index will lie."""
+        """FOUND's rows of one file, in order, as far as it can be read (`losses.marked`); `kept` is where its index will lie."""
 
     def holder(self, file: DataFile, kept: str) -> DataFile:
         """The file in which the places of an index are."""
@@ -103,10 +111,11 @@ class IndexedSource(ABC):
         key = storage.sha256(storage.canonical_json([INDEX_FORM, file.path, file.bytes, changed, asked]))
         return storage.join(self._cache.folder, "indexes", key[:32] + ".parquet")
 
-    def _look_through(self, file: DataFile) -> tuple[int, str]:
-        """(rows, hash) of a file's index."""
+    def _look_through(self, file: DataFile) -> tuple[int, str, Broken | None]:
+        """(rows, hash, what could not be read) of a file's index."""
         table = self._found(file)
-        return table.num_rows, storage.sha256(storage.read_bytes(self._kept(file)))
+        mark = mark_of(table)
+        return table.num_rows, storage.sha256(storage.read_bytes(self._kept(file))), mark
 
     def _found(self, file: DataFile) -> pa.Table:
         """The kept index; made from the file where there is none, and where it is damaged."""

@@ -52,6 +52,8 @@ class Loader:
         self._disturbs = any(changes)
         self._ahead = ShardsAhead(data, data.stream(config.seed))
         self._fair_share = data.rows / world_size
+        gone = sum(lost.samples for lost in data.lost if not lost.listed)
+        self._allowed_share = max(0.0, config.data.max_broken_share - gone / max(1, data.whole_rows))
         self._served = 0
         self.broken: Counter[str] = Counter()
         """Pictures that could not be read and were replaced, by file."""
@@ -88,7 +90,7 @@ class Loader:
         self._served += len(filled.samples)
         self.broken.update(path for path, _ in filled.broken)
         allowed = self._config.data.max_broken_share
-        if filled.broken and self.broken_samples > allowed * max(self._served, self._fair_share):
+        if filled.broken and self.broken_samples > self._allowed_share * max(self._served, self._fair_share):
             worst, count = self.broken.most_common(1)[0]
             reason = next((why for path, why in reversed(filled.broken) if path == worst), filled.broken[-1][1])
             raise DataError(
@@ -134,6 +136,7 @@ class Loader:
         """Batches in order; those after it are being made while one is completed."""
         stride, ahead = self._config.global_batch_size, self._config.data.batches_ahead
         job: dict[str, Any] = {"seed": self._config.seed, "stride": stride, "size": self._size}
+        job["needs"] = sorted(self._data.needs)
         job["tokenizer"] = self._tokenizer.to_bytes().decode() if self._tokenizer is not None else ""
         with crew(self._data, self._pictures, job, self._rows, ahead) as workers, self._ahead:
             pending: deque[Making] = deque()

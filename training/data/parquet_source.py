@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, UserError
 from training.data.class_label import class_names
 from training.data.config import SourceConfig
 from training.data.indexed_source import FOUND, IndexedSource
+from training.data.losses import Broken, marked, told_beside
 from training.data.part import DataFile
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "image", "img", "image_bytes", "bytes")
@@ -35,18 +36,15 @@ class ParquetSource(IndexedSource):
         return DataFile(path, os.path.getsize(path) if os.path.exists(path) else 0)
 
     def look_through(self, file: DataFile, kept: str) -> pa.Table:
-        try:
-            source = pq.ParquetFile(self._cache.local(file))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file.path}: no Parquet file ({str(error).splitlines()[0]})") from error
-        columns = _Columns(source.schema_arrow, self._config, file.path)
+        broken: list[Broken] = []
+        samples = _readable(self._cache.local(file), file, self._config, broken)
         target = self.holder(file, kept).path
         temporary = f"{target}.{os.getpid()}"
         rows: list[dict[str, Any]] = []
         try:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(temporary, "wb") as sink:
-                for picture, captions, labels in columns.samples(source):
+                for picture, captions, labels in samples:
                     rows.append({"offset": sink.tell(), "length": len(picture), "captions": captions, "labels": labels})
                     sink.write(picture)
             os.replace(temporary, target)
@@ -55,7 +53,27 @@ class ParquetSource(IndexedSource):
         finally:
             if os.path.exists(temporary):
                 os.remove(temporary)
-        return pa.Table.from_pylist(rows, schema=FOUND)
+        return marked(pa.Table.from_pylist(rows, schema=FOUND), broken[0] if broken else None)
+
+
+def _readable(
+    path: str, file: DataFile, config: SourceConfig, broken: list[Broken]
+) -> Iterator[tuple[bytes, list[str], list[str] | None]]:
+    """Samples as far as the file can be read; what stops it before its end is put into `broken`."""
+    rows, done = None, 0
+    try:
+        source = pq.ParquetFile(path)
+        rows = source.metadata.num_rows
+        for sample in _Columns(source.schema_arrow, config, file.path).samples(source):
+            done += len(sample[0])
+            yield sample
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, UserError):
+            raise
+        what = "no Parquet file" if rows is None else "a broken Parquet file"
+        told = told_beside(file.path)
+        said = f"{what} ({(str(error).splitlines() or [''])[0]:.200})"
+        broken.append(Broken(said, done, max(0, file.bytes - done), rows if told is None else told))
 
 
 class _Columns:

@@ -11,16 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.data.losses import Lost
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file that pictures lie in. `sha256` is known where a manifest says it."""
+    """A file that pictures lie in. `sha256` is known where a manifest says it; `damage` is why none of it may be read."""
 
     path: str
     bytes: int
     sha256: str | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Source(Protocol):
     classes: tuple[str, ...]
     """Names of the classes; () where there are no labels."""
     multi_label: bool
+    lost: tuple[Lost, ...]
+    """Samples that cannot be read, by file."""
 
     def part(self, number: int) -> Part:
         """Reads the part's index. Raises DataError where it cannot be."""
@@ -83,7 +88,7 @@ def text_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | None:
 
 
 def has_text(captions: pa.Array) -> bool:
-    """Whether any of them is a text."""
+    """Whether any of them is a text: more than white space."""
     if pa.types.is_list(captions.type) or pa.types.is_large_list(captions.type):
         captions = captions.flatten()
-    return bool(pc.any(pc.greater(pc.utf8_length(pc.fill_null(captions, "")), 0)).as_py())
+    return bool(pc.any(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(captions, ""))), 0)).as_py())

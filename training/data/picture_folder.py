@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.streams import read_ranges
 from training.data.config import SourceConfig
+from training.data.losses import Lost
 from training.data.part import DataFile, Part, text_column
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -27,6 +28,7 @@ class PictureFolder:
 
     def __init__(self, folder: str, config: SourceConfig) -> None:
         self.name, self.multi_label = folder, False
+        self.lost: tuple[Lost, ...] = ()
         found = _listing(folder)
         names = sorted(name for name in found if name.lower().endswith(PICTURES))
         if not names:

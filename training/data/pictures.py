@@ -162,6 +162,8 @@ class Reader:
 
     def read(self, pieces: list[tuple[DataFile, int, int]]) -> list[bytes | BrokenPictureError]:
         """What cannot be read is an error in its place."""
+        if any(file.damage for file, _, _ in pieces):
+            return [self._one(*p) if p[0].damage else self.read([p])[0] for p in pieces]
         if pieces and not self._cache.keeps and not all(storage.is_local(file.path) for file, _, _ in pieces):
             try:
                 found = read_ranges(
@@ -175,6 +177,8 @@ class Reader:
         return [self._one(*piece) for piece in pieces]
 
     def _one(self, file: DataFile, offset: int, length: int) -> bytes | BrokenPictureError:
+        if file.damage:
+            return BrokenPictureError(file.damage)
         try:
             descriptor = os.open(self._cache.local(file), os.O_RDONLY)
         except (DataError, OSError) as error:

@@ -1,8 +1,8 @@
 """Data: all sources of a run as one row of samples, 0 .. rows-1, read one part at a time."""
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from training.data.config import DataConfig, SourceConfig
 from training.data.dataset_source import DatasetSource
 from training.data.each_caption import EachCaption
 from training.data.labels import merged
+from training.data.losses import Lost
 from training.data.mixing import MixedStream
+from training.data.needing import Needing
 from training.data.order import Integers, SampleStream, Stream
 from training.data.parquet_source import ParquetSource, picture_column
 from training.data.part import Part, Source
@@ -84,6 +86,7 @@ class Data:
 
     def __init__(self, sources: Sequence[Source], config: DataConfig, cache: ShardCache, dataset: str = "") -> None:
         self.sources, self.config, self.cache, self.dataset = tuple(sources), config, cache, dataset
+        self.needs: Set[str] = frozenset()
         self._window = window = config.shuffle_window_samples
         self.weights = [source.weight for source in config.sources if source.weight is not None]
         self.rows = sum(sum(source.part_rows) for source in sources)
@@ -103,6 +106,34 @@ class Data:
             return self.sources[0].id
         content = [[source.id for source in self.sources], self.weights]
         return storage.sha256(storage.canonical_json(content))
+
+    def needing(self, needs: Set[str]) -> "Data":
+        """The same without the samples that an objective cannot learn from, which needs "text" or "label". A source that has none
+        of them at all stays as it is (training/data/check.py speaks of it)."""
+        named = self.config.sources or (SourceConfig(),)
+        found: list[Source] = []
+        for source, config in zip(self.sources, named, strict=True):
+            lacks = ("text" in needs and not source.has_captions) or ("label" in needs and not source.classes)
+            settings = config.model_dump(mode="json", exclude={"path", "weight"})
+            found.append(source if lacks or not needs else Needing(source, needs, self.cache.folder, settings))
+        data = Data(found, self.config, self.cache, self.dataset)
+        data.needs = frozenset(needs)
+        return data
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Samples that were left out, by reason: no_text, no_label."""
+        return sum((each.dropped for each in self.sources if isinstance(each, Needing)), start=Counter[str]())
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """Samples that cannot be read, by file; a file that cannot be decoded is met later (training/data/loader.py)."""
+        return tuple(lost for source in self.sources for lost in source.lost)
+
+    @property
+    def whole_rows(self) -> int:
+        """Samples that the data would have if all could be read and had what is needed."""
+        return self.rows + self.dropped.total() + sum(lost.samples for lost in self.lost if not lost.listed)
 
     def stream(self, seed: int) -> Stream:
         """The order of samples: one stream over all, or with weights one of each source by turns."""

@@ -1,10 +1,11 @@
 """WebDataset tars without a manifest (img2dataset, open_clip, DataComp) as a source.
 
 Each tar is looked through once (training/data/indexed_source.py): its headers (pipeline/datasets/tar_members.py) and its small
-members, .txt, .json, .cls.
+members, .txt, .json, .cls. One that is cut off, or has something else than members in its middle, gives the samples before that.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,10 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from pipeline.datasets.tar_members import Member, readable_members, sample_of
+from pipeline.datasets.tar_members import BrokenTarError, Member, members, sample_of
 from training.data.config import SourceConfig
 from training.data.indexed_source import FOUND, IndexedSource, plain
+from training.data.losses import Broken, marked, told_beside
 from training.data.part import DataFile
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -35,7 +37,8 @@ class TarSource(IndexedSource):
 
     def look_through(self, file: DataFile, kept: str) -> pa.Table:
         with open(self._cache.local(file), "rb") as tar:
-            return pa.Table.from_pylist(list(_samples(tar, self._config)), schema=FOUND)
+            found, broken = _readable(tar, file.path)
+            return marked(pa.Table.from_pylist(list(_samples(tar, found, self._config)), schema=FOUND), broken)
 
 
 def tars_of(path: str) -> list[str]:
@@ -49,9 +52,29 @@ def tars_of(path: str) -> list[str]:
     return [each for expanded in paths for each in tars_of(expanded)]
 
 
-def _samples(tar: BinaryIO, config: SourceConfig) -> Iterator[dict[str, Any]]:
+def _readable(tar: BinaryIO, path: str) -> tuple[list[Member], Broken | None]:
+    """The members as far as they can be read, and what stands after them that is none."""
+    found: list[Member] = []
+    reason = None
+    try:
+        found.extend(members(tar, Counter()))  # a list keeps what came before the exception
+        end = tar.tell()
+        if _has_more(tar):
+            reason = f"something follows its end at byte {end:,}"
+    except BrokenTarError as error:
+        reason, end = str(error), found[-1].end if found else 0
+    if reason is None:
+        return found, None
+    return found, Broken(f"a broken tar: {reason}", end, tar.seek(0, os.SEEK_END) - end, told_beside(path))
+
+
+def _has_more(tar: BinaryIO) -> bool:
+    """Whether anything but zeros follows: writers end with zeros, and a hole in the middle of a file looks like an end."""
+    return any(piece.count(0) < len(piece) for piece in iter(lambda: tar.read(1 << 20), b""))
+
+
+def _samples(tar: BinaryIO, found: list[Member], config: SourceConfig) -> Iterator[dict[str, Any]]:
     """FOUND's rows, for each key with a picture."""
-    found = readable_members(tar, Counter())
     for _, group in groupby(found, key=lambda member: sample_of(member.name)[0]):
         parts: dict[str, Member] = {}
         for member in group:

@@ -24,7 +24,7 @@ from training.tokens.tokenizer import Tokenizer
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     try:
-        data = open_data(DataConfig.model_validate(job["data"]), job["dataset"])
+        data = open_data(DataConfig.model_validate(job["data"]), job["dataset"]).needing(set(job["needs"]))
         tokenizer = Tokenizer.of_bytes(job["tokenizer"].encode()) if job["tokenizer"] else None
         maker = pictures(data, job["seed"], job["stride"], job["size"], tokenizer, job["share_of_cache"])
         memory = mmap.mmap(job["descriptor"], 0)

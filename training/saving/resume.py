@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHANGEABLE = (
     *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
     *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.threads", "data.processes"),
-    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share"),
+    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share", "data.max_bare_share"),
 )
 """Settings that a resumed run may change: they say where and how fast, not what."""
 
@@ -54,10 +54,12 @@ class Saver:
         manifest_id: str,
         ranks: Ranks,
         preemption: Preemption | None = None,
+        is_measured: bool = False,
     ) -> None:
         self._folder = Path(folder) / "checkpoints"
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
         self._settings = config.checkpoints
+        self._is_measured = is_measured and config.watch.evaluate_every_steps > 0
         self._copies = HostCopies()
         self._writer = Writer(ranks.rank, ranks.world_size)
         self._notice = Notice(self._settings.seconds_after_sigterm, preemption)
@@ -142,11 +144,11 @@ class Saver:
 
     def _require_metric(self, metrics: Mapping[str, float]) -> None:
         """Where nothing is evaluated beside the training, only a step's own metrics can be meant."""
-        wanted, measured_beside = self._settings.best_metric, self._config.watch.evaluate_every_steps > 0
-        if self._settings.keep_best and wanted not in metrics and not measured_beside:
+        wanted = self._settings.best_metric
+        if self._settings.keep_best and wanted not in metrics and not self._is_measured:
             raise ConfigError(
                 f"train.checkpoints.best_metric is {wanted}, and a step has {', '.join(metrics)}; choose one of them, or let"
-                " train.watch.evaluate_every_steps measure scores"
+                " train.watch.evaluate_every_steps measure scores under `openwit train`"
             )
 
     def _count(self, metrics: Mapping[str, float]) -> None:

@@ -23,8 +23,8 @@ from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.order import row_keys
 from training.data.samples import SampleFacts, describe_samples
-from training.data.sources import open_data
 from training.engine.engine import Engine
+from training.fitting import opened
 from training.models.draws import row_draws
 from training.objectives.objective import Objective
 from training.objectives.rows import row_losses, rows_of
@@ -108,7 +108,7 @@ def replay(folder: str, data: str, step: int, on_step: Callable[[int], None] | N
         )
     differences = [abs(loss - recorded[number].loss) for number, loss in losses.items() if number in recorded]
     found = seen[0]
-    facts = describe_samples(open_data(config.data, data), found.samples)
+    facts = describe_samples(opened(config, data), found.samples)
     blamed = [BlamedSample(fact, loss) for fact, loss in zip(facts, found.losses, strict=True)]
     return Replay(
         step,
