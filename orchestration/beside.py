@@ -3,8 +3,9 @@
     <folder>/snapshots/<step>/    what the ranks leave (training/saving/snapshots.py); removed when it was measured
     <folder>/evaluations.jsonl    a line per snapshot: step, scores by name, or the error that kept it from being measured
 
-One at a time, oldest first, so every due step has its line whatever the speed. A failure here is a line, never the end of
-the training.
+One at a time. Where measuring is slower than training the newest waits and those before it are passed over, each with a line that
+says so: the disk holds two snapshots at most, the end of the training waits for two evaluations at most, and the last snapshot is
+always measured. A failure here is a line, never the end of the training.
 """
 
 import json
@@ -40,12 +41,14 @@ class Beside:
         self._start = start or _on_ray
         self._told = 0
         self._running: tuple[Path, Call] | None = None
+        self._passed_over: list[dict[str, Any]] = []
 
     def new_lines(self) -> Iterator[dict[str, Any]]:
         """What was measured since the last call; begins what is due. Never waits."""
         if not self._config.watch.evaluate_every_steps:
             return
         self._take()
+        self._pass_over()
         lines = read_evaluations(str(self._folder))
         yield from lines[self._told :]
         self._told = len(lines)
@@ -65,18 +68,29 @@ class Beside:
                 return
             self._write(snapshot, call)
             self._running = None
-        due = self._due()
+        due = self._pass_over()
         if due is not None:
             self._running = (due, self._start(self._config, str(due)))
 
-    def _due(self) -> Path | None:
-        """The oldest sealed snapshot that has no line; those that have one are of a run before a crash."""
-        done = {line["step"] for line in read_evaluations(str(self._folder))}
-        for seal in sorted((self._folder / FOLDER).glob(f"*/{NAME}")):
-            if int(seal.parent.name) not in done:
-                return seal.parent
-            shutil.rmtree(seal.parent, ignore_errors=True)
-        return None
+    def _pass_over(self) -> Path | None:
+        """The newest sealed snapshot that waits; those before it are removed, and those that have a line (of a run before a
+        crash). Their lines follow that of the evaluation that kept them waiting."""
+        running = self._running[0] if self._running else None
+        seals = sorted((self._folder / FOLDER).glob(f"*/{NAME}"))
+        done = {line["step"] for line in read_evaluations(str(self._folder))} if seals else set()
+        waiting = [seal.parent for seal in seals if seal.parent != running]
+        due = [snapshot for snapshot in waiting if int(snapshot.name) not in done]
+        for snapshot in waiting:
+            if snapshot in due[:-1]:
+                newest = int(due[-1].name)
+                why = f"passed over for that of step {newest:,}: measuring takes longer than the steps between"
+                self._passed_over.append({"step": int(snapshot.name), "error": why})
+            if snapshot not in due[-1:]:
+                shutil.rmtree(snapshot, ignore_errors=True)
+        if running is None:
+            self._append(self._passed_over)
+            self._passed_over = []
+        return due[-1] if due else None
 
     def _write(self, snapshot: Path, call: Call) -> None:
         line: dict[str, Any] = {"step": int(snapshot.name)}
@@ -86,9 +100,13 @@ class Beside:
             line["error"] = str(error)
         except Exception as error:  # of the evaluation's own; training does not end for it
             line["error"] = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-        with (self._folder / EVALUATIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._append([line])
         shutil.rmtree(snapshot, ignore_errors=True)
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        if lines:
+            with (self._folder / EVALUATIONS).open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def measure(config: dict[str, Any], snapshot: str) -> Scores:
@@ -102,11 +120,15 @@ def measure(config: dict[str, Any], snapshot: str) -> Scores:
     return {score.name: score.value for score in headline(report)}
 
 
-def _on_ray(config: TrainConfig, snapshot: str) -> Call:
-    from orchestration.cluster import Apart
-
+def wanted(config: TrainConfig) -> dict[str, Any]:
+    """The EvaluateConfig of a snapshot, as JSON values."""
     watch = config.watch
     can_read = get_spec(config.model).family in TEXT_FAMILIES
     protocols = watch.evaluate_protocols if can_read else ("linear_probe",)
-    wanted = {"tasks": watch.evaluate_tasks, "protocols": protocols, "threads": 1}
-    return Apart(measure, wanted, snapshot, gpus=watch.evaluate_gpus)
+    return {"tasks": list(watch.evaluate_tasks), "protocols": list(protocols), "threads": 1}
+
+
+def _on_ray(config: TrainConfig, snapshot: str) -> Call:
+    from orchestration.cluster import Apart
+
+    return Apart(measure, wanted(config), snapshot, gpus=config.watch.evaluate_gpus)

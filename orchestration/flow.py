@@ -246,6 +246,7 @@ class Work:
         self._connected = False
         self._hosts: Mapping[str, str] | None = None
         self._measured = ""
+        self._failed_snapshots = 0
 
     @property
     def peak_memory_bytes(self) -> int:
@@ -289,6 +290,10 @@ class Work:
     def on_train_step(self, row: Mapping[str, Any]) -> None:
         if self._narrator:
             self._narrator.train_step(row)
+        failed = int(row.get("measured", {}).get("failed_snapshots", 0))
+        if failed > self._failed_snapshots:
+            say(self.progress, "train: a snapshot could not be written and is not measured; is there room on the disk?")
+        self._failed_snapshots = failed
         note = train_note(row) + (f"; {self._measured}" if self._measured else "")
         self.progress(int(row["step"]), int(row["total_steps"]), f"train: {note}")
 

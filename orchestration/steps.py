@@ -170,7 +170,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         data = opened(_with(recipe.train, verify_checksums=True), dataset)
         for line in notes(data):
             say(context.progress, f"train: {line}")
-        compare = recipe.train.data.verify_checksums or any(lost.listed for lost in data.lost)
+        compare = recipe.train.data.verify_checksums or data.is_changed
         context.connect()
         train, tell = _with(recipe.train, verify_checksums=compare), partial(say, context.progress)
         train_on_ray(train, dataset, folder, context.on_train_step, context.on_evaluation, tell)

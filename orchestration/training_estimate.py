@@ -12,6 +12,7 @@ from typing import Any
 from orchestration import show
 from orchestration.recipe import Recipe
 from orchestration.show import PlannedStep
+from orchestration.snapshot_estimate import snapshot_estimate
 from pipeline import storage
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
@@ -62,16 +63,18 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
     }
 
 
-def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep]) -> dict[str, Any] | None:
-    """The recipe's training, with the rows of its dataset where that is finished, else with those that it expects; `config` is
-    its section as JSON, which launchers other than Ray take."""
+def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep], found: int | None = None) -> dict[str, Any] | None:
+    """The recipe's training, with the `found` rows or those of its dataset where that is finished, else with those that it
+    expects; `config` is its section as JSON, which launchers other than Ray take, `snapshots` what is evaluated meanwhile."""
     if recipe.train is None:
         return None
     rows = recipe.expects.rows if recipe.expects else None
     for step in steps:
         if step.name in ("pack", "data") and (folder := recipe.data or (step.path if step.done else "")):
             rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
-    return training_estimate(recipe.train, rows) | {"config": recipe.shown()["train"]}
+    estimate = training_estimate(recipe.train, found or rows)
+    snapshots = snapshot_estimate(recipe.train, estimate["steps"], estimate["seconds"])
+    return estimate | {"config": recipe.shown()["train"], "snapshots": snapshots}
 
 
 def print_estimate(found: Mapping[str, Any]) -> None:

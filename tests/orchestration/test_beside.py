@@ -39,7 +39,7 @@ def leave_snapshot(folder: Path, step: int, sealed: bool = True) -> Path:
     return snapshot
 
 
-def test_snapshots_are_measured_one_at_a_time_oldest_first_and_removed(tmp_path: Path) -> None:
+def test_snapshots_are_measured_one_at_a_time_and_removed(tmp_path: Path) -> None:
     begun: list[Measuring] = []
 
     def start(config: TrainConfig, snapshot: str) -> Measuring:
@@ -48,9 +48,10 @@ def test_snapshots_are_measured_one_at_a_time_oldest_first_and_removed(tmp_path:
 
     beside = Beside(config(), str(tmp_path), start)
     assert list(beside.new_lines()) == []
-    first, second = leave_snapshot(tmp_path, 10), leave_snapshot(tmp_path, 20)
-    leave_snapshot(tmp_path, 30, sealed=False)
+    first = leave_snapshot(tmp_path, 10)
     assert list(beside.new_lines()) == []
+    second = leave_snapshot(tmp_path, 20)
+    leave_snapshot(tmp_path, 30, sealed=False)
     assert list(beside.new_lines()) == []  # it goes on, and nothing waits for it
     assert [each.snapshot for each in begun] == [str(first)]
     begun[0].ended = True
@@ -60,6 +61,27 @@ def test_snapshots_are_measured_one_at_a_time_oldest_first_and_removed(tmp_path:
     assert [line["scores"] for line in beside.rest()] == [{"digits/zero_shot/top1/ensemble": 0.2}]
     assert not (tmp_path / "snapshots").exists()
     assert [line["step"] for line in read_evaluations(str(tmp_path))] == [10, 20]
+
+
+def test_where_measuring_is_slow_the_newest_waits_and_the_last_is_always_measured(tmp_path: Path) -> None:
+    begun: list[Measuring] = []
+    beside = Beside(config(), str(tmp_path), lambda _, snapshot: begun.append(Measuring(snapshot)) or begun[-1])  # type: ignore[func-returns-value]
+    for step in (10, 20, 30, 40):
+        leave_snapshot(tmp_path, step)
+        assert list(beside.new_lines()) == []
+        assert len(list((tmp_path / "snapshots").iterdir())) <= 2  # that which is read, and the newest
+    begun[0].ended = True
+    lines = list(beside.new_lines())
+    assert [line["step"] for line in lines] == [10, 20, 30]
+    assert evaluation_note(lines[1]).startswith(
+        "step 20 could not be measured: passed over for that of step 30: measuring"
+    )
+    leave_snapshot(tmp_path, 50)
+    leave_snapshot(tmp_path, 60)
+    rest = list(beside.rest())
+    assert [(line["step"], "scores" in line) for line in rest] == [(40, True), (50, False), (60, True)]
+    assert [Path(each.snapshot).name for each in begun] == ["000000010", "000000040", "000000060"]
+    assert not (tmp_path / "snapshots").exists()
 
 
 def test_what_was_measured_before_a_crash_is_not_measured_again(tmp_path: Path) -> None:

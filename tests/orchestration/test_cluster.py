@@ -163,7 +163,8 @@ def test_snapshots_are_measured_beside_the_ranks_and_change_nothing(
     train_on_ray(tiny(workers=1, watch=watch), dataset, str(tmp_path / "watched"), watched.append, scores.append)
     assert [step["loss"] for step in watched] == [step.loss for step in plain]
     assert [line["step"] for line in scores] == [6, 12]
-    assert all(set(line["scores"]) == {"digits/zero_shot/top1/ensemble"} for line in scores)
+    assert set(scores[-1]["scores"]) == {"digits/zero_shot/top1/ensemble"}
+    assert "scores" in scores[0] or "passed over" in scores[0]["error"]  # twelve steps may be over at the first look
     assert not (tmp_path / "watched" / "snapshots").exists()
     ids = {
         json.loads((tmp_path / name / "checkpoint" / "checkpoint.json").read_text())["id"]

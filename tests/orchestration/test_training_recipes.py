@@ -1,9 +1,11 @@
 """Recipes of trainings: what plan says of each, that each split over GPUs in its head fits, and what it asks for."""
 
+import io
 import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -12,9 +14,11 @@ from orchestration.cli import main
 from orchestration.flow import plan
 from orchestration.recipe import load, shipped_recipes
 from orchestration.recipe_file import SHIPPED
+from orchestration.snapshot_estimate import snapshot_estimate
 from orchestration.steps import build_steps
 from orchestration.training_estimate import SPARE, estimate_of, print_estimate, training_estimate
-from pipeline.errors import ConfigError
+from pipeline.datasets.shards import write_dataset
+from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.spec import get_spec
 from training.watching.cards import CARDS
@@ -43,6 +47,8 @@ def test_a_split_in_a_recipes_head_shares_the_batch_over_its_gpus_and_fits(
     found = training_estimate(recipe.train, recipe.expects.rows if recipe.expects else None)
     assert found["workers"] == gpus
     assert found["fits"], found["memory_gib"]
+    snapshots = snapshot_estimate(recipe.train, found["steps"], found["seconds"])
+    assert snapshots is None or snapshots["keeps_up"], snapshots
     if not any("global_batch_size" in each for each in sets):
         assert gpus * found["samples_per_worker"] == load(name).train.global_batch_size  # type: ignore[union-attr]
 
@@ -103,6 +109,71 @@ def test_plan_tells_time_in_units_that_fit_and_which_card_it_took(
     told = capsys.readouterr().out
     assert "10.0 hours, 26.6 GPU-days; " in told
     assert "card     64 x h100, assumed; for another --set train.watch.card=NAME: b200, " in told
+
+
+def test_plan_tells_what_evaluation_while_training_costs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sets = ["train.watch.evaluate_every_steps=50", "train.watch.evaluate_protocols=[zero_shot]"]
+    train = load("clip-vit-b-32", sets).train
+    assert train is not None
+    found = snapshot_estimate(train, 390_625, 36_000.0)
+    assert found is not None
+    assert (found["count"], found["pictures"], found["keeps_up"]) == (7812, 760, False)
+    assert found["interval_seconds"] == pytest.approx(36_000 * 50 / 390_625)
+    assert found["seconds_each"] == pytest.approx(760 * get_spec("clip-vit-b-32").image_flops() / 0.1e12, abs=0.1)
+    said = [word for name in sets for word in ("--set", name)]
+    assert main(["plan", "clip-vit-b-32", "--root", str(tmp_path), *said]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "7,812 snapshots, one each 50 steps (5 s), each measured in about 1 min by one CPU core (760 pictures)" in told
+    )
+    assert "passed over for newer ones: set train.watch.evaluate_every_steps=" in told
+    with_gpu = load("clip-vit-b-32", [*sets, "train.watch.evaluate_gpus=1"]).train
+    assert with_gpu is not None
+    on_gpu = snapshot_estimate(with_gpu, 390_625, 36_000.0)
+    assert on_gpu is not None
+    assert on_gpu["seconds_each"] < found["seconds_each"] / 10
+
+
+def pairs(folder: Path, count: int = 12) -> str:
+    sink = io.BytesIO()
+    Image.new("RGB", (9, 9), "red").save(sink, "PNG")
+    rows = [(f"http://x/{n}.png", f"number {n}", sink.getvalue()) for n in range(count)]
+    write_dataset(str(folder), rows, samples_per_shard=6, format="png")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("clip-vit-b-32", "train.global_batch_size is 32,768 and the dataset has 12 pairs; set it to 12 or less"),
+        ("vit-b-16", "its pictures have no labels, which vit-b-16-rep learns from"),
+    ],
+)
+def test_plan_refuses_what_train_would_refuse(
+    recipe: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = pairs(tmp_path / "set")
+    for command in ("plan", "train"):
+        assert main([command, recipe, "--root", str(tmp_path / "runs"), "--set", f"data={data}"]) == 2
+        err = capsys.readouterr().err.strip()
+        assert said in err.splitlines()[-1], command
+        assert "Traceback" not in err
+
+
+def test_a_given_dataset_with_a_shard_that_is_cut_off_is_not_refused_before_it_is_trained_on(tmp_path: Path) -> None:
+    """The training counts what is lost; without a training the manifest is taken at its word."""
+    data = pairs(tmp_path / "set")
+    shard = tmp_path / "set" / "00001.tar"
+    shard.write_bytes(shard.read_bytes()[:3000])
+    step = build_steps(load("clip-small", [f"data={data}"]))[0]
+    assert step.work(None, "").facts["rows"] == 12  # type: ignore[arg-type]
+    train = next(step for step in build_steps(load("clip-small", [f"data={data}"])) if step.name == "train")
+    context = SimpleNamespace(records={"data": SimpleNamespace(folder=data)}, progress=None)
+    with pytest.raises(DataError, match=r"00001\.tar: cut off, 3,000 of .* past train\.data\.max_broken_share 0\.01"):
+        train.work(context, str(tmp_path / "out"))  # type: ignore[arg-type]
+    (tmp_path / "set" / "00000.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"00000\.parquet: missing or changed"):
+        step.work(None, "")  # type: ignore[arg-type]
 
 
 def test_a_training_whose_length_hangs_on_unknown_data_says_what_to_give(tmp_path: Path) -> None:

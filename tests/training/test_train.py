@@ -20,6 +20,7 @@ from training.run import read_steps, run
 from training.saving.checkpoint import Checkpoint
 from training.saving.checkpoints_config import CheckpointsConfig
 from training.train import StepResult, train
+from training.watching.watch_config import WatchConfig
 
 CONFIG = TrainConfig(
     model="clip-tiny",
@@ -93,6 +94,26 @@ def test_a_run_that_was_left_in_the_middle_goes_on_where_it_was(
 
     with pytest.raises(ConfigError, match=r"was trained with learning_rate 0\.0005 and this run has 0\.001"):
         list(train(CONFIG.model_copy(update={"learning_rate": 1e-3}), dataset, str(tmp_path)))
+
+
+def test_snapshots_are_written_only_where_somebody_measures_them_and_never_end_a_run(
+    dataset: str, tmp_path: Path
+) -> None:
+    watched = CONFIG.model_copy(update={"watch": WatchConfig(evaluate_every_steps=3), "steps": 4})
+    said: list[str] = []
+    run(watched, dataset, str(tmp_path / "alone"), True, say=said.append)
+    assert [line.split(":")[0] for line in said] == ["train.watch.evaluate_every_steps is 3"]
+    assert not (tmp_path / "alone" / "snapshots").exists()
+    run(watched, dataset, str(tmp_path / "measured"), True, say=said.append, is_measured=True)
+    assert len(said) == 1
+    assert Checkpoint.load(str(tmp_path / "measured" / "snapshots" / "000000003")).step == 3
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "snapshots").write_text("a file, so that no folder can be made here")
+    results = list(train(watched, dataset, str(tmp_path / "full"), is_measured=True))
+    assert [each.measured.get("failed_snapshots") for each in results] == [None, None, None, 1.0]
+    best = CheckpointsConfig(keep_best=1, best_metric="digits/zero_shot/top1/ensemble")
+    with pytest.raises(ConfigError, match=r"best_metric is digits/.* measure scores under `openwit train`"):
+        list(train(watched.model_copy(update={"checkpoints": best}), dataset, str(tmp_path / "best")))
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])

@@ -97,7 +97,7 @@ class Processes:
         self._rooms, self._most_held = Rooms(list(self._memory)), batches + HELD
         self._making, self._workers = 0, processes
         # Reading all data once more in each process is worth it only where some of it is to be left alone.
-        verify = data.config.verify_checksums and any(lost.listed for lost in data.lost)
+        verify = data.is_changed
         config = data.config.model_copy(update={"verify_checksums": verify})
         self._job = job | {
             "data": config.model_dump(mode="json"),

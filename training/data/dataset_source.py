@@ -19,6 +19,8 @@ from training.data.labels import classes_of
 from training.data.losses import Lost
 from training.data.part import DataFile, Part, has_text, text_column
 
+CHANGED = "changed since its manifest was written"
+
 
 class DatasetSource:
     """Raises DataError where files are missing or larger than the manifest says, and ConfigError for an unknown column."""
@@ -71,7 +73,7 @@ class DatasetSource:
                 else:
                     self._damage[number] = reason
             elif verify_checksums and storage.sha256_file(path) != shard.tar_sha256:
-                reason = self._damage[number] = "changed since its manifest was written"
+                reason = self._damage[number] = CHANGED
                 rows = shard.rows
             else:
                 continue

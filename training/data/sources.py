@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.manifest import NAME as MANIFEST
 from training.data.config import DataConfig, SourceConfig
-from training.data.dataset_source import DatasetSource
+from training.data.dataset_source import CHANGED, DatasetSource
 from training.data.each_caption import EachCaption
 from training.data.labels import merged
 from training.data.losses import Lost
@@ -129,6 +129,11 @@ class Data:
     def lost(self) -> tuple[Lost, ...]:
         """Samples that cannot be read, by file; a file that cannot be decoded is met later (training/data/loader.py)."""
         return tuple(lost for source in self.sources for lost in source.lost)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether comparing checksums found a shard that is to be left alone."""
+        return any(lost.reason == CHANGED for lost in self.lost)
 
     @property
     def whole_rows(self) -> int:

@@ -17,7 +17,8 @@ class WatchConfig(Settings):
     assumed_mfu: float = Field(default=0.25, gt=0, le=1)
     """Share of the card's peak that `openwit plan` counts with. Published: 0.11-0.13 (open_clip, A100), 0.21-0.39 (NeMo)."""
     evaluate_every_steps: int = Field(default=0, ge=0)
-    """Measure a snapshot of the weights each so many steps, in a process beside the ranks, which go on; 0 is never."""
+    """Measure a snapshot of the weights each so many steps, in a process beside the ranks, which go on; 0 is never. Only `openwit
+    train` and `run` do. Where that is slower than the steps between, snapshots are passed over (`openwit plan` foresees it)."""
     evaluate_tasks: tuple[str, ...] = ("digits", "scenes")
     """Tasks of `openwit tasks` for that; small ones."""
     evaluate_protocols: tuple[Literal["zero_shot", "linear_probe"], ...] = ("zero_shot", "linear_probe")
