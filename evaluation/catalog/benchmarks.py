@@ -123,6 +123,10 @@ def _stored_card(name: str) -> Card:
 
 def _task(card: Card, variant: str, base: str, named: bool) -> Task:
     way = card.variants[variant]
+    if card.reference is not None and card.reference not in names():
+        near = difflib.get_close_matches(card.reference, names(), 1)
+        hint = f"did you mean {near[0]}?" if near else "`openwit tasks` lists those there are"
+        raise ConfigError(f"{base}: reference: there is no task '{card.reference}'; {hint}")
     there = {split for split in ("train", "val") if getattr(way, split)} | set(card.splits)
     prompts = way.prompts or card.prompts or (base if card.classes else None)
     return Task(
@@ -153,7 +157,8 @@ def _place(card: Card, base: str) -> dict[str, Any]:
     """Where the pictures are: below evaluate.datasets, or for a card of one's own where it says, as seen from the card."""
     if not _is_path(base):
         return {"folder": card.folder or card.name}
-    whole = card.folder if "://" in card.folder else os.path.join(os.path.dirname(base), card.folder or card.name)
+    folder = os.path.expanduser(card.folder or card.name)
+    whole = folder if "://" in folder else os.path.join(os.path.dirname(base), folder)
     home, folder = os.path.split((whole if "://" in whole else os.path.abspath(whole)).rstrip("/"))
     return {"folder": folder, "home": home}
 

@@ -6,13 +6,13 @@ one that is measured; `task@variant` names another.
 """
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline import storage
+from evaluation.catalog.card_file import mistake, read_mapping
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 
@@ -168,17 +168,7 @@ class Card(Settings):
 
 def read_card(path: str) -> Card:
     """The card in a YAML file. Raises ConfigError naming the file, the key and what is wrong."""
-    if not storage.exists(path):
-        raise ConfigError(
-            f"evaluate.tasks: there is no card {path}; write one, or name a task (`openwit tasks` lists them)"
-        )
-    try:
-        value = yaml.load(storage.read_bytes(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())[:200]})") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: must be a mapping such as `layouts: [image-folder]`, not {type(value).__name__}")
-    return _checked(path, value)
+    return _checked(path, read_mapping(path))
 
 
 def _checked(path: str, value: dict[str, Any]) -> Card:
@@ -186,16 +176,7 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
     try:
         card = Card.model_validate({"name": stem} | value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]")) or "the card"
-        message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
-        if key == "name":
-            message = (
-                f"{first['input']!r} is to be of a-z, A-Z, 0-9, '.', '-' and '_'; write such a name: into the card"
-            )
-        if key.split(".")[0] == "classes":  # YAML takes 1, yes and no for something else
-            message = 'write words, in quotes where they are numbers or yes and no: ["1", "yes"]'
-        raise ConfigError(f"{path}: {key}: {message}") from error
+        raise mistake(path, error, Card.model_fields) from error
     if card.kind != "retrieval" and not card.prompts and not card.classes:
         raise ConfigError(
             f"{path}: has neither classes nor prompts; write classes: [word, ...] as its pictures are labelled"
@@ -214,6 +195,9 @@ def _checked(path: str, value: dict[str, Any]) -> Card:
             raise ConfigError(f"{path}: has both {key} and variants; write {key} into each variant")
     if not path.startswith(str(HERE)):
         _check_layouts(path, card.layouts)
+        if card.prompts and card.prompts.endswith(".json") and "://" not in card.prompts:
+            beside = os.path.join(os.path.dirname(path), os.path.expanduser(card.prompts))
+            card = card.model_copy(update={"prompts": beside})
         if card.loader:
             raise ConfigError(f"{path}: loader: is for what openwit draws itself; leave it out and name the folder")
     own = Variant.model_validate({**card.splits, "hashes": card.hashes})

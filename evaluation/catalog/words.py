@@ -6,6 +6,7 @@ are (`keys`). Names are joined to pictures by that word, never by position: publ
 Pets and CLEVR otherwise than the datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
 """
 
+import difflib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,8 +85,16 @@ def _read(name: str) -> dict[str, Any]:
             else {word: [word.replace("_", " ")] for word in card.classes}
         )
         return {"classes": {word: list(names) for word, names in words.items()}, "templates": list(card.templates)}
+    if not storage.exists(path) and path != name:
+        near = difflib.get_close_matches(name, [each.stem for each in HERE.glob("*.json")], 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"prompts '{name}': there are none; {hint}give a known name, or the path of a JSON file of your own"
+        )
     if not storage.exists(path):
-        raise ConfigError(f"prompts '{name}': there is no {path}; write classes and templates there, or name another")
+        raise ConfigError(
+            f"prompts '{name}': there is no such file; write classes and templates into it, or name another"
+        )
     try:
         value = storage.read_json(path)
     except ValueError as error:

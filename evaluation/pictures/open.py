@@ -97,6 +97,10 @@ def _count(task: Task, split: str, pictures: Pictures) -> None:
         return
     wanted = sum(part for part in parts if part is not None)
     there = sum(word == "yes" for word in pictures.column("anchor")) if task.kind == "frames" else pictures.count
+    if there != wanted and task.home is not None:
+        raise Broken(
+            f"{pictures.name} has {there:,} pictures, its card says {wanted:,}; correct `splits` there, or the folder"
+        )
     if there != wanted:
         raise Broken(
             f"{pictures.name} has {there:,} pictures, its benchmark has {wanted:,}; scores would not compare with "

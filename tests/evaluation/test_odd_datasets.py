@@ -143,6 +143,13 @@ def test_what_does_not_fit_is_one_line(name: str, tmp_path: Path) -> None:
         ("fruit.yaml", "classes: {apple: [''], pear: [pear]}", "class 'apple' has an empty name"),
         ("fruit.yaml", "classes: [apple, apple]", "one is named twice"),
         ("fruit.yaml", "classes: [0, 1]", "write words, in quotes where they are numbers"),
+        ("fruit.yaml", "clases: [a, b]", "clases: there is no such key; did you mean classes?"),
+        ("fruit.yaml", "classes: [a]\nclasses: [b]", "the key classes is written twice"),
+        ("fruit.yaml", "classes: [a, b]\ntemplates: 'a {}'", "templates: write a list, as in [a, b]"),
+        ("fruit.yaml", "classes: [a, b]\nsplits: [train]", "splits: write a mapping, as in {train: null, test: 200}"),
+        ("fruit.yaml", "classes: [a, b]\nreference: imagnet", "there is no task 'imagnet'; did you mean imagenet?"),
+        ("fruit.yaml", "prompts: cifar-10", "prompts 'cifar-10': there are none; did you mean cifar10?"),
+        ("fruit.yaml", "prompts: mine.json", "mine.json': there is no such file"),
     ],
 )
 def test_a_card_that_means_nothing_is_one_line(file: str, text: str, words: str, tmp_path: Path) -> None:

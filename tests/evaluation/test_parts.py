@@ -87,7 +87,7 @@ CASES: dict[str, tuple[str, Spoil, tuple[str, str] | None, tuple[str, str] | Non
     "small": (
         "splits: {train: 6, test: 5}\n",
         lambda home: None,
-        ("broken", "has 4 pictures, its benchmark has 5"),
+        ("broken", "has 4 pictures, its card says 5"),
         None,
     ),
     "outside": (

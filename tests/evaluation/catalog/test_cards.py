@@ -235,10 +235,10 @@ def test_a_card_of_ones_own_is_ten_lines(tmp_path: Path) -> None:
         ("metric: top1\n", "has neither classes nor prompts; write classes"),
         ("classes: [a\n", "is not YAML"),
         ("- a\n", "must be a mapping such as"),
-        ("classes: [a, b]\ntemplates: [a photo]\n", "templates: Value error, 'a photo' must hold {} once"),
+        ("classes: [a, b]\ntemplates: [a photo]\n", "templates: 'a photo' must hold {} once"),
         ("classes: [a, b]\nsplits: {test: 1}\nvariants: {x: {test: 2}}\n", "has both splits and variants"),
         ("classes: [a, b]\nkind: segmentation\n", "kind: Input should be"),
-        ("prompts: nowhere\n", "prompts 'nowhere': there is no "),
+        ("prompts: nowhere\n", "prompts 'nowhere': there are none"),
     ],
 )
 def test_a_bad_card_is_one_line_with_its_file_and_key(tmp_path: Path, text: str, message: str) -> None:

@@ -173,7 +173,7 @@ def test_ones_own_card_states_hashes_that_evaluation_insists_on(checkpoint_folde
             "layouts: [zzz]\n",
             "layouts: there is no 'zzz'; those known are webdataset, shards, parquet, table, image-folder, ",
         ),
-        ("hashes: {test: abc}\n", "hashes.test: String should match pattern"),
+        ("hashes: {test: abc}\n", "hashes.test: write 64 hexadecimal digits"),
         ("files: [{name: x.tar}]\n", "x.tar has neither md5 nor sha256; give one"),
         ("hashes: {test: %s}\nvariants: {a: {test: 4}}\n" % ("f" * 64), "has both splits and variants"),
         ("metric: roc\n", "metric: roc is none of"),
