@@ -40,9 +40,13 @@ def _flickr_csv(home: Folder, split: str) -> Pictures:
     name = "flickr_annotations_30k.csv"
     rows = [row for row in home.rows(name, ["raw", "split", "filename"]) if row["split"] in PARTS[split]]
     try:
-        found = [(row["filename"], tuple(str(text) for text in json.loads(row["raw"]))) for row in rows]
-    except (ValueError, TypeError) as error:
+        lists = [json.loads(row["raw"]) for row in rows]
+    except (ValueError, RecursionError) as error:
         raise Broken(f"{home.at(name)}: a `raw` is no JSON list of captions ({str(error)[:60]})") from error
+    wrong = next((row["filename"] for row, own in zip(rows, lists, strict=True) if not isinstance(own, list)), None)
+    if wrong is not None:  # of a single sentence each letter would be a caption
+        raise Broken(f"{home.at(name)}: the `raw` of {wrong} is no JSON list of captions")
+    found = [(row["filename"], tuple(str(text) for text in own)) for row, own in zip(rows, lists, strict=True)]
     return _pictures(home, split, name, found)
 
 

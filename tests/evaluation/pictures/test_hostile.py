@@ -218,3 +218,13 @@ def test_videos_are_said_to_need_extraction(tmp_path: Path) -> None:
         path.rename(path.with_suffix(".mp4"))
     with pytest.raises(Absent, match="has videos and no frames of them; `openwit tasks frames "):
         read_all("kinetics700", tmp_path / "k700")
+
+
+@pytest.mark.parametrize("raw", ['"a dog runs"', "7", "not json", "[" * 3000])
+def test_a_cell_that_is_no_list_of_captions_is_not_taken_letter_by_letter(raw: str, tmp_path: Path) -> None:
+    make("flickr30k-csv", tmp_path)
+    cell = raw.replace('"', '""')
+    table = tmp_path / "flickr_annotations_30k.csv"
+    table.write_text(f'raw,sentids,split,filename,img_id\n"{cell}","[0]",test,1.jpg,0\n', "utf-8")
+    with pytest.raises(Broken, match="is no JSON list of captions"):
+        LAYOUTS["flickr30k"].open(str(tmp_path), "test")
