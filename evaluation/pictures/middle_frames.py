@@ -48,14 +48,15 @@ def make_frames(
     videos = home.pictures("", VIDEOS)
     if not videos:
         raise DataError(f"{folder}: holds no video ({', '.join(VIDEOS)}); name the folder of the unpacked archive")
-    names = _frame_names(videos)
-    missing = [video for video in videos if not storage.exists(target.at(names[video]))]
+    owners: dict[str, list[str]] = {}
+    for video in videos:
+        owners.setdefault(f"{os.path.splitext(video)[0]}.png", []).append(video)
+    missing = [frame for frame in owners if not storage.exists(target.at(frame))]
     wrong: dict[str, str] = {}
     with ThreadPoolExecutor(workers or os.cpu_count() or 1, "video") as pool, _Children() as children:
-        work = (pool.submit(_one, children.mine, home.at(video), target.at(names[video])) for video in missing)
-        for done, (video, future) in enumerate(zip(missing, list(work), strict=True), 1):
-            if reason := future.result():
-                wrong[video] = reason
+        work = (pool.submit(_first, children.mine, home, owners[frame], target.at(frame)) for frame in missing)
+        for done, future in enumerate(list(work), 1):
+            wrong |= future.result()
             progress(done, len(missing), f"frames of {folder}")
     counts = dict(sorted(Counter(wrong.values()).items()))
     record = {
@@ -65,19 +66,20 @@ def make_frames(
     }
     path = target.at(RECORD)
     storage.write_json(path, record)
-    made = len(missing) - len(wrong)
-    return {"videos": len(videos), "made": made, "there": len(videos) - len(missing), "damaged": counts, "record": path}
+    made = sum(not set(owners[frame]) <= set(wrong) for frame in missing)
+    return {"videos": len(videos), "made": made, "there": len(owners) - len(missing), "damaged": counts, "record": path}
 
 
-def _frame_names(videos: list[str]) -> dict[str, str]:
-    """Where the frame of each goes. Raises DataError where two would go to one place."""
-    names = {video: f"{os.path.splitext(video)[0]}.png" for video in videos}
-    owners: dict[str, str] = {}
-    for video, name in names.items():
-        if name in owners:
-            raise DataError(f"{video}: has the name of {owners[name]} but for its ending; leave one of them there")
-        owners[name] = video
-    return names
+def _first(sandbox: Callable[[], Sandbox], home: Folder, videos: list[str], frame: str) -> dict[str, str]:
+    """Write the frame of the first of these videos, whose names differ by their ending, that is whole: downloads that were
+    tried again leave several. Why those before it gave none."""
+    wrong: dict[str, str] = {}
+    for video in videos:
+        reason = _one(sandbox, home.at(video), frame)
+        if not reason:
+            break
+        wrong[video] = reason
+    return wrong
 
 
 def _one(sandbox: Callable[[], Sandbox], video: str, frame: str) -> str:
