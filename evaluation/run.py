@@ -89,8 +89,9 @@ def _evaluate(
 
 
 INTERVALS = (
-    "95 %: Wilson for proportions and means of bounded values, joined over classes and folds; Newcombe for areas;"
-    " bootstrap over pictures, never narrower than counts allow, for average precision and calibration"
+    "95 %: Wilson for proportions and means of bounded values, joined over classes and folds, of captions with pictures as"
+    " the unit; Newcombe for areas; bootstrap over pictures, never narrower than counts allow, for average precision and"
+    " calibration"
 )
 NOT_TOLD: Any = {"batch_size": True, "threads": True, "datasets": True, "zero_shot": {"descriptions": True}}
 """Of the config: what changes no number, and paths, whose content the findings tell."""
