@@ -60,8 +60,10 @@ def recheck(
 
     `since` is an earlier recheck's `out`: what is unchanged since is not sent again. Of a host that has more URLs than
     `requests_per_host`, those asked longest ago are asked; its robots.txt and tdmrep.json are applied to all.
-    Raises DataError where no host can be reached at all, ConfigError where `since` holds no answers.
+    Raises DataError where no host can be reached at all, ConfigError where `since` holds no answers or is `out`.
     """
+    if since is not None and since.rstrip("/") == out.rstrip("/"):
+        raise ConfigError(f"--since {since}: the new answers would be written there; give another folder with --out")
     manifest = Manifest.load(folder)
     earlier = _earlier(since) if since else []
     items = [WorkItem(f"list-{number:05d}", [s.index_sha256, pages], s) for number, s in enumerate(manifest.shards)]
@@ -162,10 +164,12 @@ def _together(
 
 def _judged(rows: pa.Table) -> Output:
     """Samples with their answer: the picture's, or the page's where that opts out alone."""
-    samples: dict[str, dict[str, Any]] = {}
+    samples: dict[tuple[str, str], dict[str, Any]] = {}  # a uid may stand twice in a dataset, a key may not
     for row in rows.to_pylist():
-        known = samples.get(row["uid"], row)
-        samples[row["uid"]] = max(known, row, key=lambda each: (each["state"] == "opted_out", each["kind"] == PICTURE))
+        known = samples.get((row["uid"], row["key"]), row)
+        samples[row["uid"], row["key"]] = max(
+            known, row, key=lambda each: (each["state"] == "opted_out", each["kind"] == PICTURE)
+        )
     states: dict[str, int] = {}
     reasons: dict[str, int] = {}
     for row in samples.values():

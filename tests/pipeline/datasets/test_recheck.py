@@ -138,6 +138,20 @@ def test_what_is_unchanged_since_the_last_recheck_is_not_sent_again(tmp_path: Pa
     assert dict(site.unchanged) == {("a.example", "/1.jpg"): 1, ("a.example", "/2.jpg"): 2}
     with pytest.raises(ConfigError, match="holds no answers of a recheck"):
         recheck(site.network(), out, str(tmp_path / "four"), IN, since=str(tmp_path))
+    with pytest.raises(ConfigError, match="give another folder with --out"):
+        recheck(site.network(), out, str(tmp_path / "one"), IN, since=str(tmp_path / "one"))
+
+
+def test_a_pair_that_stands_twice_is_two_samples(tmp_path: Path, site: Site) -> None:
+    out = str(tmp_path / "pack")
+    write_dataset(
+        out, [("http://a.example/1.jpg", "one", picture(1))] * 3 + [("http://a.example/2.jpg", "two", picture(2))]
+    )
+    site.pages["a.example", "/1.jpg"] = (200, JPEG | {"X-Robots-Tag": "noai"}, b"x")
+    found = recheck(site.network(), out, str(tmp_path / "answers"), IN)
+    assert found.states == {"gone": 1, "opted_out": 3}
+    assert len(set(found.opted_out.column("key").to_pylist())) == 3
+    assert site.asked["a.example", "/1.jpg"] == 1
 
 
 def test_a_host_is_asked_no_more_than_its_budget_and_next_time_for_the_others(tmp_path: Path, site: Site) -> None:
