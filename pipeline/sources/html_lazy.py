@@ -13,6 +13,7 @@ LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-image-s
 LAZY_SETS = ("data-srcset", "data-lazy-srcset")
 _AMP = ("amp-img", "amp-anim")
 _MAX_NESTED = 8
+_MAX_NODES = 32  # looked at in an element beside a noscript
 _MAX_NOSCRIPT = 10_000
 
 
@@ -44,7 +45,7 @@ def _twin(node: LexborNode, base: Base) -> LexborNode | None:
         if outside is None or outside.tag == "noscript":
             break
         outside = outside.parent
-    if outside is None or outside.tag != "noscript" or len(outside.css("img")) != 1:
+    if outside is None or outside.tag != "noscript" or _only(outside) is None:
         return None
     if outside.parent is not None and outside.parent.tag in _AMP:
         return outside.parent
@@ -67,8 +68,25 @@ def _alone(node: LexborNode, after: bool) -> LexborNode | None:
         near = near.next if after else near.prev
     if near is None or near.tag in ("-text", "noscript"):
         return None
-    inside = [near] if near.tag == "img" else near.css("img") if near.tag in ("picture", "a", "span", "div") else []
-    return inside[0] if len(inside) == 1 else None
+    if near.tag == "img":
+        return near
+    return _only(near) if near.tag in ("picture", "a", "span", "div") else None
+
+
+def _only(node: LexborNode) -> LexborNode | None:
+    """The only picture in a small element; pages nest such elements by the thousand, so large ones are not gone through."""
+    found: LexborNode | None = None
+    todo = [node.child]
+    for _ in range(_MAX_NODES):
+        near = todo.pop() if todo else None
+        if near is None:
+            return found if not todo else None
+        if near.tag == "img":
+            if found is not None:
+                return None
+            found = near
+        todo += [each for each in (near.next, near.child) if each is not None]
+    return None
 
 
 def _words(node: LexborNode) -> str:

@@ -23,8 +23,13 @@ _TYPES = ("", "image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif")
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx]),?")
 _MIN_WIDTH = re.compile(r"min-(?:device-)?width\s*:\s*(\d{1,6})")
 _MAX_HEADING = 300  # characters: context, not content
+_MAX_WORDS = 5000  # characters of a text that many pictures may share
 _MAX_CLIMB = 64  # elements between a picture and its figure
 _MAX_CAPTIONS = 64  # captions of figures inside a figure
+
+
+Named = dict[str, LexborNode | str]
+"""Elements by their id, or their text where it was asked for before."""
 
 
 @dataclass
@@ -69,7 +74,7 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
     forms = {node.mem_id for node in tree.css(_FORMS)}
     absorbed = {node.mem_id for node in twins.values()} | forms
     captions: dict[int, str | None] = {}
-    named: dict[str, LexborNode] | None = None
+    named: Named | None = None
     heading: str | None = None
     beyond = 0
     for node in tree.css(", ".join((_PICTURES, *_HEADINGS))):
@@ -111,10 +116,10 @@ def _address(node: LexborNode, twin: LexborNode | None, base: Base) -> str | Non
     return _picture_url(twin, base) or url
 
 
-def _texts(node: LexborNode, named: dict[str, LexborNode], captions: dict[int, str | None]) -> list[tuple[str, str]]:
+def _texts(node: LexborNode, named: Named, captions: dict[int, str | None]) -> list[tuple[str, str]]:
     said = [(value(node, name), name) for name in ("alt", "title", "aria-label")]
     ids = value(node, "aria-labelledby").split()[:8]
-    said.append((" ".join(named[each].text(deep=True) for each in ids if each in named), "aria-labelledby"))
+    said.append((" ".join(_named(named, each) for each in ids), "aria-labelledby"))
     said.append((_caption(node, captions), "figcaption"))
     clean = ((" ".join(text.split()), origin) for text, origin in said if text)
     return [(text, origin) for text, origin in clean if text]
@@ -182,6 +187,13 @@ def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
     return found
 
 
+def _named(named: Named, name: str) -> str:
+    found = named.get(name, "")
+    if not isinstance(found, str):
+        found = named[name] = str(found.text(deep=True))[:_MAX_WORDS]
+    return found
+
+
 def _caption(node: LexborNode, captions: dict[int, str | None]) -> str:
     """The caption of the innermost figure around a picture that has one of its own; `captions` are those known already."""
     parent, is_below = node.parent, False
@@ -212,5 +224,5 @@ def _own_caption(figure: LexborNode) -> str | None:
         if parent is not None and parent.mem_id == figure.mem_id:
             # Blocks are words apart, inline markup is not: "<a>Fig. 1</a>, a cell" has no blank before its comma.
             is_block = caption.css_first("p, div, br, li, h1, h2, h3, h4") is not None
-            return str(caption.text(deep=True, separator=" " if is_block else ""))
+            return str(caption.text(deep=True, separator=" " if is_block else ""))[:_MAX_WORDS]
     return None

@@ -405,6 +405,10 @@ def test_a_caption_belongs_to_the_innermost_figure_that_has_one() -> None:
     )
     assert pictures(nested)[0][1] == "c"
     assert pictures("<div>" * 9000 + "<img src=a.jpg>" * 9000)[0][1] == ""
+    shared = f"<figure><figcaption id=c>{'x ' * 1_000_000}</figcaption>" + "<img src=a.jpg aria-labelledby=c>" * 3000
+    assert [len(text) for text, _ in texts(shared)[A]] == [4999, 4999]
+    twins = "<noscript><img src=a.jpg></noscript><div><img data-src=b.jpg>" * 4900
+    assert len(parse(f"<body>{twins}")["images"]) > 4000
     assert time.monotonic() - started < 20
 
 
