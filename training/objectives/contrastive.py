@@ -38,7 +38,7 @@ class _RowsFindColumns(torch.autograd.Function):
         B = len(rows_BD)
         highest_B = rows_BD.new_full((B,), -math.inf)
         sum_B, own_B = rows_BD.new_zeros(B), rows_BD.new_zeros(B)
-        counts_2B = torch.zeros(2, B, dtype=torch.int64, device=rows_BD.device)
+        counts_2B = torch.zeros(2, B, dtype=torch.int32, device=rows_BD.device)
         with full_float32():
             scaled_BD = rows_BD * scale
             known_B = own_logits(scaled_BD, columns_GD[first : first + B])

@@ -37,7 +37,7 @@ class _EachPair(torch.autograd.Function):
         B, G = len(rows_BD), len(columns_GD)
         to_rows_BD, to_columns_GD = torch.zeros_like(rows_BD), torch.empty_like(columns_GD)
         loss, to_bias = rows_BD.new_zeros(()), rows_BD.new_zeros(1)
-        rows_2B, columns_2G = (torch.zeros(2, n, dtype=torch.int64, device=rows_BD.device) for n in (B, G))
+        rows_2B, columns_2G = (torch.zeros(2, n, dtype=torch.int32, device=rows_BD.device) for n in (B, G))
         with full_float32():
             scaled_BD = rows_BD * scale
             own_B = own_logits(scaled_BD, columns_GD[first : first + B])
