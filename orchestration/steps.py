@@ -166,8 +166,9 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         assert recipe.train is not None
         dataset = context.records[source].folder if source else ""
         # Before Ray and its workers are started for nothing. What is trained on is what the manifest's id stands for: checksums
-        # are compared once, here, and by the workers only where a shard is to be left alone.
-        data = opened(_with(recipe.train, verify_checksums=True), dataset)
+        # are compared once, here (of remote shards when they come), and by the workers only where one is to be left alone.
+        first = _with(recipe.train, verify_checksums=bool(dataset) or recipe.train.data.verify_checksums)
+        data = opened(first, dataset)
         for line in notes(data):
             say(context.progress, f"train: {line}")
         compare = recipe.train.data.verify_checksums or data.is_changed

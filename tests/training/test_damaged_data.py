@@ -97,6 +97,7 @@ def test_what_a_damaged_tar_loses_is_counted_and_past_the_share_it_is_named(
             again = opened(tmp_path, SourceConfig(path=str(folder), kind="tars"))
             assert [each.samples for each in again.lost] == [3 * ROWS - again.rows]
             assert left_out(again) == {"unreadable": 3 * ROWS - again.rows}
+            assert f"; {3 * ROWS - again.rows} of its samples cannot be read" in next(notes(again))
     assert again.rows == data.rows
 
 

@@ -50,7 +50,7 @@ def notes(data: Data) -> Iterator[str]:
     """A line for each damaged shard, and for each reason that samples are left out: what a run says before it begins."""
     by_size = sorted(data.lost, key=lambda lost: (-lost.samples, lost.path))
     for lost in by_size[:SHARDS_NAMED]:
-        about = "" if lost.listed else "about "
+        about = "about " if lost.guessed else ""
         yield f"{lost.path}: {lost.reason}; {about}{lost.samples:,} of its samples cannot be read and are left out"
     if len(by_size) > SHARDS_NAMED:
         rest = by_size[SHARDS_NAMED:]

@@ -72,7 +72,7 @@ class DatasetSource:
                     rows = int((ends > short[number]).sum())
                 else:
                     self._damage[number] = reason
-            elif verify_checksums and storage.sha256_file(path) != shard.tar_sha256:
+            elif verify_checksums and storage.is_local(path) and storage.sha256_file(path) != shard.tar_sha256:
                 reason = self._damage[number] = CHANGED
                 rows = shard.rows
             else:

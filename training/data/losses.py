@@ -20,12 +20,14 @@ _KEY = b"openwit.broken"
 
 @dataclass(frozen=True)
 class Lost:
-    """Samples of one file. `listed` ones are still among the source's rows: the loader meets and replaces them."""
+    """Samples of one file. `listed` ones are still among the source's rows: the loader meets and replaces them. `guessed` ones are an
+    estimate."""
 
     path: str
     samples: int
     reason: str
     listed: bool
+    guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def estimated(files: Sequence[Looked]) -> tuple[Lost, ...]:
         guess = max(1, round(broken.unread_bytes / own) if own else 1, round(mean) - file.found)
         samples = guess if broken.told is None else max(0, broken.told - file.found)
         if samples:
-            lost.append(Lost(file.path, samples, broken.reason, listed=False))
+            lost.append(Lost(file.path, samples, broken.reason, listed=False, guessed=broken.told is None))
     return tuple(lost)
 
 
