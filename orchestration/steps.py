@@ -178,7 +178,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         facts: dict[str, Any] = {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen}
         gone = left_out(data)
-        return Made(checkpoint.id, facts | ({"left_out": gone} if gone else {}))
+        return Made(checkpoint.id, facts | ({"samples_kept": data.rows, "reasons": {"samples": gone}} if gone else {}))
 
     what = {key: value for key, value in config.items() if key not in HOW}
     inputs = (source,) if source else ()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from orchestration.cli import main
 from orchestration.flow import plan
+from orchestration.live import ended
 from orchestration.recipe import load, shipped_recipes
 from orchestration.recipe_file import SHIPPED
 from orchestration.snapshot_estimate import snapshot_estimate
@@ -20,6 +21,7 @@ from orchestration.training_estimate import SPARE, estimate_of, print_estimate, 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
+from training.saving.checkpoint import Checkpoint
 from training.spec import get_spec
 from training.watching.cards import CARDS
 
@@ -174,6 +176,35 @@ def test_a_given_dataset_with_a_shard_that_is_cut_off_is_not_refused_before_it_i
     (tmp_path / "set" / "00000.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"00000\.parquet: missing or changed"):
         step.work(None, "")  # type: ignore[arg-type]
+
+
+def test_the_line_of_a_finished_training_says_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, said = pairs(tmp_path / "set"), list[str]()
+    folder = tmp_path / "pictures"
+    for number in range(12):
+        (folder / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), "red").save(folder / "a" / f"{number}.png")
+        if number:
+            (folder / "a" / f"{number}.txt").write_text("a text")
+    sources = f"train.data.sources=[{{path: {data}}}, {{path: {folder}}}]"
+    sets = [f"data={data}", sources, "train.global_batch_size=4", "train.warmup_steps=0"]
+    step = next(step for step in build_steps(load("clip-small", sets)) if step.name == "train")
+    monkeypatch.setattr("orchestration.launch.train_on_ray", lambda *settings: None)
+    monkeypatch.setattr(Checkpoint, "load", lambda folder: SimpleNamespace(id="x", step=3, samples_seen=12))
+    context = SimpleNamespace(
+        records={"data": SimpleNamespace(folder=data)},
+        progress=SimpleNamespace(say=said.append),
+        connect=lambda: None,
+        on_train_step=None,
+        on_evaluation=None,
+    )
+    made = step.work(context, str(tmp_path / "out"))  # type: ignore[arg-type]
+    assert said == ["train: 1 of 24 samples are left out: no_text"]
+    assert made.facts == {"step": 3, "samples_seen": 12, "samples_kept": 23, "reasons": {"samples": {"no_text": 1}}}
+    record = SimpleNamespace(name="train", facts=made.facts)
+    assert ended(record) == "train: 23 samples; dropped: no_text 1"  # type: ignore[arg-type]
 
 
 def test_a_training_whose_length_hangs_on_unknown_data_says_what_to_give(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ _KEY = b"openwit.broken"
 
 @dataclass(frozen=True)
 class Lost:
-    """Samples of one file. `listed` ones are still among the source's rows: the loader meets and replaces them. `guessed` ones are an
-    estimate."""
+    """Samples of one file. `listed` ones are still among the source's rows: the loader meets and replaces them.
+    `guessed` ones are an estimate."""
 
     path: str
     samples: int
