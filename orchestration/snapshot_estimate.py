@@ -33,21 +33,27 @@ def snapshot_estimate(config: TrainConfig, steps: int | None, seconds: float | N
         USED_SHARE * card.peak_flops("float32") / spec.image_flops(), evaluate.features.decoders * DECODED_PER_SECOND
     )
     interval = seconds * watch.evaluate_every_steps / steps if seconds and steps else None
+    count = steps // watch.evaluate_every_steps if steps else None
     each = round(pictures / per_second, 1)
     return {
         "every_steps": watch.evaluate_every_steps,
-        "count": steps // watch.evaluate_every_steps if steps else None,
+        "count": count,
         "interval_seconds": interval,
         "pictures": pictures,
         "gpus": watch.evaluate_gpus,
         "seconds_each": each,
-        "keeps_up": None if interval is None else each <= interval,
+        "keeps_up": None if interval is None or count is None else each <= interval or count < 2,
     }
 
 
 def print_snapshots(found: Mapping[str, Any]) -> None:
     """A line, and a second one where measuring is slower than training."""
     each, interval = found["seconds_each"], found["interval_seconds"]
+    if found["count"] == 0:
+        show.facts(
+            {"meanwhile": f"no snapshot is measured: train.watch.evaluate_every_steps is {found['every_steps']:,}"}
+        )
+        return
     by = f"{found['gpus']:g} GPUs beside the workers'" if found["gpus"] else "one CPU core"
     count = "a snapshot" if found["count"] is None else f"{found['count']:,} snapshots, one"
     often = f" ({hours_text(interval / 3600)})" if interval is not None else ""

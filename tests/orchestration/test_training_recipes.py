@@ -15,7 +15,7 @@ from orchestration.flow import plan
 from orchestration.live import ended
 from orchestration.recipe import load, shipped_recipes
 from orchestration.recipe_file import SHIPPED
-from orchestration.snapshot_estimate import snapshot_estimate
+from orchestration.snapshot_estimate import print_snapshots, snapshot_estimate
 from orchestration.steps import build_steps
 from orchestration.training_estimate import SPARE, estimate_of, print_estimate, training_estimate
 from pipeline.datasets.shards import write_dataset
@@ -129,6 +129,15 @@ def test_plan_tells_what_evaluation_while_training_costs(capsys: pytest.CaptureF
         "7,812 snapshots, one each 50 steps (5 s), each measured in about 1 min by one CPU core (760 pictures)" in told
     )
     assert "passed over for newer ones: set train.watch.evaluate_every_steps=" in told
+    few = snapshot_estimate(train, 49, 1.0)
+    one = snapshot_estimate(train, 99, 1.0)
+    assert few is not None
+    assert one is not None
+    assert (few["count"], few["keeps_up"], one["count"], one["keeps_up"]) == (0, True, 1, True)
+    print_snapshots(few)
+    assert (
+        capsys.readouterr().out.strip() == "meanwhile  no snapshot is measured: train.watch.evaluate_every_steps is 50"
+    )
     with_gpu = load("clip-vit-b-32", [*sets, "train.watch.evaluate_gpus=1"]).train
     assert with_gpu is not None
     on_gpu = snapshot_estimate(with_gpu, 390_625, 36_000.0)
