@@ -1,7 +1,8 @@
 """scikit-learn's handwritten digits as folders of pictures, a class each: 1,437 to learn from, 360 to test with.
 
     python infra/benchmarks/digit_folders.py FOLDER          8x8 pixels in 17 greys, as they come
-    python infra/benchmarks/digit_folders.py FOLDER moved    each nine times: where it is, and a pixel away in all directions
+    python infra/benchmarks/digit_folders.py FOLDER inked    each nine times: where it is, and a pixel away in all directions, in
+                                                             three shades of an ink of five, drawn for each picture
 
 The split is by a fixed shuffle, digit by digit.
 """
@@ -20,6 +21,8 @@ from training.config import TrainConfig
 
 TEST = 360
 PLACES = 9
+INKS = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+"""White, red, green, blue, yellow: with three shades each and black, 16 colours."""
 
 
 def digits() -> tuple[Any, Any]:
@@ -36,10 +39,17 @@ def moved(images_NSS: Any) -> Any:
     return np.stack([wide[:, y : y + side, x : x + side] for y in range(3) for x in range(3)], axis=1)
 
 
+def inked(images_NSS: Any) -> Any:
+    """(N, 9, S, S, 3): `moved`, in three shades of the ink that is drawn for each; a function of the picture's number and place."""
+    shades_NPSS = np.round(moved(images_NSS) / 85).astype(np.uint8) * 85
+    inks_NP3 = INKS[np.random.default_rng(0).integers(0, len(INKS), shades_NPSS.shape[:2])]
+    return (shades_NPSS[..., None] * inks_NP3[:, :, None, None]).astype(np.uint8)
+
+
 def write_folders(folder: Path, places: bool = False) -> Path:
-    """folder/CLASS/NUMBER.png of the 1,437 digits to learn from, with `places` NUMBER-PLACE.png of all nine places."""
+    """folder/CLASS/NUMBER.png of the 1,437 digits to learn from, with `places` NUMBER-PLACE.png of all nine places, inked."""
     images, classes = digits()
-    pictures = moved(images[:-TEST]) if places else images[:-TEST, None]
+    pictures = inked(images)[:-TEST] if places else images[:-TEST, None]
     for number, (copies, which) in enumerate(zip(pictures, classes[:-TEST], strict=True)):
         (folder / str(which)).mkdir(parents=True, exist_ok=True)
         for place, image in enumerate(copies):
@@ -56,4 +66,4 @@ def digits_recipe(name: str, sets: Sequence[str] = ()) -> TrainConfig:
 
 
 if __name__ == "__main__":
-    print(write_folders(Path(sys.argv[1]), places=sys.argv[2:] == ["moved"]))
+    print(write_folders(Path(sys.argv[1]), places=sys.argv[2:] == ["inked"]))

@@ -1,13 +1,14 @@
-"""Does iGPT learn? The recipe igpt-digits on scikit-learn's digits, 8x8 pixels of 4 greys, each at nine places; 360 are held out.
+"""Does iGPT learn? The recipe igpt-digits on scikit-learn's digits, 8x8, each at nine places in an ink of five; 360 are held out.
 
-Where all digits lie alike, a linear probe of the first layer, which has seen no neighbours, is 89 % right, and there is nothing
-for depth to do; a pixel of play takes that away, as it is in photographs (the paper's, Chen et al. 2020, section 4.1, figure 2).
+In the paper (Chen et al. 2020, section 4.1, figure 2) probes are best in the middle: the first half makes what the second turns
+into the next pixel. Digits as they come leave neither half its work. They lie alike, so the first layer, which has seen no
+neighbours, is 89 % right: hence the places. And the next pixel is some grey, which takes little room: hence the inks.
 
-Bits per pixel of held-out digits beside tables that need no network, counted on the same pictures: how often each grey stands at a
-place; and beside its neighbours to the left and above. Linear probes (logistic regression on standardised features) of all layers:
-the layer and the probe's strength are chosen by cross-validation over the digits to learn from, copies of a digit together, and
-never on the test set. Standard errors are over digits, of differences between layers on the same digits. A picture of completions:
-the upper half is given. About 5 minutes a seed on one quiet core (SEEDS, 2); the file is written after each seed.
+Bits per pixel of held-out digits beside tables that need no network, counted on the same pictures: how often each colour stands at
+a place; and beside its neighbours to the left and above. Linear probes (logistic regression on standardised features) of all
+layers: the layer and the probe's strength are chosen by cross-validation over the digits to learn from, copies of a digit
+together, and never on the test set. Standard errors are over digits, of differences between layers on the same digits. A picture
+of completions: the upper half is given. About 3 minutes a seed on one quiet core (SEEDS, 2); the file is written after each seed.
 """
 
 import math
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from digit_folders import PLACES, TEST, digits, digits_recipe, moved, write_folders
+from digit_folders import PLACES, TEST, digits, digits_recipe, inked, write_folders
 from harness import RESULTS, write_facts
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -66,16 +67,16 @@ def table_bits(known_NSS: Tensor, test_NSS: Tensor, colours: int) -> tuple[float
     return bits[0], bits[2]
 
 
-def features(model: IGPT, pictures_NPSS: Any) -> Any:
+def features(model: IGPT, pictures_NPSS3: Any) -> Any:
     """(layers + 1, N, P, width) float64 of N digits at P places."""
     with torch.no_grad():
-        found = [model.features_of_all_layers(as_pixels(part)) for part in pictures_NPSS]
+        found = [model.features_of_all_layers(as_pixels(part)) for part in pictures_NPSS3]
     return torch.stack(found, dim=1).double().numpy()
 
 
-def as_pixels(pictures_NSS: Any) -> Tensor:
+def as_pixels(pictures_NSS3: Any) -> Tensor:
     """(N, 3, S, S) uint8."""
-    return torch.from_numpy(pictures_NSS)[:, None].expand(-1, 3, -1, -1).contiguous()
+    return torch.from_numpy(pictures_NSS3).permute(0, 3, 1, 2).contiguous()
 
 
 def right(known: Any, known_classes: Any, asked: Any, asked_classes: Any, strength: float) -> Any:
@@ -143,12 +144,12 @@ def told(validated_RLN: Any, tested_RLM: Any) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     images, classes = digits()
-    places = moved(images)
+    places = inked(images)
     known, test = places[:-TEST], places[-TEST:]
     turns = (
         np.arange(len(known))[:, None] + 3 * np.arange(3)
     ) % PLACES  # three of the nine places per digit, for the probes
-    taught = np.take_along_axis(known, turns[:, :, None, None], axis=1)
+    taught = np.take_along_axis(known, turns[:, :, None, None, None], axis=1)
     rows, validated, tested = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         data = write_folders(Path(scratch) / "digits", places=True)
@@ -165,7 +166,7 @@ def main() -> None:
             logits_BTC, colours_BT = (torch.cat(each) for each in zip(*parts, strict=True))
             bits = float(functional.cross_entropy(logits_BTC.flatten(0, 1), colours_BT.flatten())) / math.log(2)
             raster = (-1, *images.shape[1:])
-            seen = model.colours(as_pixels(known.reshape(raster))).view(raster)
+            seen = model.colours(as_pixels(known.reshape(*raster, 3))).view(raster)
             alone, table = table_bits(seen, colours_BT.view(raster), model.spec.colours)
             chosen, asked = probes(features(model, taught), classes[:-TEST], features(model, test), classes[-TEST:])
             best = int(chosen.mean(axis=1).argmax())
@@ -181,8 +182,8 @@ def main() -> None:
                 completions(model, as_pixels(test[:, PLACES // 2])).save(RESULTS / "igpt_digits.png")
             write_facts(
                 "igpt_digits",
-                f"scikit-learn's digits, 8x8, {model.spec.colours} greys, at nine places each: {known[:, :, 0, 0].size:,} pictures"
-                f" of {len(known):,} digits to learn from, {TEST} digits held out."
+                f"scikit-learn's digits, 8x8, {model.spec.colours} colours, at nine places each in one of five inks:"
+                f" {known[:, :, 0, 0, 0].size:,} pictures of {len(known):,} digits to learn from, {TEST} digits held out."
                 f" {told(np.stack(validated), np.stack(tested))}",
                 HEADINGS,
                 rows,

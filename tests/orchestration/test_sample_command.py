@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     model = build(REGISTRY["igpt-tiny"])
     assert isinstance(model, IGPT)
-    model.set_palette(torch.arange(4)[:, None].expand(4, 3) * 40.0)
+    model.set_palette(torch.arange(16)[:, None].expand(16, 3) * 10.0)
     folder = str(tmp_path_factory.mktemp("igpt"))
     write_model(folder, model.state_dict(), Meanings())
     Checkpoint(folder, model.spec, 1, 1, "none", {}, 1, checksums(folder)).save()
@@ -47,14 +47,14 @@ def test_new_pictures_are_of_the_palette_and_depend_on_the_seed_alone(checkpoint
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.shape == (20, 20)  # three pictures of 8 with a frame of 1, in a grid of two by two
-    assert set(first[1:9, 1:9].ravel()) <= set(range(0, 160, 40))
+    assert set(first[1:9, 1:9].ravel()) <= set(range(0, 160, 10))
     assert (first[10:, 10:] == 128).all()
 
 
 def test_a_completion_keeps_the_rows_that_were_given(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    greys = np.random.default_rng(0).integers(0, 4, (8, 8)) * 40
+    greys = np.random.default_rng(0).integers(0, 16, (8, 8)) * 10
     Image.fromarray(np.repeat(greys[:, :, None], 3, axis=2).astype(np.uint8)).save(tmp_path / "given.png")
     words = ["--complete", str(tmp_path / "given.png"), "--rows", "5", "--count", "2", "--temperature", "2"]
     assert main(["sample", checkpoint, "--out", str(tmp_path / "out.png"), *words, "--json"]) == 0
@@ -76,7 +76,7 @@ def test_what_cannot_be_drawn_is_one_line(checkpoint: str, tmp_path: Path, capsy
         ([out, "--complete", str(tmp_path / "gone.png")], "gone.png: cannot be read (No such file or directory)"),
         ([out, "--complete", str(tmp_path / "text.png"), "--rows", "9"], "has pictures of 8 rows; give fewer"),
         ([out, "--rows", "3"], "is of pictures to complete; name them with --complete"),
-        ([out, "--top-k", "5"], "has 4 colours; give fewer"),
+        ([out, "--top-k", "17"], "has 16 colours; give fewer"),
         ([str(tmp_path / "out.jpg")], "give a name that ends with .png"),
     ):
         assert main(["sample", checkpoint, "--out", *words]) == 2

@@ -214,7 +214,7 @@ def test_initial_values_are_the_release_s() -> None:
         ([block.c_proj.weight for block in blocks], 0.02),  # type: ignore[union-attr]
     ):
         together = torch.cat([each.flatten() for each in values])  # type: ignore[union-attr]
-        assert together.std().item() == pytest.approx(wanted, rel=0.05)
+        assert together.std().item() == pytest.approx(wanted, rel=0.1)  # of 512 numbers, 3 %
     assert not made.head.weight.any()
     assert made.class_head is not None
     assert not made.class_head.weight.any()

@@ -129,8 +129,8 @@ def test_next_pixel_starts_at_the_log_of_the_colours_in_nats_and_bits() -> None:
     model = build(get_spec("igpt-tiny"))
     kind = objective("igpt-tiny")
     loss, metrics = kind.loss(model(*kind.inputs(batch(3))), batch(3))
-    assert loss.item() == pytest.approx(math.log(4), abs=1e-5)  # zero-initialised head
-    assert metrics["bits_per_pixel"].item() == pytest.approx(2, abs=1e-5)
+    assert loss.item() == pytest.approx(math.log(16), abs=1e-5)  # zero-initialised head
+    assert metrics["bits_per_pixel"].item() == pytest.approx(4, abs=1e-5)
 
 
 def test_masks_are_bernoulli_draws_of_each_pixel_that_do_not_depend_on_how_the_batch_is_cut() -> None:
@@ -175,7 +175,7 @@ def test_joint_learning_adds_the_classes_loss_to_the_pixels() -> None:
         assert kind.needs == {"label"}
         with row_draws(torch.arange(4)):
             loss, metrics = kind.loss(model(*kind.inputs(rows)), rows)
-        assert loss.item() == pytest.approx(0.5 * math.log(4) + math.log(10), abs=1e-4)
+        assert loss.item() == pytest.approx(0.5 * math.log(16) + math.log(10), abs=1e-4)
         assert metrics["class_loss"].item() == pytest.approx(math.log(10), abs=1e-5)
 
 
@@ -190,8 +190,8 @@ def test_the_palette_of_a_new_model_comes_from_the_first_pictures_or_a_file(tmp_
 
     objective("igpt-tiny").prepare(model, pictures)
     assert asked == [4096]
-    assert model.palette.tolist() == [[10, 20, 30]] * 4
-    np.save(tmp_path / "mine.npy", np.arange(12).reshape(4, 3))
+    assert model.palette.tolist() == [[10, 20, 30]] * 16
+    np.save(tmp_path / "mine.npy", np.arange(48).reshape(16, 3))
     objective("igpt-tiny", palette=str(tmp_path / "mine.npy")).prepare(model, pictures)
     assert model.palette[1].tolist() == [3, 4, 5]
     assert asked == [4096]
