@@ -82,7 +82,7 @@ _PAPER = {"s": (512, 24, 8), "m": (1024, 36, 8), "l": (1536, 48, 16), "xl": (307
 
 SPECS = (
     # Ours, for CPUs and pictures as small as scikit-learn's digits. Two heads of 16 take a third less time than four of 8. At this
-    # size the last two layers make colours out of what the others found, however deep (igpt_digits): six leave the middle free.
+    # size the last two layers, of six as of eight, are for colours and lose what a probe reads (igpt_digits).
     IgptSpec("igpt-tiny", size=8, width=32, layers=6, heads=2, colours=16),
     *(
         IgptSpec(f"igpt-{letter}" + ("" if size == 32 else f"-{size}"), size, *sizes)
