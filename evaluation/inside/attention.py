@@ -49,7 +49,7 @@ def look(watched: Seer, pixels_B3SS: Tensor) -> Looked:
 
     def each(_: Any, inputs: tuple[Tensor, ...], number: int) -> None:
         weights_BHTT = weights_of(watched.attentions[number], inputs[0], watched.causal)
-        distances.append(mean_distances(weights_BHTT, watched.patch_pixels))
+        distances.append(mean_distances(weights_BHTT, watched.patch_pixels, watched.causal))
         through[:] = [followed(weights_BHTT, through[0] if through else None)]
 
     hooks = [
@@ -76,11 +76,13 @@ def weights_of(attention: Any, x_BTW: Tensor, causal: bool) -> Tensor:
     return torch.softmax(logits_BHTT, dim=-1)
 
 
-def mean_distances(weights_BHTT: Tensor, patch_pixels: int) -> NDArray[np.float64]:
+def mean_distances(weights_BHTT: Tensor, patch_pixels: int, causal: bool = False) -> NDArray[np.float64]:
     """(H,): pixels between a patch and those it attends to, weighted by attention, averaged over patches and pictures
-    (arXiv:2010.11929, figure 7 right and appendix D.7). A class token counts neither as asking nor as asked."""
-    side = int(weights_BHTT.shape[-1] ** 0.5)
-    P = side * side
+    (arXiv:2010.11929, figure 7 right and appendix D.7). A class token counts neither as asking nor as asked, nor does the
+    start vector before a causal model's first pixel, of which the last is never seen."""
+    T = weights_BHTT.shape[-1]
+    side = int(T**0.5)
+    P = T - 1 if causal else side * side
     among_BHPP = weights_BHTT[..., -P:, -P:]
     among_BHPP = among_BHPP / among_BHPP.sum(dim=-1, keepdim=True).clamp_min(1e-12)
     place = torch.arange(P, device=weights_BHTT.device)

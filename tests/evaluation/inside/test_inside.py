@@ -44,7 +44,7 @@ def test_the_weights_are_those_that_the_models_own_attention_mixes_with(name: st
         mixed = attention.out_proj((weights_BHTT @ v_BHTw).transpose(1, 2).flatten(2))
         torch.testing.assert_close(mixed, out_BTW, atol=1e-5, rtol=1e-4)
         through = (0.5 * weights_BHTT[1].mean(dim=0).numpy() + 0.5 * np.eye(len(through))) @ through
-        distances.append(mean_distances(weights_BHTT, watched.patch_pixels))
+        distances.append(mean_distances(weights_BHTT, watched.patch_pixels, watched.causal))
     looked = look(watched, pixels)
     np.testing.assert_allclose(looked.distances, distances, rtol=1e-5)
     # The class token's row, the first; or the mean over iGPT's places, each of which holds the pixel before it.
@@ -66,6 +66,20 @@ def test_distances_are_the_weighted_mean_over_pairs_of_patches() -> None:
         far = patch * np.hypot(ask // side - other // side, ask % side - other % side)
         slow[head] += among[other] / among.sum() * far / (2 * side * side)
     np.testing.assert_allclose(mean_distances(torch.from_numpy(weights).float(), patch), slow, rtol=1e-5)
+
+
+def test_distances_of_a_causal_model_are_between_the_pixels_that_its_places_hold() -> None:
+    random, side = np.random.default_rng(4), 3
+    weights = np.tril(random.random((1, 1, side * side, side * side)))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    held = [None, *np.ndindex(side, side)][: side * side]  # the start vector, then every pixel but the last
+    slow = []
+    for ask, at in list(enumerate(held))[1:]:
+        among = weights[0, 0, ask, 1:]
+        far = [np.hypot(at[0] - other[0], at[1] - other[1]) for other in held[1:]]
+        slow.append((among * far).sum() / among.sum())
+    found = mean_distances(torch.from_numpy(weights).float(), 1, causal=True)
+    np.testing.assert_allclose(found, [np.mean(slow)], rtol=1e-5)
 
 
 def test_a_class_token_is_the_answer_where_there_is_one() -> None:
