@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.comparison import Comparison, Flip, averages, judged, reasons, shifts
+from evaluation.comparison import Comparison, Flip, averages, judged, reasons, scope, shifts
 from evaluation.evidence import KEY, Evidence, Key, evidence, grouped, per_picture, why_not
 from evaluation.pairing import means_apart, pictures_apart, settings_apart
 from evaluation.report import Report, Score, headline
 from evaluation.statistics.compared import Means, Measured, difference, split
+from evaluation.statistics.drawn import Drawn, difference_over_draws
 from evaluation.statistics.paired import Difference
 from pipeline.errors import DataError
 
@@ -36,6 +37,7 @@ def compare(first: Report, second: Report, resamples: int = 2000, seed: int = 0)
         tuple(work.flips),
         tuple(averages(rows)),
         tuple(shifts(rows, *work.scores)),
+        tuple(scope(rows)),
     )
 
 
@@ -102,9 +104,18 @@ class _Work:
         row = {"task": score.task, "protocol": score.protocol, "variant": score.variant, "metric": score.metric}
         self.apart.append(row | {"reason": reason})
 
-    def _compared(self, score: Score, one: Evidence, other: Evidence, first: Measured, second: Measured) -> None:
+    def _compared(
+        self, score: Score, one: Evidence, other: Evidence, first: Measured | Drawn, second: Measured | Drawn
+    ) -> None:
+        how = self._resamples, self._seed
+        if isinstance(first, Drawn):
+            assert isinstance(second, Drawn)
+            found = difference_over_draws(first, second, len(one.rows), *how)
+            first, second = first.mean, second.mean
+        else:
+            assert not isinstance(second, Drawn)
+            found = difference(first, second, len(first.values) if isinstance(first, Means) else len(one.rows), *how)
         count = len(first.values) if isinstance(first, Means) else len(one.rows)
-        found = difference(first, second, count, self._resamples, self._seed)
         if isinstance(first, Means) and isinstance(second, Means):
             alone = split(first.values, second.values)
         else:
@@ -114,7 +125,11 @@ class _Work:
             {"task": score.task, "protocol": score.protocol, "variant": score.variant, "metric": score.metric}
             | {"pictures": count, "only_first": alone[0], "only_second": alone[1]}
             | _numbers(found, (first.value, second.value))
-            | {"headline": score.name in self._headline, "own": score.metric == own}
+            | {
+                "draws": len(one.draws) if one.drawn else 0,
+                "headline": score.name in self._headline,
+                "own": score.metric == own,
+            }
         )
         single = len(one.draws) == 1 and one.key[2] == score.variant
         if score.name in self._headline and single and one.key not in self._flipped:

@@ -13,12 +13,16 @@ from evaluation.statistics.intervals import Interval
 from evaluation.statistics.paired import LEVEL, holm
 from evaluation.statistics.suite import SuiteAverage, covers, suite_average
 
+ONE_DRAW = "one draw, no verdict"
+"""How other draws would fall is not known from one, and not in its interval."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One score of both runs. `difference` is second minus first; `only_first` and `only_second` count pictures that one alone
     answers right (or better, where a picture has a share); `p_holm` is corrected over the tasks of the protocol and variant;
-    `verdict` says it in words; `headline`: it belongs in a result table."""
+    `verdict` says it in words; `headline`: it belongs in a result table; `draws`: over how many draws of pictures to learn from,
+    0 where none are drawn."""
 
     task: str
     protocol: str
@@ -37,6 +41,7 @@ class Row:
     p_holm: float
     verdict: str
     headline: bool
+    draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ class Comparison:
     metric "" for all of a protocol; `flips` the flipped pictures behind headline scores, largest change first; `averages` both
     runs' means over the tasks compared, by protocol and variant; `shifts` what a change of model does to robustness (relative
     robustness, Taori et al. 2020, arXiv:2007.00644, section 2): rows {task, variant, reference, shifted, low, high, first, second},
-    differences on the reference and under the shift with its interval, and both effective robustnesses where they are there."""
+    differences on the reference and under the shift with its interval, and both effective robustnesses where they are there;
+    `scope` says in sentences what else of the same kind the intervals and verdicts are about."""
 
     first_checkpoint: str
     second_checkpoint: str
@@ -70,6 +76,7 @@ class Comparison:
     flips: tuple[Flip, ...]
     averages: tuple[Mapping[str, Any], ...]
     shifts: tuple[Mapping[str, Any], ...] = ()
+    scope: tuple[str, ...] = ()
 
 
 def judged(rows: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
@@ -84,7 +91,7 @@ def judged(rows: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
         Row(
             **_rounded({key: row[key] for key in row if key != "own"}),
             p_holm=_short(float(p)),
-            verdict=_verdict(row["difference"], float(p)),
+            verdict=_verdict(row["difference"], float(p), row["draws"]),
         )
         for row, p in zip(rows, adjusted, strict=True)
     )
@@ -96,7 +103,9 @@ def _kind(metric: str, own: bool) -> str:
     return "" if own and metric not in RANKED else metric
 
 
-def _verdict(difference: float, p: float) -> str:
+def _verdict(difference: float, p: float, draws: int) -> str:
+    if draws == 1:
+        return ONE_DRAW
     if p >= LEVEL:
         return "not distinguishable"
     return "second better" if difference > 0 else "first better"
@@ -127,9 +136,29 @@ def averages(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
                 "difference": _short(mean.value),
                 "low": _short(mean.low),
                 "high": _short(mean.high),
+                "draws": min(row.draws for row in own),
             }
         )
     return found
+
+
+def scope(rows: Sequence[Row]) -> list[str]:
+    """What the intervals and verdicts of these rows cover, and what not."""
+    told = ["Intervals and verdicts hold for other test pictures of the same kind; models and probes are as they are."]
+    drawn: dict[int, list[str]] = {}
+    for row in rows:
+        if row.draws and row.protocol not in drawn.setdefault(row.draws, []):
+            drawn[row.draws].append(row.protocol)
+    for draws, protocols in sorted(drawn.items()):
+        names = " and ".join(protocols)
+        told.append(
+            f"Those of {names}, and their means over tasks, hold for other draws of the pictures learned from too: {draws} draws,"
+            " the same for both models."
+            if draws > 1
+            else f"{names}: one draw of the pictures learned from; how others would fall is not in these intervals, so there is no"
+            " verdict. Give evaluate.probe.seeds three or more."
+        )
+    return told
 
 
 def shifts(rows: Sequence[Row], first: Mapping[str, Score], second: Mapping[str, Score]) -> list[Mapping[str, Any]]:

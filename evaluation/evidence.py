@@ -12,7 +12,8 @@ import pandas as pd
 
 from evaluation.protocols.bias import CRIME, NON_HUMAN
 from evaluation.report import Report, Score
-from evaluation.statistics.compared import Means, Measured, measured, over_draws
+from evaluation.statistics.compared import Means, Measured, measured
+from evaluation.statistics.drawn import Drawn
 
 Key = tuple[str, str, str]
 KEY = ("task", "protocol", "variant")
@@ -36,6 +37,8 @@ class Evidence:
 
     key: Key
     draws: tuple[pd.DataFrame, ...]
+    drawn: bool = False
+    """Whether the draws are of pictures to learn from, and others might have been drawn."""
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -65,10 +68,10 @@ def evidence(score: Score, kept: Mapping[Key, pd.DataFrame]) -> Evidence | None:
         here = rows["group"].map(lambda own: group == "all" or group in own.split("|"))
         return Evidence((*start, score.variant), (rows[here].reset_index(drop=True),))
     draws = [key for key in kept if key[:2] == start and key[2].startswith(score.variant + SEED)]
-    return Evidence((*start, score.variant), tuple(kept[key] for key in draws)) if draws else None
+    return Evidence((*start, score.variant), tuple(kept[key] for key in draws), True) if draws else None
 
 
-def per_picture(score: Score, found: Evidence, classes: Sequence[str]) -> Measured | None:
+def per_picture(score: Score, found: Evidence, classes: Sequence[str]) -> Measured | Drawn | None:
     """The score as a function of its pictures; None where the rows do not hold what it needs."""
     if found.key[2].startswith(f"{score.metric}/") or score.metric == "kept":
         terms_N = found.rows["value"].to_numpy(np.float64)
@@ -79,8 +82,10 @@ def per_picture(score: Score, found: Evidence, classes: Sequence[str]) -> Measur
     if score.metric == "either_cue":
         return Means(found.rows["value"].notna().to_numpy().astype(np.float64))
     draws = [measured(score.metric, rows, classes) for rows in found.draws]
-    there = [each for each in draws if each is not None]
-    return over_draws(there) if len(there) == len(draws) else None
+    there = tuple(each for each in draws if each is not None)
+    if len(there) < len(draws):
+        return None
+    return Drawn(there) if found.drawn else there[0]
 
 
 def why_not(score: Score) -> str:

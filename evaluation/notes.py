@@ -67,10 +67,12 @@ def _of_probe(found: Mapping[str, Any], mode: str) -> Iterator[tuple[Any, str]]:
         )
     elif mode == "exact" and "gap_bound" in solve and not solve["gap_bound"] <= CERTIFIED * abs(solve["objective"]):
         share = solve["gap_bound"] / abs(solve["objective"]) if solve["objective"] else math.inf
+        digits = (f"{share:.{count}g}" for count in range(2, 18))
+        shown = next((text for text in digits if text != f"{CERTIFIED:g}"), f"{share!r}")
         yield (
             "not_certified",
             (
-                f"the final fit is proven to be within {share:.1g} of its objective only, not {CERTIFIED:g};"
+                f"the final fit is proven to be within {shown} of its objective only, not {CERTIFIED:g};"
                 " evaluate.probe.precision=float64 may get nearer"
             ),
         )

@@ -29,7 +29,8 @@ def compare(
     RUN is a run's folder, or that of its evaluation. Both must have answered the same pictures. With --published, one run is
     set beside published scores.
 
-    A difference is called one where its p-value, corrected by Holm over the tasks, is below 0.05.
+    A difference is called one where its p-value, corrected by Holm over the tasks, is below 0.05. It then holds for other test
+    pictures of the same kind, of few-shot also for other draws of the pictures learned from; one draw gets no verdict.
     """
     if (second is None) == (published is None):
         raise click.UsageError("give two runs, or one run and --published MODEL")

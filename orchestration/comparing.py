@@ -113,6 +113,9 @@ def print_comparison(found: Compared, html: str | None) -> None:
     if told.shifts:
         print()
         show.rows(SHIFT_HEADINGS, [_shift_line(row) for row in told.shifts])
+    print()
+    for sentence in told.scope:
+        print(sentence)
     if told.apart:
         print()
         show.rows(("why not compared", "which"), reasons(told.apart))
@@ -144,7 +147,8 @@ def _line(row: Any) -> Sequence[str]:
 def _average_line(row: Mapping[str, Any]) -> Sequence[str]:
     ends = f"{row['low']:+.4f} to {row['high']:+.4f}"
     numbers = (f"{row['first']:.4f}", f"{row['second']:.4f}", f"{row['difference']:+.4f}", ends)
-    return (f"{row['tasks']} tasks", row["covers"], row["protocol"], row["variant"], row["metric"], *numbers)
+    variant = f"{row['variant']} (one draw)" if row["draws"] == 1 else row["variant"]
+    return (f"{row['tasks']} tasks", row["covers"], row["protocol"], variant, row["metric"], *numbers)
 
 
 def write_page(path: str, first: str, second: str, found: Compared, datasets: str | None = None) -> None:

@@ -65,7 +65,9 @@ def evaluation_plots(report: Report, gflops: float | None = None) -> dict[str, l
         "penalty": list(_penalties(report)),
         "layers": list(_layers(report)),
         "shots": [
-            plots_probe.shot_curves(f"{task}, {protocol.replace('_', ' ')}", found["values"])
+            plots_probe.shot_curves(
+                f"{task}, {protocol.replace('_', ' ')}", found["values"], _ends(report, task, protocol, found["values"])
+            )
             for task, protocol, found in _each(report)
             if protocol.startswith("few_shot") and _is_curves(found.get("values"))
         ],
@@ -110,12 +112,33 @@ def _layers(report: Report) -> Iterator[Plot]:
             and all(isinstance(each, Mapping) for each in layers.values())
         ):
             name = task if protocol == "linear_probe" else f"{task}, {protocol.replace('_', ' ')}"
-            yield plots_probe.layer_curve(name, layers)
+            yield plots_probe.layer_curve(name, layers, found.get("layer", found.get("best")))
 
 
 def _is_curves(values: Any) -> bool:
     """name -> shots -> value, for more than one number of shots."""
     return isinstance(values, Mapping) and any(isinstance(each, Mapping) and len(each) > 1 for each in values.values())
+
+
+def _ends(
+    report: Report, task: str, protocol: str, values: Mapping[str, Any]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """name -> shots -> ends of the interval of the task's own metric, where the report has the score."""
+    metric = report.config.get("metrics", {}).get(task)
+    scores = {
+        score.variant: (score.low, score.high)
+        for score in report.scores
+        if (score.task, score.protocol, score.metric) == (task, protocol, metric)
+    }
+    variants = {
+        name: {shots: f"{shots} shots" if name == "zero" else f"{shots} shots, from {name}" for shots in found}
+        for name, found in values.items()
+        if isinstance(found, Mapping)
+    }
+    return {
+        name: {shots: scores[variant] for shots, variant in own.items() if variant in scores}
+        for name, own in variants.items()
+    }
 
 
 def _inside(report: Report) -> list[Plot]:

@@ -31,7 +31,7 @@ def intervals(scores: Sequence[Score]) -> Plot:
             axes.annotate(
                 f"{value:.1f}", (value, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7.5
             )
-        axes.set_yticks(range(len(scores)), [_short(label(score), 44) for score in scores])
+        axes.set_yticks(range(len(scores)), [_short(label(score), 56) for score in scores])
         axes.set_ylim(len(scores) - 0.4, -0.8)
         axes.set_xlim(min(0 if s.low < 0.5 else 50 for s in scores) if scores else 0, 101)
         axes.set_xlabel("per cent, bar: 95 % interval")

@@ -40,11 +40,16 @@ def penalty_curves(searches: Mapping[str, tuple[Sequence[Mapping[str, Any]], flo
     return Plot("penalties", alt, WIDTH_INCHES, 2.8, draw)
 
 
-def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
-    """Probe score over depth: rises and falls again in a model of pixels (arXiv: Chen et al. 2020, figure 2)."""
+def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]], chosen: str | None = None) -> Plot:
+    """Probe score over depth: rises and falls again in a model of pixels (arXiv: Chen et al. 2020, figure 2). `chosen` is the
+    layer that did best on the validation part, the only one whose test value was not picked by looking at it."""
     names = sorted(layers, key=lambda name: int("".join(c for c in name if c.isdigit()) or 0))
-    best = max(names, key=lambda name: layers[name].get("test", 0.0)) if names else ""
-    alt = f"Probe of each layer, {task}: {len(names)} layers, best {best}"
+    alt = f"Probe of each layer, {task}: {len(names)} layers"
+    if chosen is not None and chosen in layers:
+        parts = (
+            f"{part} {100 * layers[chosen][part]:.1f} %" for part in ("validation", "test") if part in layers[chosen]
+        )
+        alt += f", {chosen} chosen by validation ({', '.join(parts)})"
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
@@ -65,25 +70,38 @@ def layer_curve(task: str, layers: Mapping[str, Mapping[str, float]]) -> Plot:
     return Plot(f"layers-{_slug(task)}", alt, WIDTH_INCHES, 2.6, draw)
 
 
-def shot_curves(task: str, values: Mapping[str, Mapping[str, float]]) -> Plot:
-    """Score over labelled pictures per class, a line each (CLIP's figure 6)."""
+def shot_curves(
+    task: str, values: Mapping[str, Mapping[str, float]], ends: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> Plot:
+    """Score over labelled pictures per class, a line each (CLIP's figure 6); `ends` of its 95 % interval, by line and shots."""
     lines = {name: sorted((int(shots), value) for shots, value in found.items()) for name, found in values.items()}
-    alt = f"Few-shot, {task}: " + "; ".join(
-        f"{name} {', '.join(f'{shots} shots {100 * value:.1f} %' for shots, value in points)}"
-        for name, points in lines.items()
+
+    def said(name: str, shots: int, value: float) -> str:
+        interval = ends.get(name, {}).get(str(shots))
+        width = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+        return f"{shots} shots {100 * value:.1f} %{width}"
+
+    alt = f"Few-shot with 95 % intervals, {task}: " + "; ".join(
+        f"{name} {', '.join(said(name, shots, value) for shots, value in points)}" for name, points in lines.items()
     )
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         for place, (name, points) in enumerate(lines.items()):
-            x, y = [shots for shots, _ in points], [100 * value for _, value in points]
-            axes.plot(x, y, marker="o", markersize=3.5, color=SERIES[place % len(SERIES)], label=name.replace("_", " "))
+            x, y, colour = (
+                [shots for shots, _ in points],
+                [100 * value for _, value in points],
+                SERIES[place % len(SERIES)],
+            )
+            axes.plot(x, y, marker="o", markersize=3.5, color=colour, label=name.replace("_", " "))
+            for shots, (low, high) in ends.get(name, {}).items():
+                axes.vlines(int(shots), 100 * low, 100 * high, color=colour, linewidth=4, alpha=0.25)
         shown = sorted({shots for points in lines.values() for shots, _ in points})
         axes.set_xscale("log")
         axes.set_xticks(shown, [str(shots) for shots in shown])
         axes.xaxis.set_minor_formatter(lambda value, _: "")
         axes.set_xlabel("labelled pictures per class")
-        axes.set_ylabel("per cent")
+        axes.set_ylabel("per cent, bars: 95 % intervals")
         axes.set_title(_short(task, 60))
         axes.legend()
 

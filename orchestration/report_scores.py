@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.report import Report, Score, headline
+from evaluation.report import HEADLINE, Report, Score, headline
 
 NOT_FRACTIONS = ("rank", "loss", "perplexity", "seconds")
 PROTOCOLS = ("zero_shot", "own_classes", "linear_probe", "robustness", "retrieval")
@@ -37,9 +37,14 @@ def spoken(name: str) -> str:
 
 
 def label(score: Score) -> str:
-    """ "digits · zero shot · top1"; for retrieval the direction says more than the protocol."""
-    middle = score.variant if score.protocol == "retrieval" else score.protocol
-    return " · ".join(spoken(part) for part in (score.task, middle, score.metric))
+    """ "digits · zero shot · top1"; where a protocol has several headlines its variant too, "digits · few shot · 4 shots · top1",
+    and for retrieval the direction says more than the protocol."""
+    middle = [score.protocol, score.variant]
+    if score.protocol == "retrieval":
+        middle = [score.variant]
+    elif len(HEADLINE.get(score.protocol, ())) == 1:
+        middle = [score.protocol]
+    return " · ".join(spoken(part) for part in (score.task, *middle, score.metric))
 
 
 def is_fraction(score: Score) -> bool:

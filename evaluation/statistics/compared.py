@@ -1,12 +1,12 @@
 """A metric of two models from what is kept of their answers: its two values, the difference and the test that fits it.
 
-Accuracies and recalls of single pictures get McNemar's test; other means (over classes, folds, draws, severities, and recalls of
+Accuracies and recalls of single pictures get McNemar's test; other means (over classes, folds, severities, and recalls of
 captions, of which a picture has several) the test by swapped signs; areas, average precision and calibration errors, which are no
-means over pictures, the paired bootstrap. Rows are those of `report.OUTCOMES`. N = pictures.
+means over pictures, the paired bootstrap. Draws: drawn.py. Rows are those of `report.OUTCOMES`. N = pictures.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,18 +115,6 @@ def _ignored(rows: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.bool_] | 
         return None
     words = [set(group.split(SEVERAL)) for group in rows["group"]]
     return np.array([[name in own for name in classes] for own in words])
-
-
-def over_draws(draws: Sequence[Measured]) -> Measured:
-    """The mean of one metric over several draws on the same pictures: a comparison is of these draws, which both models share."""
-    first = draws[0]
-    if isinstance(first, Means):
-        return replace(first, values=np.mean([each.values for each in draws if isinstance(each, Means)], axis=0))
-    several = [each for each in draws if isinstance(each, Resampled)]
-    ends = np.mean([each.interval for each in several], axis=0)
-    return Resampled(
-        lambda weights_RN: np.mean([each.statistic(weights_RN) for each in several], axis=0), Interval(*ends.tolist())
-    )
 
 
 def difference(first: Measured, second: Measured, count: int, resamples: int, seed: int) -> Difference:

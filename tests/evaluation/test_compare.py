@@ -100,6 +100,45 @@ def test_an_average_covers_what_was_compared(compared: Comparison) -> None:
     assert average["low"] < average["difference"] < average["high"]
 
 
+def shot(right_JN: NDArray[np.bool_], task: str) -> list[dict[str, Any]]:
+    labels = [f"class {n % 5}" for n in range(right_JN.shape[1])]
+    return [
+        row
+        for seed, right_N in enumerate(right_JN)
+        for row in outcomes(task, labels, right_N, "few_shot", variant=[f"4 shots, seed {seed}"] * len(labels))
+    ]
+
+
+def of_shots(rows: Sequence[dict[str, Any]], name: str, tasks: Sequence[str]) -> Report:
+    scores = tuple(Score(task, "few_shot", "top1", "4 shots", 0.5, 0, 1, 9) for task in tasks)
+    return replace(report(rows, name), scores=scores)
+
+
+def test_a_verdict_of_few_shots_holds_for_other_draws_and_one_draw_has_none() -> None:
+    random, tasks = np.random.default_rng(0), ("lucky", "better")
+    first = {task: random.random((3, 900)) < 0.5 for task in tasks}
+    lucky = random.random((3, 900)) < np.array([[0.45], [0.5], [0.75]])  # one draw of three did well
+    second = {"lucky": lucky, "better": random.random((3, 900)) < 0.75}
+
+    def found(draws: int) -> Comparison:
+        sides = [[row for task in tasks for row in shot(own[task][:draws], task)] for own in (first, second)]
+        return compare(*(of_shots(rows, name, tasks) for rows, name in zip(sides, "ab", strict=True)))
+
+    three = found(3)
+    rows = {row.task: row for row in three.rows}
+    assert (rows["lucky"].verdict, rows["better"].verdict) == ("not distinguishable", "second better")
+    assert rows["lucky"].low < 0 < rows["better"].low
+    assert rows["lucky"].test == "signs swapped, mid-p; Student's t over 3 draws"
+    assert rows["lucky"].draws == 3
+    (mean,) = three.averages
+    assert mean["low"] < (rows["lucky"].low + rows["better"].low) / 2 + 0.1 < mean["difference"]
+    assert "few_shot, and their means over tasks, hold for other draws" in three.scope[1]
+    one = found(1)
+    assert {row.verdict for row in one.rows} == {"one draw, no verdict"}
+    assert one.averages[0]["draws"] == 1
+    assert "there is no verdict" in one.scope[1]
+
+
 def test_other_pictures_are_never_paired_and_are_named() -> None:
     right = np.ones(6, bool)
     labels = list("aabbcc")

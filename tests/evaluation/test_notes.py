@@ -66,6 +66,9 @@ def test_a_fit_that_is_not_at_its_optimum_is_told() -> None:
     far = {**good, "penalty": 1.0, SOLVE: {**solve, "gap_bound": 0.01 * solve["objective"]}}
     assert [note.kind for note in noted(far)] == ["not_certified"]
     assert "within 0.01 of its objective only" in noted(far)[0].says
+    for share in ("1.04e-05", "1.00001e-05", "0.0012"):
+        near = {**far, SOLVE: {**solve, "gap_bound": float(share) * solve["objective"]}}
+        assert f"within {share} of its objective only, not 1e-05" in noted(near)[0].says
     assert noted(far, "sklearn") == []  # that mode promises where it stops, not how near it is
     out = {**far, SOLVE: {**solve, "iterations": 1000}}
     assert [note.kind for note in noted(out)] == [note.kind for note in noted(out, "sklearn")] == ["not_converged"]

@@ -12,7 +12,7 @@ from evaluation.statistics.intervals import wilson
 from orchestration.cli import main
 from orchestration.journal import Journal
 from pipeline.demo.digits import digit_labels
-from tests.evaluation.test_compare import outcomes, report
+from tests.evaluation.test_compare import of_shots, outcomes, report, shot
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -77,6 +77,25 @@ def test_no_line_is_told_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(lines) == len(set(lines))
     assert sum("not in the second run" in line for line in lines) == 1
     assert sum(line.startswith("2 tasks") for line in lines) == 4
+
+
+def test_what_a_verdict_covers_is_said_on_the_terminal_and_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for name in "ab":
+        right = random.random((1, 60)) < 0.5
+        rows = [row for task in "xy" for row in shot(right, task)]
+        of_shots(rows, name, "xy").save(str(tmp_path / name))
+    page = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--html", str(page)]) == 0
+    told, html = capsys.readouterr().out, page.read_text("utf-8")
+    assert told.count("one draw, no verdict") == 2
+    assert "4 shots (one draw)" in told
+    for words in ("hold for other test pictures of the same kind", "few_shot: one draw of the pictures learned from"):
+        assert words in told
+        assert words in html
+    assert '<td class="muted">one draw, no verdict</td>' in html
 
 
 def test_mistakes_are_one_line(runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

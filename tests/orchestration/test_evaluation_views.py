@@ -18,6 +18,7 @@ from evaluation.statistics.calibration import reliability
 from evaluation.statistics.intervals import wilson
 from orchestration.evaluation_tables import average_rows, efficiency_rows, published_rows, shift_rows
 from orchestration.evaluation_views import evaluation_plots, tiles
+from orchestration.plot import Plot
 from orchestration.report import build_html, build_pictures
 from orchestration.report_data import ReportData
 from tests.browser import open_page
@@ -51,6 +52,7 @@ def details() -> dict[str, dict[str, Any]]:
             "linear_probe": {
                 "search": [{"penalty": 10.0**power, "validation": 0.9 - abs(power) / 20} for power in (-4, 0, 4)],
                 "penalty": 1.0,
+                "layer": "layer-7",
                 "layers": {f"layer-{n}": {"test": 0.9 - abs(n - 5) / 20, "validation": 0.9} for n in range(11)},
             },
             "few_shot": {"values": {"zero": {"1": 0.3, "2": 0.4, "16": 0.8}}},
@@ -87,6 +89,10 @@ def report() -> Report:
         Score("imagenet-sketch", "natural_shift", "top1", "reference", *wilson(38_100, 50_000), 50_000),
         Score("imagenet-sketch", "natural_shift", "effective_robustness", "weighted", 0.352, 0.34, 0.36, 50_889),
     ]
+    scores += [  # none is kept of 1 and 16 shots, and of 2 one in another metric
+        Score("digits", "few_shot", metric, "2 shots", 0.4, low, 0.48, 360)
+        for metric, low in (("top1", 0.32), ("mean_per_class", 0.1))
+    ]
     near = np.arange(360) < 20
     overlap = [
         asdict(one) for one in corrected([effect("digits", "zero_shot", "ensemble", np.arange(360) % 7 > 0, near)])
@@ -103,6 +109,19 @@ def report() -> Report:
     )
 
 
+def bars(plot: Plot) -> list[list[tuple[float, ...]]]:
+    """The ends of the vertical lines of a plot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    plot.draw(figure)
+    return [
+        [tuple(end) for end in segment.tolist()]
+        for lines in figure.axes[0].collections
+        for segment in lines.get_segments()
+    ]
+
+
 def test_every_evidence_has_its_picture_with_words_for_those_who_do_not_see_it(report: Report) -> None:
     found = evaluation_plots(report, gflops=8.8)
     assert {name: len(plots) for name, plots in found.items()} == {
@@ -111,7 +130,9 @@ def test_every_evidence_has_its_picture_with_words_for_those_who_do_not_see_it(r
     }  # fmt: skip
     assert "effective robustness is +35.7 points" in found["shifts"][0].alt
     assert "3 tasks: error 31.6 % at 8.8 GFLOPs per picture" in found["compute"][0].alt
-    assert "best layer-5" in found["layers"][0].alt
+    assert "layer-7 chosen by validation (validation 90.0 %, test 80.0 %)" in found["layers"][0].alt
+    assert "zero 1 shots 30.0 %, 2 shots 40.0 % (32.0 to 48.0), 16 shots 80.0 %" in found["shots"][0].alt
+    assert bars(found["shots"][0]) == [[(2.0, 32.0), (2.0, 48.0)]]
     (one, *_) = found["inside"]
     assert one.png() == one.png()
     empty = Report("0" * 64, {"metrics": {}}, {"prompts": {}}, (), OUTCOMES.empty_table())

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from orchestration import plots, plots_evaluation
 from orchestration.plot import VARIABLES, Plot
 from orchestration.plots import _moving_mean
 from orchestration.report_data import Balance
-from orchestration.report_scores import Confusion, Robustness
+from orchestration.report_scores import Confusion, Robustness, label
 from pipeline.execution.ledger import Fate
 
 STEPS = [{"step": i, "loss": 3 / (i + 1), "learning_rate": 1e-3, "logit_scale": 14.0 + i} for i in range(60)]
@@ -80,6 +81,19 @@ def test_labels_are_text_and_never_markup_or_formulas() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "$5" in text
+
+
+def test_variants_of_one_protocol_are_told_apart() -> None:
+    variants = ("1 shots", "4 shots", "4 shots, from zero_shot")
+    scores = [SCORE, *(replace(SCORE, protocol="few_shot", variant=each) for each in variants)]
+    labels = [label(score) for score in scores]
+    assert labels == ["digits · zero shot · top1", "digits · few shot · 1 shots · top1", "digits · few shot · 4 shots · top1",
+                      "digits · few shot · 4 shots, from zero shot · top1"]  # fmt: skip
+    drawn = plots_evaluation.intervals(scores).inline()
+    assert all(each in drawn for each in labels)
+    assert (
+        label(Score("coco", "retrieval", "recall@5", "image_to_text", 0, 0, 1, 9)) == "coco · image to text · recall@5"
+    )
 
 
 def test_empty_data_are_drawn_as_an_empty_picture() -> None:
