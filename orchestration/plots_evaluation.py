@@ -3,6 +3,7 @@
 Intervals are drawn, never left out; fractions are shown in per cent.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def intervals(scores: Sequence[Score]) -> Plot:
             axes.annotate(
                 f"{value:.1f}", (value, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7.5
             )
-        axes.set_yticks(range(len(scores)), [_short(label(score), 56) for score in scores])
+        axes.set_yticks(range(len(scores)), [textwrap.fill(_short(label(score), 76), 40) for score in scores])
         axes.set_ylim(len(scores) - 0.4, -0.8)
         axes.set_xlim(min(0 if s.low < 0.5 else 50 for s in scores) if scores else 0, 101)
         axes.set_xlabel("per cent, bar: 95 % interval")

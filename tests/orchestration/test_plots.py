@@ -84,13 +84,18 @@ def test_labels_are_text_and_never_markup_or_formulas() -> None:
 
 
 def test_variants_of_one_protocol_are_told_apart() -> None:
+    from matplotlib.figure import Figure
+
     variants = ("1 shots", "4 shots", "4 shots, from zero_shot")
     scores = [SCORE, *(replace(SCORE, protocol="few_shot", variant=each) for each in variants)]
     labels = [label(score) for score in scores]
     assert labels == ["digits · zero shot · top1", "digits · few shot · 1 shots · top1", "digits · few shot · 4 shots · top1",
                       "digits · few shot · 4 shots, from zero shot · top1"]  # fmt: skip
-    drawn = plots_evaluation.intervals(scores).inline()
-    assert all(each in drawn for each in labels)
+    figure = Figure()
+    plots_evaluation.intervals(scores).draw(figure)
+    drawn = [each.get_text() for each in figure.axes[0].get_yticklabels()]
+    assert [each.replace("\n", " ") for each in drawn] == labels
+    assert max(len(line) for each in drawn for line in each.splitlines()) <= 40
     assert (
         label(Score("coco", "retrieval", "recall@5", "image_to_text", 0, 0, 1, 9)) == "coco · image to text · recall@5"
     )
