@@ -31,13 +31,14 @@ class Note:
 
 def notes_of(report: Report) -> list[Note]:
     """In the order of the report's tasks; [] where all is well."""
-    mode = report.config.get("probe", {}).get("mode", "exact")
+    probe = report.config.get("probe", {})
+    mode, precision = probe.get("mode", "exact"), probe.get("precision", "float32")
     found = []
     for task, by_protocol in report.details.items():
         if said := _alike(by_protocol.get("zero_shot", {}).get("same_names", [])):
             found.append(Note(task, "zero_shot", "same_names", said))
         for protocol in PROBED:
-            found += [Note(task, protocol, *each) for each in _of_probe(by_protocol.get(protocol, {}), mode)]
+            found += [Note(task, protocol, *each) for each in _of_probe(by_protocol.get(protocol, {}), mode, precision)]
     return found
 
 
@@ -49,7 +50,7 @@ def _alike(groups: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _of_probe(found: Mapping[str, Any], mode: str) -> Iterator[tuple[Any, str]]:
+def _of_probe(found: Mapping[str, Any], mode: str, precision: str) -> Iterator[tuple[Any, str]]:
     if "validation_part" in found:
         yield "validation_absent", found["validation_part"]
     if found.get("search") and "penalty" in found:
@@ -72,8 +73,8 @@ def _of_probe(found: Mapping[str, Any], mode: str) -> Iterator[tuple[Any, str]]:
         yield (
             "not_certified",
             (
-                f"the final fit is proven to be within {shown} of its objective only, not {CERTIFIED:g};"
-                " evaluate.probe.precision=float64 may get nearer"
+                f"the final fit is proven to be within {shown} of its objective only, not {CERTIFIED:g}"
+                + ("" if precision == "float64" else "; evaluate.probe.precision=float64 may get nearer")
             ),
         )
 

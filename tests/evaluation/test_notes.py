@@ -28,9 +28,9 @@ def accuracy(right: np.ndarray, scores: np.ndarray) -> float:
     return float((right == scores.argmax(axis=1)).mean())
 
 
-def noted(details: dict[str, Any], mode: str = "exact") -> list[Note]:
+def noted(details: dict[str, Any], mode: str = "exact", precision: str = "float32") -> list[Note]:
     made = report(outcomes("fruit", ["1"], np.ones(1, bool)), "a", fruit={"linear_probe": details})
-    return notes_of(replace(made, config={**made.config, "probe": {"mode": mode}}))
+    return notes_of(replace(made, config={**made.config, "probe": {"mode": mode, "precision": precision}}))
 
 
 def test_a_penalty_at_an_end_of_the_grid_and_a_search_that_decides_nothing_are_told() -> None:
@@ -69,6 +69,8 @@ def test_a_fit_that_is_not_at_its_optimum_is_told() -> None:
     for share in ("1.04e-05", "1.00001e-05", "0.0012"):
         near = {**far, SOLVE: {**solve, "gap_bound": float(share) * solve["objective"]}}
         assert f"within {share} of its objective only, not 1e-05" in noted(near)[0].says
+    assert noted(far)[0].says.endswith("; evaluate.probe.precision=float64 may get nearer")
+    assert noted(far, precision="float64")[0].says.endswith("not 1e-05")
     assert noted(far, "sklearn") == []  # that mode promises where it stops, not how near it is
     out = {**far, SOLVE: {**solve, "iterations": 1000}}
     assert [note.kind for note in noted(out)] == [note.kind for note in noted(out, "sklearn")] == ["not_converged"]
