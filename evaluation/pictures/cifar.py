@@ -7,7 +7,7 @@ split "fog/3" is one of the 95, "test" all that are there, with columns `corrupt
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,22 @@ PIXELS = 3 * 32 * 32
 SEVERITIES = 5
 
 
-class _Planes:
-    """Pictures as planes in files: (file, offset of its first picture, bytes from one to the next, their number)."""
+_Run = tuple[str, int, int, int]
 
-    def __init__(self, home: Folder, runs: Sequence[tuple[str, int, int, int]]) -> None:
-        self._home, self._runs = home, runs
+
+class _Planes:
+    """Pictures as planes in files: (file, offset of its first picture, bytes from one to the next, their number); `held` has
+    those of files in which a picture is not stored byte by byte."""
+
+    def __init__(self, home: Folder, runs: Sequence[_Run], held: Mapping[str, bytes]) -> None:
+        self._home, self._runs, self._held = home, runs, held
         self._starts = np.cumsum([0, *(count for *_, count in runs)])
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         run = int(np.searchsorted(self._starts, index, "right")) - 1
         name, offset, step, _ = self._runs[run]
-        data = self._home.read(name, offset + (index - int(self._starts[run])) * step, PIXELS)
+        start = offset + (index - int(self._starts[run])) * step
+        data = self._held[name][start : start + PIXELS] if name in self._held else self._home.read(name, start, PIXELS)
         return np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
 
 
@@ -58,10 +63,11 @@ def _pickled(
 ) -> Pictures:
     meta_file, key = meta
     names = plain_pickle.load(home.read(meta_file), home.at(meta_file)).get(key)
-    if not isinstance(names, list):
-        raise Broken(f"{home.at(meta_file)}: has no list '{key}'")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Broken(f"{home.at(meta_file)}: has no list of words '{key}'")
     numbers: list[int] = []
-    runs = []
+    runs: list[_Run] = []
+    held: dict[str, bytes] = {}
     for file in files[split]:
         batch = plain_pickle.load(home.read(file), home.at(file))
         data, labels = batch.get("data"), batch.get(label)
@@ -70,8 +76,10 @@ def _pickled(
         if len(labels) != data.shape[0]:
             raise Broken(f"{home.at(file)}: has {data.shape[0]:,} pictures and {len(labels):,} labels")
         runs.append((file, data.offset, PIXELS, data.shape[0]))
+        if data.held is not None:
+            held[file] = data.held
         numbers += labels
-    return _pictures(f"cifar/{split}", home, runs, _words(numbers, names, home.path))
+    return _pictures(f"cifar/{split}", home, runs, _words(numbers, names, home.path), held)
 
 
 def _binary(files: dict[str, tuple[str, ...]], head: int, meta: str, home: Folder, split: str) -> Pictures:
@@ -86,15 +94,17 @@ def _binary(files: dict[str, tuple[str, ...]], head: int, meta: str, home: Folde
     return _pictures(f"cifar/{split}", home, runs, _words(numbers, home.lines(meta), home.path))
 
 
-def _pictures(name: str, home: Folder, runs: list[tuple[str, int, int, int]], words: tuple[str, ...]) -> Pictures:
+def _pictures(
+    name: str, home: Folder, runs: list[_Run], words: tuple[str, ...], held: Mapping[str, bytes] | None = None
+) -> Pictures:
     fingerprint = home.fingerprint(*(run[0] for run in runs))
-    return of_array(name, fingerprint, {"label": words}, lambda: _Planes(home, runs), len(words))
+    return of_array(name, fingerprint, {"label": words}, lambda: _Planes(home, runs, held or {}), len(words))
 
 
 def _words(numbers: Sequence[int], names: Sequence[str], path: str) -> tuple[str, ...]:
-    wrong = [number for number in numbers if not 0 <= number < len(names)]
+    wrong = [number for number in numbers if not isinstance(number, int) or not 0 <= number < len(names)]
     if wrong:
-        raise Broken(f"{path}: label {wrong[0]} is outside its {len(names)} classes")
+        raise Broken(f"{path}: label {str(wrong[0])[:40]} is outside its {len(names)} classes")
     return tuple(names[number] for number in numbers)
 
 

@@ -1,8 +1,8 @@
 """ImageNet (ILSVRC 2012) and its kin: V2, A, R, Sketch, C, ReaL, ObjectNet.
 
 The test part is the official validation part: val/ with a folder per synset, or flat with the devkit's ground truth, or as
-Kaggle has it (LOC_val_solution.csv). The devkit's numbers are its own ILSVRC2012_ID, not ImageNet's usual order: its
-meta.mat says which synset each is.
+Kaggle has it (LOC_val_solution.csv beside ILSVRC/, where its archive has it, or within). The devkit's numbers are its own
+ILSVRC2012_ID, not ImageNet's usual order: its meta.mat says which synset each is.
 """
 
 import re
@@ -19,6 +19,8 @@ SYNSET = re.compile(r"n\d{8}")
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 SOLUTION = "LOC_val_solution.csv"
+KAGGLE = "ILSVRC/"
+"""Where Kaggle's pictures lie, seen from its list of answers."""
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 
 
@@ -34,11 +36,13 @@ def _imagenet(home: Folder, split: str) -> Pictures:
 
 
 def _train(home: Folder) -> str:
-    return next((below for below in ("train", "Data/CLS-LOC/train") if home.has(below)), "train")
+    return next(
+        (below for below in ("train", "Data/CLS-LOC/train", f"{KAGGLE}Data/CLS-LOC/train") if home.has(below)), "train"
+    )
 
 
 def _val(home: Folder) -> str:
-    places = ("val", "validation", "Data/CLS-LOC/val")
+    places = ("val", "validation", "Data/CLS-LOC/val", f"{KAGGLE}Data/CLS-LOC/val")
     return next((below for below in places if home.has(below)), "val")
 
 
@@ -90,7 +94,8 @@ def _imagenet_splits(home: Folder) -> tuple[str, ...]:
 
 
 _HOMES = ("", "imagenet", "images", "ILSVRC", "ILSVRC2012", "imagenet/images")
-_MARKS = (("val/n*",), ("val/ILSVRC2012_val_*",), ("validation/n*",), ("Data/CLS-LOC/val",), ("train/n01440764",))
+_VAL_MARKS = (("val/n*",), ("val/ILSVRC2012_val_*",), ("validation/n*",), ("Data/CLS-LOC/val",))
+_MARKS = (*_VAL_MARKS, (f"{KAGGLE}Data/CLS-LOC/val", SOLUTION), ("train/n01440764",))
 IMAGENET = Reader("imagenet", _MARKS, _imagenet, _imagenet_splits, _HOMES)
 
 
@@ -115,7 +120,11 @@ def _real(home: Folder, split: str) -> Pictures:
 
 REAL = Reader(
     "imagenet-real",
-    tuple((*mark, f"{below}real.json") for mark in _MARKS[:4] for below in ("", "reassessed-imagenet/")),
+    tuple(
+        (*mark, f"{below}real.json")
+        for mark in (*_VAL_MARKS, (f"{KAGGLE}Data/CLS-LOC/val",))
+        for below in ("", "reassessed-imagenet/")
+    ),
     _real,
     ("test",),
     _HOMES,
@@ -162,7 +171,15 @@ OBJECTNET = Reader(
 )
 
 SEVERITIES = ("1", "2", "3", "4", "5")
-GROUPS = ("", "noise/", "blur/", "weather/", "digital/", "extra/")
+ARCHIVES = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+"""The published archives, each a group of corruptions; any of them is enough to be recognised."""
+GROUPS = ("", *(f"{group}/" for group in ARCHIVES))
 
 
 def _conditions(home: Folder) -> dict[str, str]:
@@ -200,11 +217,9 @@ def _imagenet_c(home: Folder, split: str) -> Pictures:
 
 IMAGENET_C = Reader(
     "imagenet-c",
-    tuple(
-        (f"{group}{name}/1",)
-        for group, name in (("", "fog"), ("weather/", "fog"), ("", "gaussian_noise"), ("noise/", "gaussian_noise"))
-    ),
+    tuple((f"{below}{kind}/1",) for group, kinds in ARCHIVES.items() for kind in kinds for below in ("", f"{group}/")),
     _imagenet_c,
     lambda home: ("test", *_conditions(home)),
     ("", "imagenet-c", "ImageNet-C"),
+    "<corruption>/<severity>/<synset>, e.g. fog/1 or weather/fog/1 (or in imagenet-c/), of any of its corruptions",
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.pictures.decoding import of_array, of_files
 from evaluation.pictures.folder import Folder
@@ -40,11 +41,24 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def _digits(path: str, numbers: NDArray[Any]) -> tuple[str, ...]:
+    """The digits 1 to 9, and 10, which stands for 0; copies that were saved again with 0 for it have no 10.
+
+    Raises Broken for any other label, and for a file that has both 0 and 10: what either stands for is not known.
+    """
+    plain = numbers.dtype.kind in "iuf"
+    wrong = numbers[~np.isin(numbers, np.arange(11))] if plain else numbers
+    if wrong.size:
+        raise Broken(f"{path}: label {str(wrong[0])[:40]} is outside SVHN's, 1 to 10 (10 is the digit 0); get it anew")
+    if (numbers == 0).any() and (numbers == 10).any():
+        raise Broken(f"{path}: has labels 0 and 10, of which SVHN has 10 alone, for the digit 0; get it anew")
+    return tuple(str(int(number) % 10) for number in numbers)
+
+
 def _svhn(home: Folder, split: str) -> Pictures:
-    """X (32, 32, 3, N) and y, in which 10 stands for the digit 0."""
+    """X (32, 32, 3, N) and y, the digits."""
     name = f"{split}_32x32.mat"
-    numbers = load_mat(home, name, ["y"])["y"].reshape(-1)
-    words = tuple(str(int(number) % 10) for number in numbers)
+    words = _digits(home.at(name), load_mat(home, name, ["y"])["y"].reshape(-1))
 
     def rows() -> Any:
         pixels = load_mat(home, name, ["X"])["X"]

@@ -16,12 +16,16 @@ from evaluation.pictures.folder import Folder
 from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.joining import joined
 from evaluation.pictures.layout import Layout
+from evaluation.pictures.parquet import PARQUET
 from evaluation.pictures.pictures import Absent, Broken, Pictures, load
 from evaluation.pictures.table import LAYOUTS, UNIVERSAL
 
 PARTS = ("objectnet", "imagenet", "imagenet-real", "ytbb-robust")
 """Layouts of which a task may want some classes only."""
 COOP = "coop"
+HUBS = f"the hub's Parquet ({PARQUET.expects}; here or in one folder below)"
+ANY_DATASET = f"CLIP_benchmark's test/nshards.txt, or {HUBS}, or {IMAGE_FOLDER.expects}"
+"""What is said to be accepted besides a benchmark's own layout."""
 
 
 def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictures:
@@ -68,7 +72,9 @@ def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
             _check_needs(task, layout)
             return folder, layout
     own = task.home is not None and not set(task.layouts) & set(LAYOUTS)
-    expected = f"{IMAGE_FOLDER.expects}, or {TABLE.expects}" if own else layouts[0].expects
+    expected = (
+        f"{IMAGE_FOLDER.expects}, or {TABLE.expects}, or {HUBS}" if own else f"{layouts[0].expects}, or {ANY_DATASET}"
+    )
     raise Broken(f"{folder}: holds {task.name} in no layout that is known; expected {expected}")
 
 

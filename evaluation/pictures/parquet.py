@@ -1,7 +1,6 @@
 """Hugging Face's Parquet layout: a column of pictures (struct of bytes and path) and a column of labels.
 
-    data/test-00000-of-00002.parquet, or the same names at the top, or test/0000.parquet (what the hub's converter makes)
-
+How the files are called: parquet_files.py; those of a configuration of a dataset: parquet_config.py.
 Names of classes come from the feature description that the `datasets` library leaves in the file's metadata. Labels are
 read at once, pictures a row group at a time.
 
@@ -20,35 +19,17 @@ from evaluation.pictures.decoding import decoded
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.lazy import Latest
+from evaluation.pictures.parquet_files import ALIASES, KNOWN, check_whole, split_files
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
 from training.data.class_label import class_names
 
-ALIASES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 IMAGE_NAMES = ("image", "img", "jpg", "png", "webp", "jpeg", "picture")
 LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "variant", "common")
 """Columns of labels, the finest first: CIFAR-100 and FGVC Aircraft have several."""
 CAPTION_NAMES = ("captions", "caption", "raw", "sentences", "text", "txt")
 KEPT_GROUPS = 2
 """Row groups of pictures in memory: where one ends, threads ask for both."""
-
-
-def split_files(home: Folder) -> dict[str, list[str]]:
-    """Which files each split has, as they are called: {"train": [...], "validation": [...]}."""
-    found: dict[str, list[str]] = {}
-    for below in ("data", "", *home.folders()):
-        for name in home.names(below):
-            inner = f"{below}/{name}" if below else name
-            split = name.removesuffix(".parquet").split("-")[0]
-            if not name.endswith(".parquet"):
-                continue
-            if split.isdecimal() or split == "part":
-                split = below
-            found.setdefault(split, []).append(inner)
-        if found and below in ("data", ""):
-            break
-    known = {alias: split for split, aliases in ALIASES.items() for alias in aliases}
-    return {split: names for split, names in sorted(found.items()) if split in known}
 
 
 def _chosen(home: Folder) -> dict[str, list[str]]:
@@ -95,6 +76,7 @@ class _File:
 
 def open_parquet(home: Folder, split: str) -> Pictures:
     names = _chosen(home)[split]
+    check_whole(home, names)
     files = [_File(home, name) for name in names]
     schema = files[0].schema
     image = _image_column(schema, files[0].path)
@@ -194,11 +176,7 @@ def _open(home: Folder, split: str) -> Pictures:
 PARQUET = Reader(
     "parquet",
     tuple(
-        (f"{below}{alias}{rest}",)
-        for below in ("data/", "")
-        for aliases in ALIASES.values()
-        for alias in aliases
-        for rest in ("*.parquet", "/*.parquet")
+        (f"{below}{alias}{rest}",) for below in ("data/", "") for alias in KNOWN for rest in ("*.parquet", "/*.parquet")
     ),
     _open,
     lambda home: tuple(_chosen(home)),

@@ -1,9 +1,11 @@
 """Reads the one form of pickle in which CIFAR is published, and executes nothing.
 
-A pickle is a program that may call anything. CIFAR's (protocol 2, written by Python 2) need only dictionaries, lists,
-numbers, strings, and numpy arrays of bytes. `pickletools` names the instructions without running them; here a small
-stack keeps the values. A name to import is kept as a word, and a call is accepted for numpy's array and dtype alone,
-which become a place in the file, not an object. Anything else is refused by name.
+A pickle is a program that may call anything. CIFAR's (protocol 2, written by Python 2; or a copy that Python 3 saved again
+at protocol 2 to 4) need only dictionaries, lists, numbers, strings, and numpy arrays of bytes. `pickletools` names the
+instructions without running them; here a small stack keeps the values. A name to import is kept as a word, and a call is
+accepted for numpy's array and dtype alone, which become a place in the file, not an object. At protocol 2 Python 3 writes
+bytes as letters and a call of `_codecs.encode(letters, "latin1")`: for exactly that, the letters' numbers are the bytes.
+Anything else is refused by name.
 """
 
 import pickletools
@@ -13,7 +15,8 @@ from typing import Any
 from evaluation.pictures.pictures import Broken
 
 _ARRAY = "numpy.core.multiarray _reconstruct"
-_ALLOWED = (_ARRAY, "numpy._core.multiarray _reconstruct", "numpy ndarray", "numpy dtype")
+_ENCODE = "_codecs encode"
+_ALLOWED = (_ARRAY, "numpy._core.multiarray _reconstruct", "numpy ndarray", "numpy dtype", _ENCODE)
 _LENGTH_BYTES = {"BINSTRING": 4, "SHORT_BINSTRING": 1, "BINBYTES": 4, "SHORT_BINBYTES": 1, "BINBYTES8": 8}
 _NUMBERS = {"BININT", "BININT1", "BININT2", "INT", "LONG1", "BINFLOAT"}
 _EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
@@ -22,10 +25,11 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 @dataclass
 class Bytes:
-    """A string of bytes: where it lies in the file."""
+    """A string of bytes or of letters: where it lies in the file, None where it is not stored a byte a letter."""
 
     text: str
-    offset: int
+    offset: int | None
+    letters: bool = False
 
     @property
     def length(self) -> int:
@@ -34,10 +38,11 @@ class Bytes:
 
 @dataclass
 class Array:
-    """An array of unsigned bytes: its shape, and where its values lie in the file, row by row."""
+    """An array of unsigned bytes: its shape, and where its values lie in the file, row by row, or the values."""
 
     shape: tuple[int, ...] = ()
     offset: int = 0
+    held: bytes | None = None
 
 
 @dataclass
@@ -90,7 +95,7 @@ class _Machine:
                 text = argument.decode("latin-1") if isinstance(argument, bytes) else str(argument)
                 self.stack.append(Bytes(text, (position or 0) + 1 + _LENGTH_BYTES[name]))
             elif name in ("BINUNICODE", "SHORT_BINUNICODE"):
-                self.stack.append(Bytes(str(argument), 0))
+                self.stack.append(Bytes(str(argument), None, letters=True))
             elif name in _NUMBERS:
                 self.stack.append(argument)
             elif name in _EMPTY:
@@ -121,11 +126,10 @@ class _Machine:
             value, key = stack.pop(), stack.pop()
             stack[-1][_plain(key)] = value
         elif name == "GLOBAL":
-            if argument not in _ALLOWED:
-                raise Broken(
-                    f"{self.path}: asks to call {argument.replace(' ', '.')[:80]}; it is no file of CIFAR's, refused"
-                )
-            stack.append(_Name(argument))
+            stack.append(self._imported(argument))
+        elif name == "STACK_GLOBAL":
+            word, module = _plain(stack.pop()), _plain(stack.pop())
+            stack.append(self._imported(f"{module} {word}"))
         elif name == "REDUCE":
             stack.append(self._called(stack.pop(), stack.pop()))
         elif name == "BUILD":
@@ -149,11 +153,21 @@ class _Machine:
                 self.stack.append({})
             self.stack[-1].update((_plain(key), value) for key, value in zip(values[::2], values[1::2], strict=True))
 
+    def _imported(self, word: str) -> _Name:
+        if word not in _ALLOWED:
+            called = word.replace(" ", ".")[:80]
+            raise Broken(f"{self.path}: asks to call {called}; it is no file of CIFAR's, refused")
+        return _Name(word)
+
     def _called(self, arguments: tuple[Any, ...], what: Any) -> Any:
         if isinstance(what, _Name) and what.word.endswith("_reconstruct"):
             return Array()
         if isinstance(what, _Name) and what.word == "numpy dtype":
             return _Call("dtype", _plain(arguments[0]))
+        if isinstance(what, _Name) and what.word == _ENCODE:
+            text, codec = arguments
+            if isinstance(text, Bytes) and text.letters and _plain(codec) == "latin1":
+                return Bytes(text.text, None)
         raise Broken(f"{self.path}: asks to call something that is no array; refused")
 
     def _built(self, target: Any, state: Any) -> None:
@@ -164,6 +178,16 @@ class _Machine:
         size = 1
         for side in shape:
             size *= side
-        if not isinstance(target, Array) or kind.kind != "u1" or column_first or values.length != size:
+        if (
+            not isinstance(target, Array)
+            or kind.kind != "u1"
+            or column_first
+            or values.letters
+            or values.length != size
+        ):
             raise Broken(f"{self.path}: holds an array that is no list of pictures; get it anew")
-        target.shape, target.offset = tuple(shape), values.offset
+        target.shape = tuple(shape)
+        if values.offset is None:
+            target.held = values.text.encode("latin-1")
+        else:
+            target.offset = values.offset

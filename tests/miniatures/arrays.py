@@ -58,7 +58,9 @@ class Python2(pickle._Pickler):
 def python2(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        Python2(file, protocol=2).dump(value)
+        pickler = Python2(file, protocol=2)
+        pickler.memo[0] = (0, None)  # cPickle counts from 1
+        pickler.dump(value)
 
 
 def cifar10(folder: Path) -> Made:

@@ -83,11 +83,20 @@ def imagenet_flat(folder: Path) -> Made:
 
 
 def imagenet_kaggle(folder: Path) -> Made:
-    writer = Writer(folder / "ILSVRC")
-    numbers = [writer.write(f"Data/CLS-LOC/val/ILSVRC2012_val_0000000{at}.JPEG") for at in (1, 2)]
+    """Kaggle's archive: the answers are beside ILSVRC/, not in it."""
+    writer = Writer(folder)
+    train = [(TENCH, writer.write(f"ILSVRC/Data/CLS-LOC/train/{TENCH}/{TENCH}_1.JPEG"))]
+    numbers = [writer.write(f"ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_0000000{at}.JPEG") for at in (1, 2)]
     answers = [f"ILSVRC2012_val_00000002,{FISH} 1 2 3 4 {FISH} 5 6 7 8", f"ILSVRC2012_val_00000001,{TENCH} 1 2 3 4"]
     writer.put("LOC_val_solution.csv", "ImageId,PredictionString\n" + "\n".join(answers) + "\n")
-    return Made("imagenet", {"test": list(zip((TENCH, FISH), numbers, strict=True))})
+    return Made("imagenet", {"train": train, "test": list(zip((TENCH, FISH), numbers, strict=True))})
+
+
+def imagenet_kaggle_within(folder: Path) -> Made:
+    """As people put it: the answers moved into ILSVRC/."""
+    made = imagenet_kaggle(folder)
+    (folder / "LOC_val_solution.csv").rename(folder / "ILSVRC/LOC_val_solution.csv")
+    return made
 
 
 def imagenet_real(folder: Path) -> Made:
@@ -140,6 +149,13 @@ def imagenet_c(folder: Path) -> Made:
     )
 
 
+def imagenet_c_archive(folder: Path) -> Made:
+    """blur.tar alone."""
+    writer = Writer(folder)
+    test = [(TENCH, writer.write(f"blur/zoom_blur/{severity}/{TENCH}/a.JPEG")) for severity in "12345"]
+    return Made("imagenet-c", {"test": test, "zoom_blur/2": test[1:2]})
+
+
 FOLDERS = {
     "country211": country211,
     "rendered-sst2": rendered_sst2,
@@ -148,6 +164,7 @@ FOLDERS = {
     "imagenet": imagenet,
     "imagenet-flat": imagenet_flat,
     "imagenet-kaggle": imagenet_kaggle,
+    "imagenet-kaggle-within": imagenet_kaggle_within,
     "imagenet-real": imagenet_real,
     "imagenetv2": imagenetv2,
     "imagenet-a": lambda folder: _flat("imagenet-a", "imagenet-a", folder),
@@ -155,4 +172,5 @@ FOLDERS = {
     "imagenet-sketch": lambda folder: _flat("imagenet-sketch", "sketch", folder),
     "objectnet": objectnet,
     "imagenet-c": imagenet_c,
+    "imagenet-c-archive": imagenet_c_archive,
 }

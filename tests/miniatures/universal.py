@@ -115,6 +115,17 @@ def parquet_faces(folder: Path) -> Made:
     )
 
 
+def parquet_config(folder: Path) -> Made:
+    """In the folder of the only configuration, as CIFAR-10 lies on the hub; other folders hold no such files."""
+    made = parquet(folder / "plain_text")
+    (folder / "plain_text" / "data" / "train-00000-of-00001.parquet").rename(
+        folder / "plain_text" / "data" / "train-00000-of-00001-0123456789abcdef.parquet"
+    )
+    (folder / "readme").mkdir()
+    (folder / "readme" / "notes.parquet").write_bytes(b"x")
+    return Made("parquet-config", made.splits, classes=made.classes)
+
+
 def image_folder(folder: Path) -> Made:
     """Hidden files and other files are no pictures; a class's folder may have folders."""
     writer = Writer(folder)
@@ -135,5 +146,6 @@ UNIVERSAL = {
     "parquet": parquet,
     "parquet-unlabelled-test": parquet_unlabelled_test,
     "parquet-faces": parquet_faces,
+    "parquet-config": parquet_config,
     "image-folder": image_folder,
 }

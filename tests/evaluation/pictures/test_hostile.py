@@ -1,5 +1,6 @@
 """Whatever is done to a dataset's files, a reader says so in one line with the file's name; nothing is executed or followed."""
 
+import hashlib
 import io
 import json
 import pickle
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from miniatures import MINIATURES, make
-from miniatures.arrays import python2
+from miniatures.arrays import TEN, python2
 from PIL import Image
+from scipy.io import savemat
 
 from evaluation.pictures import plain_pickle
 from evaluation.pictures.decoding import decoded
@@ -98,6 +100,63 @@ def test_the_plain_reader_gives_what_unpickling_gives(tmp_path: Path) -> None:
     assert array.shape == (2, 3072)
     assert whole[array.offset : array.offset + 6144] == trusted.pop("data").tobytes() == values.tobytes()
     assert plain == trusted == {"labels": [3, 255], "names": ["a.png", "a.png", "é"], "none": None, "big": 70000}
+
+
+def test_the_writer_of_miniatures_makes_the_published_bytes(tmp_path: Path) -> None:
+    """The MD5 is that of batches.meta in cifar-10-python.tar.gz, as torchvision lists it."""
+    python2(tmp_path / "meta", {"num_cases_per_batch": 10000, "label_names": list(TEN), "num_vis": 3072})
+    assert hashlib.md5((tmp_path / "meta").read_bytes()).hexdigest() == "5ff9c542aee3614f3951f8cda6e48888"
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_cifar_saved_again_by_python_3_is_read(protocol: int, tmp_path: Path) -> None:
+    """At protocol 2 bytes are letters and a call of _codecs.encode, at 4 names are taken from the stack."""
+    make("cifar10", tmp_path)
+    before = LAYOUTS["cifar10"].open(str(tmp_path), "test")
+    shown = [np.asarray(before.read(at)) for at in range(before.count)]
+    for path in (tmp_path / "cifar-10-batches-py").iterdir():
+        value = pickle.loads(path.read_bytes(), encoding="latin1")
+        if protocol == 3:
+            value = {key.encode(): each for key, each in value.items()}
+        path.write_bytes(pickle.dumps(value, protocol))
+    after = LAYOUTS["cifar10"].open(str(tmp_path), "test")
+    assert after.column("label") == before.column("label")
+    for at, pixels in enumerate(shown):
+        np.testing.assert_array_equal(np.asarray(after.read(at)), pixels)
+
+
+@pytest.mark.parametrize("label", ["3", None, 3.5, [1], 10, -1, float("nan")])
+def test_a_label_outside_cifars_is_named(label: object, tmp_path: Path) -> None:
+    make("cifar10", tmp_path)
+    batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, label]}
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps(batch, 4))
+    with pytest.raises(Broken, match=r"label .* is outside its 10 classes"):
+        LAYOUTS["cifar10"].open(str(tmp_path), "test")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (b"X\x01\0\0\0aX\x05\0\0\0utf-7\x86", "asks to call something that is no array"),
+        (b"U\x01aX\x06\0\0\0latin1\x86", "asks to call something that is no array"),
+        (b"K\x01X\x06\0\0\0latin1\x86", "asks to call something that is no array"),
+        (b"X\x01\0\0\0a\x85", "is no whole pickle"),
+        (b"X\x01\0\0\0aX\x06\0\0\0latin1X\x06\0\0\0strict\x87", "is no whole pickle"),
+    ],
+)
+def test_no_other_call_of_encode_is_answered(arguments: bytes, message: str) -> None:
+    with pytest.raises(Broken, match=message):
+        plain_pickle.load(b"\x80\x02}X\x01\0\0\0kc_codecs\nencode\n" + arguments + b"Rs.", "x")
+    with pytest.raises(Broken, match=r"asks to call _codecs\.decode; it is no file of CIFAR's"):
+        plain_pickle.load(b"\x80\x02}X\x01\0\0\0kc_codecs\ndecode\n" + arguments + b"Rs.", "x")
+
+
+@pytest.mark.parametrize("labels", [[11, 1], [255, 1], [1, 10, 0], [3.5, 1], [float("nan"), 2], [-1, 2]])
+def test_a_label_outside_svhns_is_named(labels: list[float], tmp_path: Path) -> None:
+    pixels = np.zeros((32, 32, 3, len(labels)), np.uint8)
+    savemat(tmp_path / "test_32x32.mat", {"X": pixels, "y": np.array(labels)[:, None]})
+    with pytest.raises(Broken, match=r"test_32x32.mat: (label [-\w.]+ is outside SVHN's, 1 to 10|has labels 0 and 10)"):
+        LAYOUTS["svhn"].open(str(tmp_path), "test")
 
 
 @pytest.mark.parametrize(
