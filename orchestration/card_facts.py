@@ -31,7 +31,6 @@ TOP = 25
 
 SIDES = (32, 64, 128, 200, 256, 512, 1024)
 CHARACTERS = (5, 10, 20, 40, 80, 160, 320, 1000)
-OPT_OUTS = ("robots_txt", "header_opt_out", "meta_opt_out", "taken_down")
 
 
 @dataclass

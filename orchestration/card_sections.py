@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestration.card_facts import OPT_OUTS, TOP, CardFacts
+from orchestration.card_facts import TOP, CardFacts
 from orchestration.reasons import MEANING
+from pipeline.web.taxonomy import OPT_OUTS
 
 Section = tuple[str, str, Sequence[str], Sequence[Sequence[str]]]
 """Title, a sentence, headings, rows."""
@@ -38,9 +39,10 @@ def sections(facts: CardFacts) -> list[Section]:
         (
             "Opt-outs",
             "Pages and pictures left out because their owners say so (robots.txt, X-Robots-Tag and TDM reservation"
-            " headers, robots meta tags), or taken down since.",
+            " headers, robots meta tags, tdmrep.json, ai.txt), or taken down since. robots_txt also counts sites whose"
+            " robots.txt could not be read (its server answered with an error): nothing is fetched then (RFC 9309).",
             ("phase", "unit", "reason", "rows"),
-            _counted(facts.reasons(OPT_OUTS)),
+            _counted(facts.reasons((*OPT_OUTS, "taken_down"))),
         ),
         (
             "Duplicates",

@@ -2,7 +2,7 @@
 
 MEANING: dict[str, str] = {
     # what a site's owner said
-    "robots_txt": "the site's robots.txt does not allow it",
+    "robots_txt": "the site's robots.txt does not allow it, or cannot be read",
     "header_opt_out": "an X-Robots-Tag header opts out of use for AI",
     "site_opt_out": "the site's tdmrep.json or ai.txt reserves it",
     "meta_opt_out": "the page's robots meta tag opts out of use for AI",

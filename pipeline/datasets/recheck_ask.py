@@ -20,6 +20,7 @@ from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.web.answer import Fetched
 from pipeline.web.directives import first_opt_out
 from pipeline.web.site_files import SiteFiles
+from pipeline.web.taxonomy import OPT_OUTS
 from pipeline.web.together import fetch_all, site_refusals
 from pipeline.web.validators import NONE, Validators, validators_of
 from pipeline.web.web_config import NetworkConfig
@@ -27,7 +28,6 @@ from pipeline.web.web_config import NetworkConfig
 NO_BODY = ("application/x-nothing-of-this-type",)
 """A body of any other type is not read, so this asks for headers alone."""
 PAGE_TYPES = ("text/html", "application/xhtml+xml")
-OPT_OUTS = ("robots_txt", "header_opt_out", "meta_opt_out", "site_opt_out")
 PICTURE, PAGE, EARLIER = "picture", "page", "earlier"
 
 _SAMPLE = [("uid", pa.string()), ("key", pa.string()), ("url", pa.string()), ("page_url", pa.string())]

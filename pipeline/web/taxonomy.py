@@ -2,6 +2,9 @@
 
 from pipeline.web.answer import UNREACHED, Reason
 
+OPT_OUTS = ("robots_txt", "header_opt_out", "meta_opt_out", "site_opt_out")
+"""Reasons by which a page or picture falls since its owner says so, or since a robots.txt that cannot be read forbids all."""
+
 _WORDS: dict[Reason, str] = {
     "name_not_resolved": "dns",
     "too_slow": "slow",
