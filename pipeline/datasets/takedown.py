@@ -1,7 +1,8 @@
 """Takedown: a new dataset without the samples that somebody's list names. The one it is made from stays as it is.
 
 Only shards that lose a sample are written anew: what stays keeps its key, its order and its bytes. The others are linked
-(or copied, where a link cannot be). Beside the new manifest lie
+(or copied, where a link cannot be). A shard that loses every sample is left out: webdataset raises on a tar without any.
+Beside the new manifest lie
 
     takedown.parquet   a row per removed sample with the rule it met
     takedown.json      the same as counts: by rule, by shard, and the rules that met nothing
@@ -124,7 +125,7 @@ def _write_shards(
     ]
     records = run_items(out, functools.partial(_shard, folder, out), items, executor, progress, "shards")
     remove_unfinished(out)
-    return [_entry(shard, record) for shard, record in zip(manifest.shards, records, strict=True)]
+    return [_entry(shard, record) for shard, record in zip(manifest.shards, records, strict=True) if record.files]
 
 
 def _entry(shard: Shard, record: Record) -> Shard:
@@ -140,6 +141,8 @@ def _shard(folder: str, out: str, part: tuple[Shard, list[int]]) -> Output:
     shard, gone = part
     rows = shard.rows - len(gone)
     fate = {"pairs": Fate(shard.rows, rows, {"taken_down": len(gone)} if gone else {})}
+    if not rows:
+        return Output({}, fate)
     if gone:
         data, index = keep_rows(folder, shard, gone, out)
         about = json.dumps(stats(rows), indent=4, sort_keys=True).encode()

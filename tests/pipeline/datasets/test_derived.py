@@ -272,6 +272,22 @@ def test_a_domain_takes_what_lies_on_it_and_below_it(tmp_path: Path, dataset: tu
     assert not (tmp_path / "all").exists()
 
 
+def test_a_shard_that_loses_every_sample_is_left_out(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
+) -> None:
+    out, manifest, _ = dataset
+    gone = read_index(out, manifest.shards[1]).column("uid").to_pylist()
+    new = str(tmp_path / "new")
+    done = takedown(out, rules(uid=gone), new, IN)
+    assert done.manifest is not None
+    assert done.manifest.shards == (manifest.shards[0], *manifest.shards[2:])
+    assert done.manifest.rows == manifest.rows - len(gone)
+    assert done.manifest.counts["takedown"]["pairs"]["reasons"] == {"taken_down": len(gone)}
+    done.manifest.verify(new)
+    assert not [path for path in Path(new).rglob("00001*") if path.is_file()]
+    assert not {row["uid"] for row in index_of(new, done.manifest)} & set(gone)
+
+
 def test_tombstones_keep_the_same_samples_out_of_the_next_dataset(
     tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
 ) -> None:
