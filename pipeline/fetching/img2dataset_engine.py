@@ -150,7 +150,8 @@ def _facts(
         looks[answer.url] = _look(header, answer.body, picture)
     seen = looks[answer.url]
     if picture is None:
-        reason = "not_an_image" if seen.get("reason") == "not_an_image" else "decode_failed"
+        seen_as = seen.get("reason")
+        reason = seen_as if seen_as in ("not_an_image", "unsupported_format") else "decode_failed"
         return {"reason": reason, "evidence": f"img2dataset: {message[:200]}"}
     if "reason" in seen:
         return seen

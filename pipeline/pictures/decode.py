@@ -20,6 +20,15 @@ from pipeline.pictures import colour
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 """What browsers draw; Pillow's other parsers stay closed to what comes from the web."""
+_OTHER_FORMATS = {
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "PNM": tuple(b"P%d%c" % (kind, blank) for kind in range(1, 8) for blank in b"\n\r\t "),
+    "ICO": (b"\0\0\1\0",),
+    "PSD": (b"8BPS",),
+}
+"""What pictures of formats that are not read begin with; img2dataset reads the first two and PNM."""
 NOTES = (colour.IGNORED,)
 """Words in `repairs` that changed nothing, so the downloaded bytes may still be stored."""
 _GREY = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}
@@ -27,6 +36,8 @@ _GREY |= {8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 _COLOUR = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 _COLOUR |= {8: cv2.IMREAD_REDUCED_COLOR_8}
 _ORIENTATION = 0x0112
+_PILLOWS_PIXELS = 178_956_970
+"""Pillow's own limit: it warns above it and raises above twice as many."""
 _MAX_SCANS = 100
 _JPEG_EXIF = {"exif", "xmp", "XML:com.adobe.xmp"}
 """What of a JPEG's `info` Pillow looks for an orientation in."""
@@ -58,7 +69,7 @@ class Decoded:
 
 def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> Decoded:
     """Decode a picture of which `wanted_side` pixels will be used (None: all). Raises UnusableError."""
-    picture = _open(payload)
+    picture = _open(payload, header["maximum_pixels"])
     _check(*picture.size, header)
     _check_scans(picture, payload)
     repairs: list[str] = []
@@ -87,13 +98,25 @@ def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> D
     return Decoded(np.ascontiguousarray(pixels), width, height, format, repairs)
 
 
-def _open(payload: bytes) -> Image.Image:
+def _open(payload: bytes, maximum_pixels: int) -> Image.Image:
+    Image.MAX_IMAGE_PIXELS = max(_PILLOWS_PIXELS, maximum_pixels)  # the recipe's limit holds, also above Pillow's own
     try:
         return Image.open(io.BytesIO(payload), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise UnusableError("pixel_limit", str(error)[:200]) from None
+    except Image.DecompressionBombError:
+        raise UnusableError("pixel_limit", f"more than {maximum_pixels:,} pixels") from None
     except Exception as error:
+        if (format := _other_format(payload)) is not None:
+            raise UnusableError("unsupported_format", f"{format}; {', '.join(FORMATS)} are read") from None
         raise UnusableError("not_an_image", f"{type(error).__name__}, begins {payload[:16]!r}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = _PILLOWS_PIXELS
+
+
+def _other_format(payload: bytes) -> str | None:
+    """The name of the picture format that `payload` begins like, where it is one that is not read."""
+    if payload[4:8] == b"ftyp" and payload[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "HEIF"
+    return next((name for name, starts in _OTHER_FORMATS.items() if payload.startswith(starts)), None)
 
 
 def _check(width: int, height: int, header: dict[str, Any]) -> None:

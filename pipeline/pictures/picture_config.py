@@ -34,8 +34,8 @@ class PictureConfig(Settings):
     """Shortest side (DataComp's basic filter: 200)."""
     maximum_aspect_ratio: float = Field(3.0, ge=1)
     """Longest side over shortest (DataComp, COYO: 3.0)."""
-    maximum_pixels: int = Field(64_000_000, ge=1)
-    """Header size above which a picture is not even decoded (decompression bombs)."""
+    maximum_pixels: int = Field(64_000_000, ge=1, le=1 << 30)
+    """Header size above which a picture is not even decoded (decompression bombs); OpenCV reads no more than 2^30."""
     minimum_entropy: float = Field(0.0, ge=0, le=8)
     """Bits of the grey histogram of a picture, 0 to 8; below it is image_blank. 0 keeps all, 1 drops blank and near-blank ones."""
     minimum_sharpness: float = Field(0.0, ge=0)

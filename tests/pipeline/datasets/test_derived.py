@@ -272,9 +272,7 @@ def test_a_domain_takes_what_lies_on_it_and_below_it(tmp_path: Path, dataset: tu
     assert not (tmp_path / "all").exists()
 
 
-def test_a_shard_that_loses_every_sample_is_left_out(
-    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
-) -> None:
+def test_a_shard_that_loses_every_sample_is_left_out(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
     out, manifest, _ = dataset
     gone = read_index(out, manifest.shards[1]).column("uid").to_pylist()
     new = str(tmp_path / "new")
