@@ -97,12 +97,18 @@ def recheck(
     result = _together(asked, work, buckets, out, executor, progress)
     if result.states.get("unknown", 0) == manifest.rows and manifest.rows:
         storage.remove_tree(work)  # an outage is nobody's answer
-        raise DataError(f"{folder}: no owner could be reached; is the network up? run again when it is")
+        raise DataError(f"{folder}: no owner could be reached; {_way_out(network, manifest)}")
     storage.write_table(storage.join(out, "opted_out.parquet"), result.opted_out)
     storage.write_json(storage.join(out, ANSWERS), [asdict(r.files["said"]) for r in asked if "said" in r.files])
     summary = {"manifest_id": manifest.id, "pages_read": pages, "states": result.states, "reasons": result.reasons}
     storage.write_json(storage.join(out, "recheck.json"), summary)
     return result
+
+
+def _way_out(network: NetworkConfig, manifest: Manifest) -> str:
+    if manifest.config.get("network", {}).get("hosts") and not network.hosts:
+        return "the recipe's network.hosts says where, and no dataset keeps addresses: add --recipe RECIPE"
+    return "is the network up? run again when it is"
 
 
 def _earlier(since: str) -> list[tuple[str, File]]:

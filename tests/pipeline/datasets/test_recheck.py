@@ -1,6 +1,7 @@
 """Recheck and takedown against a real server whose owner has changed their mind."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.datasets.shards import iterate, read_index, write_dataset
 from pipeline.datasets.takedown import takedown
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
+from pipeline.web.web_config import NetworkConfig
 from tests.pipeline.datasets.test_pack import picture
 from tests.pipeline.sources.test_site import Site, html
 
@@ -197,6 +199,15 @@ def test_a_page_is_asked_for_once_whatever_its_pictures_hosts(
     assert found.states == {"opted_out": 4}
     assert {row["asked"] for row in found.opted_out.to_pylist()} == {"http://a.example/page"}
     assert site.asked["a.example", "/page"] == 1
+
+
+@pytest.mark.parametrize(("kept", "said"), [(["a.example"], "add --recipe RECIPE"), ([], "is the network up")])
+def test_a_dataset_of_hosts_with_addresses_needs_its_recipe(tmp_path: Path, kept: list[str], said: str) -> None:
+    out = str(tmp_path / "pack")
+    made = write_dataset(out, [("http://127.0.0.1:1/picture.jpg", "a thing", picture(0))], 5)
+    replace(made, config={**made.config, "network": {"hosts": kept}}).save(out)
+    with pytest.raises(DataError, match=f"no owner could be reached; .*{said}"):
+        recheck(NetworkConfig(), out, str(tmp_path / "answers"), IN)
 
 
 def test_an_outage_is_nobodys_answer(tmp_path: Path, site: Site) -> None:
