@@ -72,7 +72,7 @@ class Lane:
                 await self._add_part(path)
                 await self._until(AHEAD)
             await self._until(0)
-            self._flush()
+            self.flush()
             while self._writes:
                 await asyncio.gather(*self._writes)
             await self._worker.in_thread(self._tell)
@@ -175,11 +175,18 @@ class Lane:
             self._done += self._open.pop(row["url"])
             self._fewer.set()
         if len(self._rows) >= SEGMENT_ROWS or self._bytes >= SEGMENT_BYTES:
-            self._flush()
+            self.flush()
+        self._worker.write_fullest()
 
     # --- what is kept ---------------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
+    @property
+    def waiting(self) -> int:
+        """Rows that no write has been begun of."""
+        return len(self._rows)
+
+    def flush(self) -> None:
+        """Begin to write them."""
         rows, size = self._rows, self._bytes
         origins = self._worker.learned.pop(self, [])
         self._rows, self._bytes = [], 0
@@ -210,7 +217,7 @@ class Lane:
             await self._worker.in_thread(self._tell)
             if time.monotonic() - written > SEGMENT_SECONDS:
                 written = time.monotonic()
-                self._flush()
+                self.flush()
 
     def _tell(self) -> None:
         # For the screen only: not synced, and a reader that meets half of it looks again.
