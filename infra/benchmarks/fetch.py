@@ -39,7 +39,12 @@ from watch import Cost, Watch
 PEER = "img2dataset"
 VERSION = "1.47.0"
 SIDES = ("ours", PEER)
-WORDS = {"http": "HTTP", "https": "HTTPS", "hanging": "HTTP, 2 % of hosts silent", "ray": "HTTP, ours on Ray"}
+WORDS = {
+    "http": "HTTP, ours on processes",
+    "https": "HTTPS, ours on processes",
+    "hanging": "HTTP, 2 % of hosts silent, ours on processes",
+    "ray": "HTTP, ours on Ray",
+}
 LIMIT_SECONDS = 10
 CONTROL = "none silent"
 IMAGES = int(os.environ.get("OPENWIT_BENCH_IMAGES", "12000"))

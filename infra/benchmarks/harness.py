@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -151,11 +153,24 @@ def write_facts(
     return _save(name, data, versions or {}, {"headings": list(headings), "rows": [list(row) for row in rows]})
 
 
+def given(script: str, environment: Mapping[str, str]) -> list[str]:
+    """NAME=VALUE of each variable that the script's text reads from the environment and was given; folders are left out."""
+    read = {re.sub(r"{\w+}", r"\\w+", word) for word in re.findall(r'environ\.get\(\s*f?"([\w{}]+)"', script)}
+    return [
+        f"{name}={shlex.quote(value)}"
+        for name, value in sorted(environment.items())
+        if "/" not in value and any(re.fullmatch(word, name) for word in read)
+    ]
+
+
 def _save(name: str, data: str, versions: Mapping[str, str], found: Mapping[str, Any]) -> Path:
+    script = HERE / f"{name}.py"
+    if not script.exists():  # a part of another benchmark
+        script = Path(sys.argv[0])
     own = {"openwit": metadata.version("openwit"), "python": platform.python_version()}
     result = {
         "name": name,
-        "command": f"make bench NAME={name}",
+        "command": " ".join([*given(script.read_text("utf-8"), os.environ), f"make bench NAME={name}"]),
         "data": data,
         "machine": machine(),
         "versions": own | dict(versions),
