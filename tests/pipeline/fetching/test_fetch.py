@@ -22,7 +22,6 @@ from pipeline.errors import DataError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.fetching import fetch as fetch_steps
-from pipeline.fetching import fetch_worker
 from pipeline.fetching.fetch import FetchConfig, fetch, store_name
 from pipeline.fetching.journal import lane_of
 from pipeline.sample import candidates
@@ -308,38 +307,6 @@ def test_a_store_has_a_name_of_its_own_for_each_form_of_pictures(web: Web) -> No
         store_name(FetchConfig(), network, "other code"),
     ]
     assert len({one, *others}) == 4
-
-
-def test_a_kill_costs_few_rows_however_many_lanes_are_open(
-    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    urls = [f"http://{'abcdefgh'[number % 8]}.example/{number}.jpg" for number in range(40)]
-    web.answers |= {f"/{number}.jpg": jpeg(number) for number in range(40)}
-    undisturbed = Runs(web, tmp_path / "plain")(urls, lanes=1)
-    monkeypatch.setattr(fetch_worker, "ROWS_WAITING", 4)
-    result = Runs(web, tmp_path / "often")(urls, lanes=1)
-    written = sorted((tmp_path / "often").rglob("journal/**/*.parquet"))
-    assert {storage.read_table(str(path), ["url"]).num_rows for path in written} == {4}
-    assert len(written) == 10
-    assert result.id == undisturbed.id
-
-
-def test_the_fullest_lane_is_written_first() -> None:
-    class Some:
-        def __init__(self, waiting: int) -> None:
-            self.waiting = waiting
-
-        def flush(self) -> None:
-            self.waiting = 0
-
-    worker = fetch_worker.Worker(FetchConfig(), NetworkConfig())
-    lanes = [Some(fetch_worker.ROWS_WAITING // 3) for _ in range(3)]
-    worker._lanes = set(lanes)  # type: ignore[arg-type]
-    worker.write_fullest()
-    assert all(lane.waiting for lane in lanes)
-    lanes[1].waiting += 1
-    worker.write_fullest()
-    assert [bool(lane.waiting) for lane in lanes] == [True, False, True]
 
 
 def test_lanes_are_by_host() -> None:
