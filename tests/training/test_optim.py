@@ -72,8 +72,8 @@ def test_rates_fall_with_the_distance_from_the_output() -> None:
     assert shares["text.transformer.blocks.1.ln_2.weight"] == 0.5
     assert shares["text.token_embedding.weight"] == 0.125
     igpt = depth_shares([name for name, _ in tiny("igpt-tiny").named_parameters()], 0.5)
-    assert igpt["token_embedding.weight"] == 0.5**13
-    assert igpt["blocks.11.c_fc.weight"] == 0.5
+    assert igpt["token_embedding.weight"] == 0.5**7
+    assert igpt["blocks.5.c_fc.weight"] == 0.5
     assert igpt["head.weight"] == 1
 
 
