@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,6 @@ from pipeline.fetching.fetch import FetchConfig, fetch, store_name
 from pipeline.fetching.journal import lane_of
 from pipeline.sample import candidates
 from pipeline.web.web_config import NetworkConfig
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    site = Web()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
 
 
 def picture(seed: int, side: int = 40) -> bytes:

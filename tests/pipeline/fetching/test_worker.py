@@ -1,6 +1,5 @@
 """What the lanes of a worker share: how many rows may wait to be written."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ from pipeline.fetching import fetch_worker
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.web.web_config import NetworkConfig
 from tests.pipeline.fetching.test_fetch import Runs, jpeg
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    site = Web()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
 
 
 def test_a_kill_costs_few_rows_however_many_lanes_are_open(

@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from pipeline.sources.inputs import matching, open_blocks
 from pipeline.web import ranged
 
 ROWS = b"".join(b'{"url": "https://p.example/%d.jpg", "caption": "a dog number %d"}\n' % (i, i) for i in range(400))
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    served = Web()
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
 
 
 def serve(web: Web, path: str, data: bytes, ranges: bool = True) -> None:

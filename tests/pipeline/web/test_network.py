@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,14 +17,6 @@ from pipeline.web.network import Fetched, Network
 from pipeline.web.robots import RobotsRules
 from pipeline.web.together import fetch_all, read_robots
 from pipeline.web.web_config import NetworkConfig
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    site = Web()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
 
 
 def test_a_page_arrives_with_the_name_kept_and_an_honest_user_agent(web: Web) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 from rude_web import Web, plain
@@ -13,14 +12,6 @@ from pipeline.web.site_files import SiteFileCache, SiteFiles
 from pipeline.web.site_rules import SiteRules, TdmRules, fits
 from pipeline.web.together import fetch_all
 from pipeline.web.web_config import NetworkConfig
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    site = Web()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
 
 
 @pytest.mark.parametrize(
