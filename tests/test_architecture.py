@@ -35,7 +35,7 @@ NETWORK = (
     "websockets",
 )
 WAYS_OUT = ("sock_connect", "connect_ex", "create_connection", "open_connection", "start_connection")
-NETWORK_DOORS = ("pipeline/web/connections.py", "orchestration/reachable.py")
+NETWORK_DOORS = ("pipeline/web/dialing.py", "orchestration/reachable.py")
 """The fetcher, and the question whether the services that a user names (trackers, clusters) answer at all."""
 NEVER = ("torchvision", "timm", "open_clip", "pickle", "dill", "cloudpickle", "joblib")
 MAX_LINES = 400

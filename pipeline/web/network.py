@@ -16,7 +16,9 @@ from types import TracebackType
 from pipeline.web.addresses import refusal
 from pipeline.web.answer import Fetched, Reason, Verdict, Wish
 from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_seconds
-from pipeline.web.connections import Connections, Info, TooSlowError
+from pipeline.web.connection import TooSlowError
+from pipeline.web.connections import Connections
+from pipeline.web.dialing import Info
 from pipeline.web.directives import first_opt_out, header_directives
 from pipeline.web.http1 import Answer, CutOffError, Head, NotHttpError, request_bytes
 from pipeline.web.manners import Manners
