@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 from orchestration.advice import advice_for
-from orchestration.flow import Work, only_one
 from orchestration.forecast import Forecast, Range, Seen, forecast_stages, total
 from orchestration.journal import local_root
 from orchestration.pilot_sample import Sample, draw, weighed
@@ -25,6 +24,7 @@ from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.steps import build_steps
+from orchestration.work import Work, only_one
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.ledger import PhaseResult, Progress, silent

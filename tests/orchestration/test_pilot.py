@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from phases import phase_of, split
 
 from orchestration.cli import cli
-from orchestration.flow import Work
 from orchestration.forecast import Range, Seen, dropped_copies, forecast_stages, kept_share
 from orchestration.pilot import pilot
 from orchestration.pilot_sample import draw, drawn, place, weighed
 from orchestration.pilot_sources import part_of
 from orchestration.recipe import Recipe, load
 from orchestration.steps import build_steps
+from orchestration.work import Work
 from pipeline.errors import ConfigError
 from pipeline.execution.ledger import Fate, PhaseResult, silent
 from pipeline.manifest import Manifest
