@@ -1,12 +1,13 @@
 """A metric of two models from what is kept of their answers: its two values, the difference and the test that fits it.
 
 Accuracies and recalls of single pictures get McNemar's test; other means (over classes, folds, severities, and recalls of
-captions, of which a picture has several) the test by swapped signs; areas, average precision and calibration errors, which are no
-means over pictures, the paired bootstrap. Draws: drawn.py. Rows are those of `report.OUTCOMES`. N = pictures.
+captions, of which a picture has several) the test by swapped signs; areas and average precision, which are no means over pictures,
+the test of exchanged models (exchanged.py), with the bootstrap's interval of the difference; calibration errors the paired
+bootstrap. Draws: drawn.py. Rows are those of `report.OUTCOMES`. N = pictures.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluation.statistics import ranked
 from evaluation.statistics.calibration import binned_error, calibration_error, probabilities
+from evaluation.statistics.exchanged import Ordered, exchanged_p
 from evaluation.statistics.intervals import Interval, Statistic, apart, area_interval
 from evaluation.statistics.metrics import of_classes, precision_interval
 from evaluation.statistics.paired import Difference, mcnemar, paired_bootstrap, swapped_signs
@@ -56,6 +58,9 @@ class Resampled:
 
     statistic: Statistic
     interval: Interval
+    ordered: tuple[Ordered, ...] = ()
+    """Where it looks at the order of the pictures alone: what it is the mean of."""
+    clusters: NDArray[np.int64] | None = None
 
     @property
     def value(self) -> float:
@@ -98,14 +103,17 @@ def _of_scores(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measu
     if metric == "roc_auc" and len(classes) == 2 and 0 < right_NC[:, 1].sum() < len(rows):
         area = ranked.roc_auc(scores_NC[:, 1] - scores_NC[:, 0], right_NC[:, 1])
         counts = int(right_NC[:, 1].sum()), int((~right_NC[:, 1]).sum())
-        return Resampled(area, area_interval(float(area(np.ones((1, len(rows))))[0]), *counts))
+        interval = area_interval(float(area(np.ones((1, len(rows))))[0]), *counts)
+        ordered = Ordered(ranked.roc_auc, scores_NC[:, 1:] - scores_NC[:, :1], right_NC[:, 1:])
+        return Resampled(area, interval, (ordered,))
     if metric in ("map", "map_11_point"):
         own_NC = probabilities(CLIP_SCALE * scores_NC) if metric == "map_11_point" else scores_NC
         of_one = ranked.eleven_point_precision if metric == "map_11_point" else ranked.average_precision
         there = np.flatnonzero(right_NC.any(axis=0))
         ignored_NC = _ignored(rows, classes)
         whole = ranked.mean_over_classes(of_classes(own_NC, right_NC, ignored_NC, of_one, there))
-        return Resampled(whole, precision_interval(own_NC, right_NC, of_one, RESAMPLES_OF_ENDS, 0, ignored_NC))
+        interval = precision_interval(own_NC, right_NC, of_one, RESAMPLES_OF_ENDS, 0, ignored_NC)
+        return Resampled(whole, interval, (Ordered(of_one, own_NC, right_NC, ignored_NC),))
     return None
 
 
@@ -127,7 +135,11 @@ def difference(first: Measured, second: Measured, count: int, resamples: int, se
     assert isinstance(first, Resampled)
     assert isinstance(second, Resampled)
     unpaired = apart(first.interval, second.interval)
-    return paired_bootstrap(first.statistic, second.statistic, count, resamples, seed, unpaired)
+    found = paired_bootstrap(first.statistic, second.statistic, count, resamples, seed, unpaired)
+    if not first.ordered or not second.ordered:
+        return found
+    p = exchanged_p(first.ordered, second.ordered, resamples, seed)
+    return replace(found, p_value=p, test="models exchanged, mid-p")
 
 
 def split(first: Any, second: Any) -> tuple[int, int]:

@@ -43,6 +43,7 @@ class Drawn:
         return Resampled(
             lambda weights_RN: np.mean([each.statistic(weights_RN) for each in several], axis=0),
             Interval(*ends.tolist()),
+            tuple(part for each in several for part in each.ordered),
         )
 
 

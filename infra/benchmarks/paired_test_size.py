@@ -5,8 +5,13 @@
 10,000 pairs of simulated models per row. A picture has an ease for the first model; for the second the same one, or another from
 the same beta distribution, so both are equally good and differ in which pictures they get right. How often the second simply
 answers as the first decides on how many pictures they split. The tests see the answers alone. `openwit compare` uses the mid-p for
-accuracies and recalls, swapped signs for means over classes, and the bootstrap for areas and average precision; captions of one
-picture are in caption_clusters.py. It ends with 1 where McNemar's mid-p leaves 5 % +- 0.5 % on test parts of CLIP's table 9.
+accuracies and recalls, swapped signs for means over classes, exchanged models for areas and average precision (the bootstrap beside
+it, whose interval is still told), and the bootstrap for calibration errors; clusters are in caption_clusters.py. It ends with 1
+where McNemar's mid-p on test parts of CLIP's table 9, or the exchanged models of a class or several, leave 5 % +- 0.5 %.
+
+"Another scale": the second model's scores are an exponential of what they would be. "Another shape": the second model's right
+pictures scatter twice as far, at the same area, so that the two are equal in the area and not exchangeable. Calibration: one
+model too sure and one too shy by as much.
 
 On a hundred pictures two models split on about twelve, and of so few no set of counts has a chance near 5 %: the mid-p stays below.
 """
@@ -17,10 +22,13 @@ from collections.abc import Callable
 import numpy as np
 from harness import write_facts
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import chi2, norm
 
+from evaluation.statistics.calibration import binned_error
+from evaluation.statistics.exchanged import OfOne, Ordered, exchanged_p
 from evaluation.statistics.paired import exact_p, mid_p, paired_bootstrap, swapped_signs
-from evaluation.statistics.ranked import eleven_point_precision, roc_auc
+from evaluation.statistics.ranked import average_precision, eleven_point_precision, roc_auc
 
 PAIRS = int(os.environ.get("PAIRED_PAIRS", 10_000))
 LEVEL = 0.05
@@ -84,17 +92,77 @@ def per_class(even: bool) -> list[object]:
     return told("711 to 3,333", f"mean over {classes}, signs swapped", calls, pairs)
 
 
-def area(statistic: str, pictures: int) -> list[object]:
-    """Areas and average precision of two models whose scores are as good, and of which half is the same for both."""
-    random = np.random.default_rng([7, pictures])
-    calls, pairs = 0, PAIRS // 4
-    of = {"area under the curve": roc_auc, "average precision, 11 points": eleven_point_precision}[statistic]
+ORDERED: tuple[tuple[OfOne, str], ...] = (
+    (roc_auc, "area under the curve"),
+    (average_precision, "average precision"),
+    (eleven_point_precision, "average precision, 11 points"),
+)
+Pair = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
+SHAPE = 2.0
+COINS, RESAMPLES = 100, 200
+"""Of the exchanged models, whose level any number keeps, and of the bootstrap."""
+
+
+def scored(random: np.random.Generator, pictures: int, kind: str) -> Pair:
+    """Scores (N,) of two models that are as good, of whose noise half is the same for both, and which pictures are right."""
+    right = random.random(pictures) < random.uniform(0.15, 0.6)
+    both, gain = random.normal(size=pictures), random.uniform(0.5, 2)
+    one, other = (both + random.normal(size=pictures) for _ in range(2))
+    if kind == "another scale":
+        return one + gain * right, np.exp(2 * (other + gain * right)), right
+    if kind == "another shape":
+        # Area = Phi(gain / sqrt(variance of right + of wrong)): 2 + 2, and 1 + SHAPE^2 + 2.
+        other = both + random.normal(size=pictures) * np.where(right, SHAPE, 1)
+        return one + gain * right, other + gain * np.sqrt((3 + SHAPE**2) / 4) * right, right
+    return one + gain * right, other + gain * right, right
+
+
+def ordered(of: OfOne, pictures: int, kind: str = "", classes: int = 1, per_cluster: int = 1) -> list[object]:
+    """Rates of the exchanged models and, of one class, of the bootstrap on the first quarter of the pairs."""
+    random = np.random.default_rng([7, pictures, classes])
+    calls, bold, clusters = 0, 0, np.arange(pictures) // per_cluster
+    for n in range(PAIRS):
+        columns = [scored(random, pictures // per_cluster, kind) for _ in range(classes)]
+        spread = 0.3 if per_cluster > 1 else 0.0
+        first, second, right = (np.stack(each, axis=1)[clusters] for each in zip(*columns, strict=True))
+        first, second = (each + spread * random.normal(size=each.shape) for each in (first, second))
+        p = exchanged_p(
+            [Ordered(of, first, right)], [Ordered(of, second, right)], COINS, n, clusters if per_cluster > 1 else None
+        )
+        calls += p < LEVEL
+        if classes == per_cluster == 1 and n < PAIRS // 4:
+            one, other = (of(each[:, 0], right[:, 0]) for each in (first, second))
+            bold += paired_bootstrap(one, other, pictures, RESAMPLES, n).p_value < LEVEL
+    rate = 100 * calls / PAIRS
+    assert PAIRS < 10_000 or kind == "another shape" or 4.5 <= rate <= 5.5, (of, pictures, kind, rate)
+    what = next(words for each, words in ORDERED if each is of)
+    what += f", {classes} classes" if classes > 1 else ""
+    what += f", {per_cluster} pictures a cluster" if per_cluster > 1 else ""
+    beside = f" (bootstrap {100 * bold / (PAIRS // 4):.2f} %)" if classes == per_cluster == 1 else ""
+    return [
+        f"{PAIRS:,}",
+        f"{pictures:,}",
+        f"{what}{kind and ', ' + kind}, models exchanged: {rate:.2f} %{beside}",
+        "",
+        "",
+        "",
+        "",
+    ]
+
+
+def calibrated(kind: str, pictures: int) -> list[object]:
+    """Calibration errors of two models whose errors are equal."""
+    random = np.random.default_rng([8, pictures])
+    calls, pairs = 0, PAIRS // 2
     for n in range(pairs):
-        right = random.random(pictures) < random.uniform(0.3, 0.6)
-        both, gain = random.normal(size=pictures), random.uniform(0.5, 2) * right
-        one, other = (of(gain + both + random.normal(size=pictures), right) for _ in range(2))
-        calls += paired_bootstrap(one, other, pictures, 200, n).p_value < LEVEL
-    return told(f"{pictures:,}", f"{statistic}, paired bootstrap", calls, pairs)
+        ease = random.normal(0.5, 1.2, pictures)
+        logits = [ease + 0.7 * random.normal(size=pictures) for _ in range(2)]
+        right = [random.random(pictures) < 0.1 + 0.8 * expit(each) for each in logits]
+        shifts = {"as sure": (0.07, 0.07), "one too sure, one too shy": (0.07, -0.07)}[kind]
+        sure = [0.1 + 0.8 * expit(each) + shift for each, shift in zip(logits, shifts, strict=True)]
+        one, other = (binned_error(np.clip(each, 0, 1), hit) for each, hit in zip(sure, right, strict=True))
+        calls += paired_bootstrap(one, other, pictures, RESAMPLES, n).p_value < LEVEL
+    return told(f"{pictures:,}", f"calibration error, {kind}, paired bootstrap", calls, pairs)
 
 
 def main() -> None:
@@ -111,8 +179,16 @@ def main() -> None:
     others = [
         per_class(even=False),
         per_class(even=True),
-        area("area under the curve", 500),
-        area("average precision, 11 points", 500),
+        ordered(roc_auc, 200),
+        ordered(roc_auc, 200, "another scale"),
+        ordered(roc_auc, 200, "another shape"),
+        ordered(average_precision, 200),
+        ordered(eleven_point_precision, 200),
+        ordered(eleven_point_precision, 200, "another scale"),
+        ordered(eleven_point_precision, 150, classes=4),
+        ordered(eleven_point_precision, 300, per_cluster=3),
+        calibrated("as sure", 500),
+        calibrated("one too sure, one too shy", 500),
     ]
     rows = [*named, *small, *others]
     write_facts("paired_test_size", "simulated answers of equally good models", HEADINGS, rows)

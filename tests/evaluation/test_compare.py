@@ -206,7 +206,7 @@ def test_areas_are_compared_by_their_scores() -> None:
         reports.append(report(rows, name, {"memes": "roc_auc"}, memes={"zero_shot": {"classes": ["no", "yes"]}}))
         areas.append(roc_auc_score(labels, second))
     (row,) = compare(*reports).rows
-    assert (row.metric, row.test, row.verdict) == ("roc_auc", "paired bootstrap", "second better")
+    assert (row.metric, row.test, row.verdict) == ("roc_auc", "models exchanged, mid-p", "second better")
     assert (row.first, row.second) == pytest.approx(areas, abs=1e-5)
 
 
