@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     for score in headline(report):
         print(f"{score.name:48} {score.value:7.2%}  [{score.low:.2%}, {score.high:.2%}]  n={score.n}")
     print(f"report {report.id[:12]} in {options.out}")
+    if report.nothing:
+        print(f"evaluate: {report.nothing}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -42,6 +42,23 @@ def settings_apart(task: str, protocol: str, first: Report, second: Report) -> s
     prompts = [report.versions.get("prompts", {}).get(task) for report in (first, second)]
     if prompts[0] != prompts[1]:
         return f"the classes were put in other words: {prompts[0]}, and {prompts[1]}"
+    return _lessons_apart(*(report.details.get(task, {}).get(protocol, {}) for report in (first, second)))
+
+
+def _lessons_apart(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
+    """Why two probes learned from different pictures, None where they did not, or where nothing is said of it."""
+    here, there = first.get("learned_from", {}), second.get("learned_from", {})
+    for part in ("train", "val") if here and there else ():
+        one, other = here.get(part), there.get(part)
+        if one == other:
+            continue
+        counts = [f"{each['pictures']:,}" if each else "none" for each in (one, other)]
+        if counts[0] != counts[1]:
+            return f"their {part} parts have {counts[0]} and {counts[1]} pictures; evaluate both on the same dataset"
+        return (
+            f"their {part} parts have {counts[0]} pictures each, of other content, names or labels; evaluate both on one copy"
+            " of the dataset"
+        )
     return None
 
 

@@ -129,6 +129,23 @@ class Report:
                 return score
         raise DataError(f"no score '{name}' in this report; it has {', '.join(score.name for score in headline(self))}")
 
+    @property
+    def nothing(self) -> str | None:
+        """Why not one number was measured and what to do, in a line; None where there is one."""
+        if self.scores:
+            return None
+        reasons = dict.fromkeys(row["reason"].rstrip(".") for row in self.absent)
+        tasks = dict.fromkeys(row["task"] for row in self.absent)
+        first, *more = reasons or ["no protocol fits any task"]
+        others = (
+            f" (and {len(more)} more reason{'s' if len(more) > 1 else ''}, in the table and report.json)"
+            if more
+            else ""
+        )
+        return (
+            f"nothing was measured of {', '.join(list(tasks)[:4])}{' ...' if len(tasks) > 4 else ''}: {first}{others}"
+        )
+
     def table(self) -> pd.DataFrame:
         """Tidy: a row per score, columns task, protocol, metric, variant, value, low, high, n."""
         return pd.DataFrame([asdict(score) for score in self.scores], columns=list(Score.__dataclass_fields__))

@@ -22,12 +22,13 @@ from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore
 from evaluation.features.texts import stored_texts
 from evaluation.features.wanted import Wanted
-from evaluation.models.encoder import Checkpoint, Encoder, torch_threads
+from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
 from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of, unforeseen
 from evaluation.pictures.pictures import Pictures, readable
 from evaluation.probe.linear_probe import SOLVERS, place
+from evaluation.protocols.lesson import learned_from
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
 from evaluation.protocols.stored_corruptions import StoredCorruptions
@@ -60,25 +61,6 @@ def evaluate(
         worker_encoder, checkpoint_folder, encoder.checkpoint_id, config.batch_size, config.threads
     )
     store = FeatureStore(folder, encoder, config.seed, config.features, executor, opener)
-    return _evaluate(config, encoder, store, progress, dataset)
-
-
-def evaluate_checkpoint(
-    config: EvaluateConfig,
-    checkpoint: Checkpoint,
-    folder: str,
-    progress: Progress = silent,
-    dataset: str | None = None,
-) -> Report:
-    """As `evaluate`, for a checkpoint that is loaded already."""
-    encoder = Encoder(checkpoint, config.batch_size)
-    store = FeatureStore(folder, encoder, config.seed, config.features)
-    return _evaluate(config, encoder, store, progress, dataset)
-
-
-def _evaluate(
-    config: EvaluateConfig, encoder: Encoder, store: FeatureStore, progress: Progress, dataset: str | None
-) -> Report:
     started = time.monotonic()
     with torch_threads(config.threads):
         work = _Evaluation(config, encoder, store, progress)
@@ -174,7 +156,7 @@ class _Evaluation:
         try:
             self._make(protocol.reads(question))
             found = protocol.measure(question)
-            found.details |= lacking_of(question)
+            found.details |= lacking_of(question) | (learned_from(question) if protocol.learns else {})
         except DataError as error:
             self._fail(question.task, error, protocol.name)
             return None

@@ -98,6 +98,10 @@ def _work(recipe: str, sets: Sequence[str], root: str, as_json: bool, until: str
         show.print_json(result)
     else:
         show.run_result(result, root)
+    if result.nothing_measured:
+        from pipeline.errors import DataError
+
+        raise DataError(f"evaluate: {result.nothing_measured}")
 
 
 @cli.command(epilog=example("openwit plan demo", "openwit plan demo --pilot 200 --workers 16"))

@@ -68,6 +68,8 @@ class RunResult:
     """What the evaluation could not measure: task, protocol ("" where it is all of them), status and reason."""
     notes: tuple[Any, ...] = ()
     """What to know about its figures (evaluation/notes.py): task, protocol, kind, says."""
+    nothing_measured: str | None = None
+    """Why an evaluation has not one score, and the way out; None where it has some, or where there is none."""
 
 
 def plan(recipe: Recipe, root: str, until: str | None = None) -> list[PlannedStep]:
@@ -217,12 +219,14 @@ def _result(
     scores: tuple[Any, ...] = ()
     absent: tuple[Mapping[str, str], ...] = ()
     notes: tuple[Any, ...] = ()
+    nothing = None
     if "evaluate" in records:
         from evaluation.notes import notes_of
         from evaluation.report import Report, headline
 
         measured = Report.load(records["evaluate"].path)
         scores, absent, notes = tuple(headline(measured)), tuple(measured.absent), tuple(notes_of(measured))
+        nothing = measured.nothing
     return RunResult(
         recipe.name,
         run_id,
@@ -237,4 +241,5 @@ def _result(
         tracked,
         absent,
         notes,
+        nothing,
     )

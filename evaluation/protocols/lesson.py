@@ -1,5 +1,6 @@
 """What protocols that learn from training pictures share: labels of every part, checked features, the task's own metric."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import How, Score, place
 from evaluation.probe.rows import check_finite
 from evaluation.protocols.protocol import Question
-from evaluation.protocols.truth import Truth, truth_of
+from evaluation.protocols.truth import DIFFICULT, Truth, truth_of
 from evaluation.statistics.metrics import METRICS, Answers
+from pipeline import storage
 
 
 @dataclass(frozen=True)
@@ -132,3 +134,24 @@ def usual_layer(encoder: Encoder) -> Wanted:
     """The one layer of protocols that look at one: the penultimate, or the middle one of models of pixels (Chen et al. 2020,
     "Generative Pretraining from Pixels", section 4.2)."""
     return Wanted(encoder.probe_layers[len(encoder.probe_layers) // 2])
+
+
+def learned_from(question: Question) -> dict[str, Any]:
+    """{"learned_from": part -> pictures, and a hash of which they are and what is said of them}: two probes that learned from
+    different pictures are not compared (evaluation/pairing.py)."""
+    parts = {"train": question.train, "val": question.val}
+    told = [question.task.label, DIFFICULT]
+    return {
+        "learned_from": {
+            name: {
+                "pictures": part.count,
+                "sha256": storage.sha256(
+                    json.dumps(
+                        [part.identity, [part.words(column) for column in told if column in part.columns]]
+                    ).encode()
+                ),
+            }
+            for name, part in parts.items()
+            if part is not None
+        }
+    }

@@ -287,3 +287,24 @@ def test_what_one_run_lacks_or_measured_otherwise_is_said_once_per_protocol_or_s
     assert (told["protocol"], told["reason"]) == (
         "zero_shot", "the classes were put in other words: 3 sentences of v, and 3 sentences of v"
     )  # fmt: skip
+
+
+def test_probes_that_learned_from_other_pictures_are_not_compared() -> None:
+    rows = [row for name in ("knn", "zero_shot") for row in outcomes("t", list("aabb"), np.ones(4, bool), name)]
+
+    def lesson(**parts: tuple[int, str]) -> Report:
+        told = {part: {"pictures": count, "sha256": digest} for part, (count, digest) in parts.items()}
+        return report(rows, "a", t={"knn": {"learned_from": told}})
+
+    first = lesson(train=(800, "x"), val=(20, "y"))
+    assert not compare(first, lesson(train=(800, "x"), val=(20, "y"))).apart
+    for other, reason in (
+        (lesson(train=(799, "z"), val=(20, "y")), "their train parts have 800 and 799 pictures"),
+        (lesson(train=(800, "z"), val=(20, "y")), "their train parts have 800 pictures each, of other content"),
+        (lesson(train=(800, "x")), "their val parts have 20 and none pictures"),
+    ):
+        found = compare(first, other)
+        assert [row.protocol for row in found.rows] == ["zero_shot"]
+        (told,) = found.apart
+        assert (told["protocol"], told["reason"].startswith(reason)) == ("knn", True)
+    assert not compare(first, report(rows, "b")).apart  # an older report says nothing of it

@@ -1,6 +1,5 @@
 """Models of pictures alone: probed, at every layer where they give them, and never asked in words."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +8,28 @@ import pytest
 import torch
 
 from evaluation.config import EvaluateConfig
-from evaluation.models.encoder import Encoder
+from evaluation.models.open import open_encoder
 from evaluation.pictures.pictures import load
 from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report
-from evaluation.run import evaluate_checkpoint
+from evaluation.run import evaluate
 from pipeline.errors import ConfigError
 from training.data.transforms import evaluation_pixels
+from training.saving.checkpoint import Checkpoint, checksums, write_model
+from training.saving.meanings import Meanings
 from training.spec import build, get_spec
 
 
-@dataclass(frozen=True)
-class Random:
+def random_weights(name: str) -> Any:
+    torch.manual_seed(0)
+    return build(get_spec(name)).eval().requires_grad_(False)
+
+
+def untrained(name: str, folder: Path) -> str:
     """A checkpoint of a model with random weights."""
-
-    name: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.name}, random"
-
-    @property
-    def spec(self) -> Any:
-        return get_spec(self.name)
-
-    def model(self) -> Any:
-        torch.manual_seed(0)
-        return build(self.spec).eval().requires_grad_(False)
-
-    def classes(self) -> tuple[str, ...]:
-        return ()
-
-    def tokenizer(self) -> Any:
-        raise AssertionError("there is none")
+    write_model(str(folder), random_weights(name).state_dict(), Meanings())
+    Checkpoint(str(folder), get_spec(name), 0, 0, "none", {}, 1, checksums(str(folder))).save()
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +39,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         tasks=("digits", "scenes-retrieval"), threads=1, bootstrap_resamples=100, probe=ProbeConfig(search_gap=0.3)
     ).model_copy(update={"protocols": protocols})
     config.model_fields_set.discard("protocols")  # as the defaults are: what cannot be asked is left out
-    return evaluate_checkpoint(config, Random("igpt-tiny"), str(tmp_path_factory.mktemp("features")))
+    return evaluate(
+        config, untrained("igpt-tiny", tmp_path_factory.mktemp("model")), str(tmp_path_factory.mktemp("features"))
+    )
 
 
 def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unseen(report: Report) -> None:
@@ -68,22 +58,23 @@ def test_a_model_of_pixels_is_probed_at_every_layer_and_the_best_is_chosen_unsee
     assert report.score("digits/layers/top1/5 layers").n == 360
 
 
-def test_a_layers_features_are_those_of_the_model_itself() -> None:
-    encoder, model = Encoder(Random("igpt-tiny"), 4), Random("igpt-tiny").model()
+def test_a_layers_features_are_those_of_the_model_itself(tmp_path: Path) -> None:
+    encoder, model = open_encoder(untrained("igpt-tiny", tmp_path), 4), random_weights("igpt-tiny")
     pictures = load("digits", "test", 360)
     squares = np.stack([evaluation_pixels(pictures.read(n), encoder.spec).numpy() for n in range(3)])
     made = encoder.features(squares, ["layer-0", "layer-5"])
     pixels = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
     alone = encoder.features(pixels.numpy(), ["layer-5"])["layer-5"]
-    assert made["layer-0"].shape == made["layer-5"].shape == (3, get_spec("igpt-tiny").width)
+    assert made["layer-0"].shape == made["layer-5"].shape == (3, get_spec("igpt-tiny").width)  # type: ignore[attr-defined]
     np.testing.assert_allclose(alone, model.image_features(pixels, 5).numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("model", ["vit-tiny-8", "igpt-tiny"])
 def test_to_ask_it_in_words_is_one_line(model: str, tmp_path: Path) -> None:
+    folder, features = untrained(model, tmp_path / "model"), str(tmp_path / "features")
     with pytest.raises(
         ConfigError, match=rf"zero_shot asks in words, and {model} reads none; use some of \[linear_probe, "
     ):
-        evaluate_checkpoint(EvaluateConfig(tasks=("digits",), protocols=("zero_shot",)), Random(model), str(tmp_path))
+        evaluate(EvaluateConfig(tasks=("digits",), protocols=("zero_shot",)), folder, features)
     with pytest.raises(ConfigError, match="scenes-place has no training pictures; add one such as digits"):
-        evaluate_checkpoint(EvaluateConfig(tasks=("scenes-place",)), Random(model), str(tmp_path))
+        evaluate(EvaluateConfig(tasks=("scenes-place",)), folder, features)
