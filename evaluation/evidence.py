@@ -12,7 +12,7 @@ import pandas as pd
 
 from evaluation.protocols.bias import CRIME, NON_HUMAN
 from evaluation.report import Report, Score
-from evaluation.statistics.compared import Means, Measured, measured
+from evaluation.statistics.compared import Means, Measured, clusters_of, measured
 from evaluation.statistics.drawn import Drawn
 
 Key = tuple[str, str, str]
@@ -76,7 +76,7 @@ def per_picture(score: Score, found: Evidence, classes: Sequence[str]) -> Measur
     if found.key[2].startswith(f"{score.metric}/") or score.metric == "kept":
         terms_N = found.rows["value"].to_numpy(np.float64)
         span = (min(0.0, float(terms_N.min())), max(1.0, float(terms_N.max())))
-        return Means(terms_N, span=span)
+        return Means(terms_N, span=span, clusters=clusters_of(found.rows))
     if score.metric in PEOPLE:
         return Means(found.rows["prediction"].isin(PEOPLE[score.metric]).to_numpy().astype(np.float64))
     if score.metric == "either_cue":

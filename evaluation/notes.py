@@ -19,13 +19,21 @@ CERTIFIED = 1e-5
 """Share of the objective by which a fit is proven to be near its optimum, ten times the gap that it is stopped at."""
 
 
+BLIND = (
+    "its pictures are frames or clips of common videos, and the names in this copy do not say of which: intervals and tests take"
+    " them as independent, and are too sure; the official layout tells"
+)
+
+
 @dataclass(frozen=True)
 class Note:
     """About one protocol on one task; `kind` for programs, `says` for people."""
 
     task: str
     protocol: str
-    kind: Literal["validation_absent", "penalty_at_edge", "not_converged", "not_certified", "same_names"]
+    kind: Literal[
+        "validation_absent", "penalty_at_edge", "not_converged", "not_certified", "same_names", "clusters_unknown"
+    ]
     says: str
 
 
@@ -35,6 +43,8 @@ def notes_of(report: Report) -> list[Note]:
     mode, precision = probe.get("mode", "exact"), probe.get("precision", "float32")
     found = []
     for task, by_protocol in report.details.items():
+        blind = [name for name, each in by_protocol.items() if "clusters" in each and each["clusters"] is None]
+        found += [Note(task, name, "clusters_unknown", BLIND) for name in blind[:1]]
         if said := _alike(by_protocol.get("zero_shot", {}).get("same_names", [])):
             found.append(Note(task, "zero_shot", "same_names", said))
         for protocol in PROBED:

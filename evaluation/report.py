@@ -45,6 +45,7 @@ OUTCOMES = pa.schema(
         # the predefined fold, or the groups of people, that it is in; of a caption its picture, where pictures have several; of
         # many labels the classes that do not count, by "|"
         ("group", pa.string()),
+        ("cluster", pa.string()),  # of pictures that stand or fall together: the video that clips or frames are of
     ]
 )
 

@@ -33,6 +33,7 @@ from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
 from evaluation.protocols.stored_corruptions import StoredCorruptions
 from evaluation.protocols.table import PROTOCOLS
+from evaluation.protocols.truth import clusters_of
 from evaluation.report import OUTCOMES, Report
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
@@ -71,9 +72,9 @@ def evaluate(
 
 
 INTERVALS = (
-    "95 %: Wilson for proportions and means of bounded values, joined over classes and folds, of captions with pictures as"
-    " the unit; Newcombe for areas; bootstrap over pictures, never narrower than counts allow, for average precision and"
-    " calibration"
+    "95 %: Wilson for proportions and means of bounded values, joined over classes and folds; Newcombe for areas; bootstrap,"
+    " never narrower than counts allow, for average precision and calibration; with pictures as the unit of captions, and videos"
+    " as that of their frames and clips"
 )
 NOT_TOLD: Any = {"batch_size": True, "threads": True, "datasets": True, "zero_shot": {"descriptions": True}}
 """Of the config: what changes no number, and paths, whose content the findings tell."""
@@ -156,7 +157,9 @@ class _Evaluation:
         try:
             self._make(protocol.reads(question))
             found = protocol.measure(question)
-            found.details |= lacking_of(question) | (learned_from(question) if protocol.learns else {})
+            found.details |= (
+                lacking_of(question) | clusters_told(question) | (learned_from(question) if protocol.learns else {})
+            )
         except DataError as error:
             self._fail(question.task, error, protocol.name)
             return None
@@ -241,6 +244,15 @@ def lacking_of(question: Question) -> dict[str, Any]:
     parts = {"train": question.train, "val": question.val, "test": question.pictures}
     told = {name: dict(part.lacking) for name, part in parts.items() if part is not None and part.lacking}
     return {"lacking": told} if told else {}
+
+
+def clusters_told(question: Question) -> dict[str, Any]:
+    """{"clusters": how many}: what intervals count in place of pictures; None where the card knows of clusters that the names in
+    this copy do not tell; nothing where none are known."""
+    clusters_N = clusters_of(question.pictures)
+    if clusters_N is None and not question.task.cluster:
+        return {}
+    return {"clusters": None if clusters_N is None else len(np.unique(clusters_N))}
 
 
 def _check_possible(config: EvaluateConfig, encoder: Encoder, tasks: Sequence[Task]) -> None:

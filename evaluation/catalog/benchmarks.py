@@ -25,6 +25,7 @@ class Task:
     that a probe learns from, `val` the one it may choose by, `None` where there is none; `counts` their sizes, as far as
     known, `hashes` those of their ids and labels. `folder` lies below `evaluate.datasets` and is read by the first of
     `layouts` that finds itself there; a task with a `loader` is drawn by openwit instead. `chance` is the score of guessing.
+    `cluster` finds in a picture's name what it has in common with those that stand or fall with it.
     A card of one's own has its path as `card`, and the folder above its pictures as `home`, which counts in place of
     `evaluate.datasets`.
     """
@@ -49,6 +50,7 @@ class Task:
     hashes: Mapping[str, str] | None = None
     conditions: tuple[str, ...] = ()
     reference: str | None = None
+    cluster: str | None = None
     card: str = ""
     home: str | None = None
 
@@ -148,6 +150,7 @@ def _task(card: Card, variant: str, base: str, named: bool) -> Task:
         hashes={str(split): digest for split, digest in way.hashes.items()},
         conditions=card.conditions,
         reference=card.reference,
+        cluster=card.cluster,
         card=base,
         **_place(card, base),
     )

@@ -7,6 +7,7 @@ one that is measured; `task@variant` names another.
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -140,6 +141,9 @@ class Card(Settings):
     """Whether sizes differ from copy to copy (pictures at their URLs), so that they are told and not insisted on."""
     conditions: tuple[str, ...] = ()
     """Corruptions that it is stored under, each at five severities (splits such as fog/3)."""
+    cluster: str | None = None
+    """Which pictures stand or fall together (clips of one video): a regular expression that finds in a picture's name, its place
+    below the folder, what they have in common. Intervals and paired tests then count clusters."""
     reference: str | None = None
     """The benchmark that this one is a shift of."""
     source: str = ""
@@ -156,6 +160,15 @@ class Card(Settings):
     """The paper's own figures of its size."""
     differs: str = ""
     """In what published figures disagree, and why."""
+
+    @field_validator("cluster")
+    @classmethod
+    def _is_a_pattern(cls, cluster: str | None) -> str | None:
+        try:
+            re.compile(cluster or "")
+        except re.error as error:
+            raise ValueError(f"{cluster!r} is no regular expression ({error})") from error
+        return cluster
 
     @field_validator("templates")
     @classmethod

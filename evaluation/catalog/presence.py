@@ -54,7 +54,7 @@ def identity(task: Task, datasets: str | None, seen: dict[str, str | None] | Non
         seen[folder] = content_of_folder(folder)
     return {
         "task": task.name,
-        "asked": [task.kind, task.label, task.metric, task.variant, dict(task.counts or {})],
+        "asked": [task.kind, task.label, task.metric, task.variant, dict(task.counts or {}), task.cluster],
         "prompts": prompts_of(task.prompts).version if task.prompts else None,
         "there": [row["status"], row["layout"], row["splits"], seen[folder] if folder is not None else None],
     }

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from evaluation.pictures.clusters import CLUSTER
 from evaluation.pictures.decoding import of_files
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.layout import Reader
@@ -90,17 +91,20 @@ def _distance_class(home: Folder, name: str) -> str:
 
 def _kitti(home: Folder, split: str) -> Pictures:
     """The split of TFDS kitti 3.1.0, by sequence: its draw, with the devkit's mapping of pictures to sequences."""
-    lists = next((below for below in ("mapping", "devkit/mapping", "devkit_object/mapping") if home.has(below)), None)
-    if lists is None:
+    sequences = _sequences(home)
+    if sequences is None:
         raise Absent(
             f"{home.path}: needs mapping/train_rand.txt and train_mapping.txt of devkit_object.zip, which say the split"
         )
-    numbers = kitti_splits(_mapping(home, lists))[split]
-    return _kitti_pictures(home, split, [f"{number:06d}" for number in numbers])
+    numbers = kitti_splits(sequences)[split]
+    return _kitti_pictures(home, split, [f"{number:06d}" for number in numbers], sequences)
 
 
-def _mapping(home: Folder, below: str) -> list[str]:
-    """The sequence of every training picture by its number."""
+def _sequences(home: Folder) -> list[str] | None:
+    """The sequence of every training picture by its number; None without the devkit's mapping."""
+    below = next((below for below in ("mapping", "devkit/mapping", "devkit_object/mapping") if home.has(below)), None)
+    if below is None:
+        return None
     try:
         order = [int(word) - 1 for word in home.text(f"{below}/train_rand.txt").split(",")]
         lines = home.lines(f"{below}/train_mapping.txt")
@@ -124,14 +128,15 @@ def kitti_splits(sequence_of: list[str]) -> dict[str, list[int]]:
 
 def _kitti_all(home: Folder, split: str) -> Pictures:
     names = [name.rpartition("/")[2].removesuffix(".png") for name in home.pictures("training/image_2")]
-    return _kitti_pictures(home, split, names)
+    return _kitti_pictures(home, split, names, _sequences(home))
 
 
-def _kitti_pictures(home: Folder, split: str, names: list[str]) -> Pictures:
-    labels = tuple(_distance_class(home, f"training/label_2/{name}.txt") for name in names)
-    return of_files(
-        f"kitti-distance/{split}", home, [f"training/image_2/{name}.png" for name in names], {"label": labels}
-    )
+def _kitti_pictures(home: Folder, split: str, names: list[str], sequences: list[str] | None) -> Pictures:
+    """Frames of one sequence show one street, and are a cluster."""
+    columns = {"label": tuple(_distance_class(home, f"training/label_2/{name}.txt") for name in names)}
+    if sequences is not None and all(name.isdigit() and int(name) < len(sequences) for name in names):
+        columns[CLUSTER] = tuple(sequences[int(name)] for name in names)
+    return of_files(f"kitti-distance/{split}", home, [f"training/image_2/{name}.png" for name in names], columns)
 
 
 _KITTI_MARK = (("training/image_2", "training/label_2"),)

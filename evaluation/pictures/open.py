@@ -12,6 +12,7 @@ from dataclasses import replace
 from evaluation.catalog.benchmarks import Task, card_of, prompts_of
 from evaluation.catalog.hashes import list_hash
 from evaluation.pictures.annotated import TABLE
+from evaluation.pictures.clusters import with_clusters
 from evaluation.pictures.folder import Folder
 from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.joining import joined
@@ -48,7 +49,7 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
         pictures = joined(pictures, task.label, prompts_of(task.prompts).classes, layout.name in PARTS)
     _count(task, split, pictures)
     _check_hash(task, split, pictures, datasets)
-    return pictures
+    return with_clusters(pictures, task.cluster)
 
 
 def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:

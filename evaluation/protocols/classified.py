@@ -11,7 +11,7 @@ from evaluation.catalog.benchmarks import Prompts
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_classified_rows
 from evaluation.protocols.protocol import Findings, Question, significant
-from evaluation.protocols.truth import Truth
+from evaluation.protocols.truth import Truth, clusters_of
 from evaluation.statistics.calibration import calibration_error, confidences, reliability
 from evaluation.statistics.intervals import Interval
 from evaluation.statistics.metrics import METRICS, Answers, applicable, confusion
@@ -44,12 +44,12 @@ def add_classified(
     """
     assert question.prompts is not None
     if not isinstance(truth, Truth):
-        truth = Truth(truth, None, np.arange(len(truth)))
+        truth = Truth(truth, None, np.arange(len(truth)), clusters=clusters_of(question.pictures))
     if np.isnan(scores_NC.min()):
         raise DataError(f"{question.pictures.name}: scores are NaN; the features of this checkpoint are no numbers")
     config = question.config
     classes = list(question.prompts.classes)
-    answers = Answers.of(scores_NC, truth.labels, truth.right, truth.folds, truth.ignored)
+    answers = truth.answers(scores_NC)
     many = question.task.kind == "multilabel"
     names = ["map_11_point", "map"] if many else applicable(answers, question.task.metric)
     for name in names:
@@ -72,7 +72,9 @@ def _calibrated(findings: Findings, question: Question, variant: str, answers: A
     assert answers.scores is not None
     confidence_N = confidences(answers.scores, scale)
     config = question.config
-    error = calibration_error(confidence_N, answers.correct, config.bootstrap_resamples, config.seed)
+    error = calibration_error(
+        confidence_N, answers.correct, config.bootstrap_resamples, config.seed, clusters=answers.clusters
+    )
     findings.add("calibration_error", variant, error, len(confidence_N))
     bins = [
         {key: significant(value) if isinstance(value, float) else value for key, value in asdict(each).items()}
@@ -83,7 +85,7 @@ def _calibrated(findings: Findings, question: Question, variant: str, answers: A
 
 def metric_of_scores(question: Question, truth: Truth, scores_NC: NDArray[np.floating]) -> Interval:
     """The task's own metric, where only that is asked for; without resampling its interval is what counts alone tell."""
-    answers = Answers.of(scores_NC, truth.labels, truth.right, truth.folds, truth.ignored)
+    answers = truth.answers(scores_NC)
     return METRICS[question.task.metric](answers, 1, 0)
 
 

@@ -27,7 +27,7 @@ from evaluation.protocols.outcomes import add_classified_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question, significant
 from evaluation.protocols.zero_shot_classifier import classifier, unit
 from evaluation.statistics.intervals import CONFIDENCE, Interval
-from evaluation.statistics.metrics import METRICS, Answers, applicable
+from evaluation.statistics.metrics import METRICS, applicable
 from pipeline.errors import DataError
 
 
@@ -96,7 +96,7 @@ def add_mean(
     resamples, seed = question.config.bootstrap_resamples, question.config.seed
     found: dict[str, list[Interval]] = {}
     for draw, each in scores.items():
-        answers = Answers.of(lesson.spread(np.asarray(each)), truth.labels, truth.right, truth.folds, truth.ignored)
+        answers = truth.answers(lesson.spread(np.asarray(each)))
         for name in applicable(answers, question.task.metric):
             found.setdefault(name, []).append(METRICS[name](answers, resamples, seed))
         add_classified_rows(

@@ -22,10 +22,11 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.answers import Answerer, answerer, unable, want
 from evaluation.protocols.outcomes import SEVERAL, add_answered_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question, significant
-from evaluation.protocols.truth import truth_of
+from evaluation.protocols.truth import clusters_of, truth_of
 from evaluation.shifts.frames import anchors_right
 from evaluation.shifts.lines import COUNTS, Method, standard_line
 from evaluation.shifts.robustness import effective_robustness
+from evaluation.statistics.clustered import independent_count, share_interval
 from evaluation.statistics.intervals import wilson
 from pipeline.errors import DataError
 
@@ -51,9 +52,10 @@ class NaturalShift:
         findings = Findings(question.task.name, self.name)
         answers = answerer(question)
         asked_of(findings, identity=question.pictures.identity)
-        hits = _shifted(question, answers, findings)
+        hits, asked_N = _shifted(question, answers, findings)
+        clusters = clusters_of(question.pictures, asked_N)
         for part, right in hits.items():
-            findings.add("top1", part, wilson(int(right.sum()), len(right)), len(right))
+            findings.add("top1", part, share_interval(right, clusters), len(right))
         reference = _reference(question)
         if isinstance(reference, DataError):
             known_as = question.task.reference
@@ -66,10 +68,12 @@ class NaturalShift:
         known = _reference_hits(question, reference, answers, findings)
         findings.add("top1", "reference", wilson(int(known.sum()), len(known)), len(known))
         for part, right in hits.items():
-            self._against_lines(findings, part, known, right)
+            self._against_lines(findings, part, known, right, independent_count(right, clusters))
         return findings
 
-    def _against_lines(self, findings: Findings, part: str, known: NDArray[np.bool_], right: NDArray[np.bool_]) -> None:
+    def _against_lines(
+        self, findings: Findings, part: str, known: NDArray[np.bool_], right: NDArray[np.bool_], independent: int
+    ) -> None:
         shift = _line_of(findings.task, part)
         if shift not in COUNTS:
             return
@@ -80,7 +84,7 @@ class NaturalShift:
         }
         for method in METHODS:
             line = standard_line(shift, method)
-            rho = effective_robustness(*counts, line)
+            rho = effective_robustness(*counts, line, independent=independent)
             variant = method if part == "shifted" else f"{part}/{method}"
             findings.add("effective_robustness", variant, rho, len(right))
             point[f"expected_{method}"] = significant(float(right.mean()) - rho.value)
@@ -91,8 +95,11 @@ def _line_of(task: str, part: str) -> str:
     return task if part == "shifted" else f"{task}/{part}"
 
 
-def _shifted(question: Question, answers: Answerer, findings: Findings) -> dict[str, NDArray[np.bool_]]:
-    """Whether each shifted picture, or each anchor as "pm-0" and "pm-10", was answered right; outcomes of each."""
+def _shifted(
+    question: Question, answers: Answerer, findings: Findings
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.int64]]:
+    """Whether each shifted picture, or each anchor as "pm-0" and "pm-10", was answered right, and where in the list these are;
+    outcomes of each."""
     assert question.prompts is not None
     wanted = want(question.encoder)
     answers_N = answers(question.features(question.pictures, [wanted])[wanted])
@@ -105,13 +112,13 @@ def _shifted(question: Question, answers: Answerer, findings: Findings) -> dict[
         answered = [words[at] for at in anchors_A]
         for part, right_A in hits.items():
             add_answered_rows(findings, pictures, part, labels, answered, anchors_A, correct=right_A)
-        return hits
+        return hits, anchors_A
     truth = truth_of(question.task, pictures, question.prompts)
     asked_N = answers_N[truth.asked]
     right = truth.labels == asked_N if truth.right is None else truth.right[np.arange(len(asked_N)), asked_N]
     spoken = classes[truth.labels].tolist()
     add_answered_rows(findings, pictures, "shifted", spoken, classes[asked_N].tolist(), truth.asked, correct=right)
-    return {"shifted": np.asarray(right)}
+    return {"shifted": np.asarray(right)}, truth.asked
 
 
 def _reference(question: Question) -> Pictures | DataError:

@@ -19,7 +19,8 @@ from evaluation.protocols.classified import label_positions
 from evaluation.protocols.outcomes import add_answered_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.robustness import drawn_for, places_of
-from evaluation.statistics.intervals import wilson
+from evaluation.protocols.truth import clusters_of
+from evaluation.statistics.clustered import share_interval
 
 
 class Occlusion:
@@ -49,7 +50,8 @@ class Occlusion:
         whole, places_N = question.pictures, places_of(question)
         asked_of(findings, identity=whole.identity)
         add_answered_rows(findings, whole, "whole", spoken, classes[whole_N].tolist(), places_N)
-        findings.add("top1", "whole", wilson(int((whole_N == labels_N).sum()), len(labels_N)), len(labels_N))
+        clusters_N = clusters_of(drawn)
+        findings.add("top1", "whole", share_interval(whole_N == labels_N, clusters_N), len(labels_N))
         curves: dict[str, dict[str, list[float]]] = {}
         for variant, answers_N in answers.items():
             if variant is None:
@@ -61,7 +63,7 @@ class Occlusion:
             curve = curves.setdefault(order, {"share": [], "top1": [], "kept": []})
             curve["share"].append(variant.severity / 100)
             for metric, hits_N in (("top1", answers_N == labels_N), ("kept", answers_N == whole_N)):
-                interval = wilson(int(np.sum(hits_N)), len(labels_N))
+                interval = share_interval(hits_N, clusters_N)
                 findings.add(metric, name, interval, len(labels_N))
                 curve[metric].append(round(interval.value, 6))
         findings.details["whole"] = round(float((whole_N == labels_N).mean()), 6)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from evaluation.pictures.clusters import CLUSTER
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.protocol import Findings
 from evaluation.protocols.ranks import BEST, largest
@@ -20,6 +21,12 @@ SEVERAL = "|"
 """Between the labels of a picture that has several."""
 ID = "id"
 """Column of pictures that have names of their own; others are called by their position."""
+
+
+def _clusters(pictures: Pictures, positions_N: NDArray[np.int64]) -> dict[str, list[str]]:
+    """Column `cluster`, where it is known which pictures stand or fall together."""
+    words = pictures.columns.get(CLUSTER)
+    return {} if words is None else {CLUSTER: [str(words[index]) for index in positions_N]}
 
 
 def name_of(pictures: Pictures, positions_N: NDArray[np.int64]) -> list[str]:
@@ -83,6 +90,7 @@ def add_classified_rows(
         # Rounded, because the last bits tell of the machine and not of the model.
         | {name: np.round(values_N, 4).astype(np.float32) for name, values_N in whole.items()}
         | {name: values for name, values in columns.items() if values}
+        | _clusters(pictures, truth.asked)
         | ({} if truth.folds is None else {"group": [str(fold) for fold in truth.folds]})
         | ({} if truth.ignored is None else {"group": [SEVERAL.join(words[row]) for row in truth.ignored]}),
     )
@@ -106,7 +114,7 @@ def add_answered_rows(
         "prediction": list(answers),
         "correct": [answer == label for answer, label in zip(answers, labels, strict=True)],
     }
-    add_rows(findings, variant, answered | columns)
+    add_rows(findings, variant, answered | _clusters(pictures, asked_N) | columns)
 
 
 def add_value_rows(
@@ -120,7 +128,8 @@ def add_value_rows(
     """A row per picture with its term of a mean; `variant` is "metric/variant" of the score that is this mean."""
     asked_N = np.arange(pictures.count) if asked_N is None else asked_N
     rows = {"index": asked_N.astype(np.int32), "value": np.asarray(values_N, np.float32)}
-    add_rows(findings, variant, rows | {"id": name_of(pictures, asked_N), "label": list(labels)})
+    named = {"id": name_of(pictures, asked_N), "label": list(labels)}
+    add_rows(findings, variant, rows | named | _clusters(pictures, asked_N))
 
 
 def asked_of(findings: Findings, **lists: str) -> None:

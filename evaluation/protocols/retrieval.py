@@ -16,8 +16,7 @@ from evaluation.protocols.outcomes import add_rows, name_of
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.ranks import DEPTHS, Matches, Ranks, captions_and_matches, match_ranks
 from evaluation.protocols.zero_shot_classifier import unit
-from evaluation.statistics.clustered import clustered_interval
-from evaluation.statistics.intervals import wilson
+from evaluation.statistics.clustered import share_interval
 from pipeline.errors import DataError
 
 
@@ -53,8 +52,7 @@ class Retrieval:
             of_Q = pictures_of(matches, len(queries)) if variant == "text_to_image" else None
             for depth in DEPTHS:
                 hit_Q = ranks.first < depth
-                whole = wilson(int(hit_Q.sum()), len(hit_Q)) if of_Q is None else clustered_interval(hit_Q, of_Q)
-                findings.add(f"recall@{depth}", variant, whole, len(queries))
+                findings.add(f"recall@{depth}", variant, share_interval(hit_Q, of_Q), len(queries))
             add_ranked(findings, variant, ranks, matches, queries, items, of_Q)
         findings.details["pictures"] = {"identity": question.pictures.identity, "asked": len(column)}
         findings.details["captions"] = {

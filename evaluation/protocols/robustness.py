@@ -15,7 +15,8 @@ from evaluation.protocols.answers import answerer, unable, want
 from evaluation.protocols.classified import label_positions
 from evaluation.protocols.outcomes import add_answered_rows, add_value_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question
-from evaluation.statistics.intervals import mean_interval, wilson
+from evaluation.protocols.truth import clusters_of
+from evaluation.statistics.clustered import means_interval, share_interval
 
 
 class Robustness:
@@ -40,17 +41,18 @@ class Robustness:
 
         classes = np.array(list(question.prompts.classes))
         spoken, places_N = classes[labels_N].tolist(), places_of(question)
+        clusters_N = clusters_of(altered_pictures)
         correct: dict[Variant, NDArray[np.bool_]] = {}
         for variant in (None, *altered):
             answers_N = answers(features[want(question.encoder, variant)])
             right_N = np.asarray(answers_N == labels_N)
             name = str(variant) if variant else "clean"
-            findings.add("top1", name, wilson(int(right_N.sum()), len(right_N)), len(right_N))
+            findings.add("top1", name, share_interval(right_N, clusters_N), len(right_N))
             add_answered_rows(findings, question.pictures, name, spoken, classes[answers_N].tolist(), places_N)
             if variant:
                 correct[variant] = right_N
         for name, share_N in means(correct).items():
-            findings.add("top1", name, mean_interval(share_N), len(share_N))
+            findings.add("top1", name, means_interval(share_N, clusters=clusters_N), len(share_N))
             add_value_rows(findings, question.pictures, f"top1/{name}", share_N, spoken, places_N)
         asked_of(findings, identity=question.pictures.identity)
         findings.details["constants"] = altered[0].setting

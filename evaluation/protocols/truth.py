@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts, Task
+from evaluation.pictures.clusters import CLUSTER
 from evaluation.pictures.pictures import Pictures
+from evaluation.statistics.metrics import Answers
 from pipeline.errors import DataError
 
 DIFFICULT = "difficult"
@@ -26,6 +28,7 @@ class Truth:
     asked    (N,) where in the list the pictures are: those without a label are left out where one is asked for
     folds    (N,) or None
     ignored  (N, C) classes for which a picture is neither right nor wrong, or None: VOC's difficult objects
+    clusters (N,) which pictures stand or fall together, or None: clips of one video
     """
 
     labels: NDArray[np.int64]
@@ -33,6 +36,19 @@ class Truth:
     asked: NDArray[np.int64]
     folds: NDArray[np.int64] | None = None
     ignored: NDArray[np.bool_] | None = None
+    clusters: NDArray[np.int64] | None = None
+
+    def answers(self, scores_NC: NDArray[np.floating]) -> Answers:
+        """What scores (N, C) of the pictures asked about amount to."""
+        return Answers.of(scores_NC, self.labels, self.right, self.folds, self.ignored, self.clusters)
+
+
+def clusters_of(pictures: Pictures, places_N: NDArray[np.int64] | None = None) -> NDArray[np.int64] | None:
+    """(N,) which of the pictures at `places_N`, or of all, are of one cluster; None where nothing is known of any."""
+    if CLUSTER not in pictures.columns:
+        return None
+    clusters_N = _positions(pictures.column(CLUSTER))
+    return clusters_N if places_N is None else clusters_N[places_N]
 
 
 def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
@@ -50,7 +66,7 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     folds = _positions(pictures.column(FOLD)) if FOLD in pictures.columns else None
     if all(isinstance(each, str) for each in column):
         labels_N = np.array([place[str(word)] for word in column], np.int64)
-        return Truth(labels_N, None, np.arange(len(column)), folds)
+        return Truth(labels_N, None, np.arange(len(column)), folds, clusters=clusters_of(pictures))
     right_NC = np.zeros((len(column), len(place)), bool)
     for row, each in enumerate(column):
         right_NC[row, [place[word] for word in ((each,) if isinstance(each, str) else each)]] = True
@@ -60,7 +76,14 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     asked = np.arange(len(column)) if task.kind == "multilabel" else np.flatnonzero(some_N)
     labels_N = np.where(some_N, right_NC.argmax(axis=1), -1)[asked]
     ignored = _ignored(task, pictures, place)
-    return Truth(labels_N, right_NC[asked], asked, folds[asked] if folds is not None else None, ignored)
+    return Truth(
+        labels_N,
+        right_NC[asked],
+        asked,
+        folds[asked] if folds is not None else None,
+        ignored,
+        clusters_of(pictures, asked),
+    )
 
 
 def _ignored(task: Task, pictures: Pictures, place: Mapping[str, int]) -> NDArray[np.bool_] | None:

@@ -149,7 +149,8 @@ def _with_temperature(
     right_N = answered_N == truth.labels
     if truth.right is not None:
         right_N = truth.right[np.arange(len(answered_N)), answered_N]
-    error = calibration_error(confidence_N, right_N, config.bootstrap_resamples, config.seed)
+    how = config.bootstrap_resamples, config.seed
+    error = calibration_error(confidence_N, right_N, *how, clusters=truth.clusters)
     findings.add("calibration_error", "temperature", error, len(scores_NC))
     return {
         "temperature": significant(temperature),

@@ -10,15 +10,20 @@ from evaluation.statistics.intervals import CONFIDENCE, Interval
 
 
 def effective_robustness(
-    reference: tuple[int, int], shifted: tuple[int, int], line: Line, confidence: float = CONFIDENCE
+    reference: tuple[int, int],
+    shifted: tuple[int, int],
+    line: Line,
+    confidence: float = CONFIDENCE,
+    independent: int | None = None,
 ) -> Interval:
-    """From (right answers, pictures) on the reference and under the shift.
+    """From (right answers, pictures) on the reference and under the shift; `independent` answers would scatter as much as those
+    under the shift, where some stand or fall together.
 
     The interval joins three uncertainties: of both accuracies by their counts, and of the line by its fit; corrected counts
     (k + 1/2) / (n + 1) keep 0 and 1 off the ends of the logit.
     """
     x, x_variance = _corrected(*reference)
-    _, y_variance = _corrected(*shifted)
+    y_variance = _corrected(*shifted)[1] * shifted[1] / (independent or shifted[1])
     expected = line.expected(x)
     steepness = line.slope * expected * (1 - expected) / (x * (1 - x))
     deviation = (y_variance + steepness**2 * x_variance + line.deviation(x) ** 2) ** 0.5

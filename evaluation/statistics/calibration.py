@@ -64,7 +64,12 @@ def reliability(confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_],
 
 
 def calibration_error(
-    confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_], resamples: int, seed: int, bins: int = BINS
+    confidence_N: NDArray[np.float64],
+    correct_N: NDArray[np.bool_],
+    resamples: int,
+    seed: int,
+    bins: int = BINS,
+    clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
     """Expected calibration error with the bootstrap's interval, moved by the bootstrap's bias.
 
@@ -75,7 +80,7 @@ def calibration_error(
     error = binned_error(confidence_N, correct_N, bins)
     count = len(confidence_N)
     value = float(error(np.ones((1, count)))[0])
-    errors_R = np.concatenate([error(weights) for weights in weight_chunks(count, resamples, seed)])
+    errors_R = np.concatenate([error(weights) for weights in weight_chunks(count, resamples, seed, clusters)])
     low, high = percentiles(errors_R)
     bias = float(errors_R.mean()) - value
     found = Interval(value, max(0.0, min(value, low - bias)), min(1.0, max(value, high - bias)))
@@ -86,8 +91,8 @@ def binned_error(confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_]
     """The calibration error as a function of the pictures' weights."""
     count = len(confidence_N)
     gap_NB = np.zeros((count, bins))
-    gap_NB[np.arange(count), _places(confidence_N, bins)] = (confidence_N - correct_N) / count
-    return lambda weights_RN: np.asarray(np.abs(weights_RN @ gap_NB).sum(axis=1))
+    gap_NB[np.arange(count), _places(confidence_N, bins)] = confidence_N - correct_N
+    return lambda weights_RN: np.asarray(np.abs(weights_RN @ gap_NB).sum(axis=1) / weights_RN.sum(axis=1))
 
 
 def _of_bins(value: float, bars: Sequence[Bin]) -> Interval:

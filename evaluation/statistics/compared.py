@@ -72,24 +72,31 @@ Measured = Means | Resampled
 
 def measured(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measured | None:
     """The metric of these rows; None where they do not hold what it needs. `classes` are the names of the columns of scores."""
+    clusters = clusters_of(rows)
     if metric in ("top1", "top1_any") and _has(rows, "correct"):
-        return Means(rows["correct"].to_numpy(np.float64))
+        return Means(rows["correct"].to_numpy(np.float64), clusters=clusters)
     if metric == "mean_per_class" and _has(rows, "correct"):
         first = rows["label"].str.split(SEVERAL, n=1, regex=False).str[0]
-        return Means(rows["correct"].to_numpy(np.float64), pd.factorize(first)[0])
+        return Means(rows["correct"].to_numpy(np.float64), pd.factorize(first)[0], clusters=clusters)
     if metric == "fold_mean" and _has(rows, "group"):
-        return Means(rows["correct"].to_numpy(np.float64), pd.factorize(rows["group"])[0])
+        return Means(rows["correct"].to_numpy(np.float64), pd.factorize(rows["group"])[0], clusters=clusters)
     if metric in ("top5", "mean_top1_top5", *RANKED) and _has(rows, "rank"):
         rank = rows["rank"].to_numpy()
         if metric == "mean_top1_top5":
-            return Means(((rank < 1) + 1.0 * (rank < 5)) / 2)
-        of_pictures = metric in RANKED and _has(rows, "group")
-        clusters = pd.factorize(rows["group"])[0] if of_pictures else None
+            return Means(((rank < 1) + 1.0 * (rank < 5)) / 2, clusters=clusters)
+        if metric in RANKED and _has(rows, "group"):
+            clusters = pd.factorize(rows["group"])[0]
         return Means(np.asarray(rank < RANKED.get(metric, 5), np.float64), clusters=clusters)
     if metric == "calibration_error" and _has(rows, "probability"):
         sure_N, right_N = rows["probability"].to_numpy(np.float64), rows["correct"].to_numpy(bool)
-        return Resampled(binned_error(sure_N, right_N), calibration_error(sure_N, right_N, RESAMPLES_OF_ENDS, 0))
+        alone = calibration_error(sure_N, right_N, RESAMPLES_OF_ENDS, 0, clusters=clusters)
+        return Resampled(binned_error(sure_N, right_N), alone, clusters=clusters)
     return _of_scores(metric, rows, classes) if _has(rows, "scores") else None
+
+
+def clusters_of(rows: pd.DataFrame) -> NDArray[np.int64] | None:
+    """(N,) which pictures stand or fall together, None where nothing is known of that (or where an older report kept it)."""
+    return pd.factorize(rows["cluster"])[0] if "cluster" in rows and _has(rows, "cluster") else None
 
 
 def _has(rows: pd.DataFrame, column: str) -> bool:
@@ -105,7 +112,7 @@ def _of_scores(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measu
         counts = int(right_NC[:, 1].sum()), int((~right_NC[:, 1]).sum())
         interval = area_interval(float(area(np.ones((1, len(rows))))[0]), *counts)
         ordered = Ordered(ranked.roc_auc, scores_NC[:, 1:] - scores_NC[:, :1], right_NC[:, 1:])
-        return Resampled(area, interval, (ordered,))
+        return Resampled(area, interval, (ordered,), clusters_of(rows))
     if metric in ("map", "map_11_point"):
         own_NC = probabilities(CLIP_SCALE * scores_NC) if metric == "map_11_point" else scores_NC
         of_one = ranked.eleven_point_precision if metric == "map_11_point" else ranked.average_precision
@@ -113,7 +120,7 @@ def _of_scores(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measu
         ignored_NC = _ignored(rows, classes)
         whole = ranked.mean_over_classes(of_classes(own_NC, right_NC, ignored_NC, of_one, there))
         interval = precision_interval(own_NC, right_NC, of_one, RESAMPLES_OF_ENDS, 0, ignored_NC)
-        return Resampled(whole, interval, (Ordered(of_one, own_NC, right_NC, ignored_NC),))
+        return Resampled(whole, interval, (Ordered(of_one, own_NC, right_NC, ignored_NC),), clusters_of(rows))
     return None
 
 
@@ -135,11 +142,12 @@ def difference(first: Measured, second: Measured, count: int, resamples: int, se
     assert isinstance(first, Resampled)
     assert isinstance(second, Resampled)
     unpaired = apart(first.interval, second.interval)
-    found = paired_bootstrap(first.statistic, second.statistic, count, resamples, seed, unpaired)
+    clusters, of = first.clusters, " of clusters" if first.clusters is not None else ""
+    found = paired_bootstrap(first.statistic, second.statistic, count, resamples, seed, unpaired, clusters)
     if not first.ordered or not second.ordered:
-        return found
-    p = exchanged_p(first.ordered, second.ordered, resamples, seed)
-    return replace(found, p_value=p, test="models exchanged, mid-p")
+        return replace(found, test=found.test + of)
+    p = exchanged_p(first.ordered, second.ordered, resamples, seed, clusters)
+    return replace(found, p_value=p, test=f"models{of and ' by cluster'} exchanged, mid-p")
 
 
 def split(first: Any, second: Any) -> tuple[int, int]:

@@ -44,6 +44,7 @@ class Drawn:
             lambda weights_RN: np.mean([each.statistic(weights_RN) for each in several], axis=0),
             Interval(*ends.tolist()),
             tuple(part for each in several for part in each.ordered),
+            several[0].clusters,
         )
 
 

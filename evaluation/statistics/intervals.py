@@ -132,24 +132,42 @@ def resample_weights(count: int, resamples: int, seed: int) -> NDArray[np.float6
     return np.concatenate(list(weight_chunks(count, resamples, seed)))
 
 
-def weight_chunks(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """`resample_weights` in chunks of rows of at most CHUNK_WEIGHTS numbers; how many they are changes no number.
+def weight_chunks(
+    count: int, resamples: int, seed: int, clusters: ArrayLike | None = None
+) -> Iterator[NDArray[np.float64]]:
+    """`resample_weights` in chunks of rows of at most CHUNK_WEIGHTS numbers; how many they are changes no number. With
+    `clusters` (count,) it is these that are drawn, each with all its pictures, and rows sum to about `count`.
 
     Multinomial weights by counting drawn positions: nine times faster than drawing the counts one by one.
     """
     generator = np.random.default_rng(seed)
     step = max(1, CHUNK_WEIGHTS // count)
+    if clusters is not None:
+        place_N = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        for start in range(0, resamples, step):
+            drawn_RG = resample_weights(
+                int(place_N.max()) + 1, min(step, resamples - start), int(generator.integers(1 << 62))
+            )
+            yield drawn_RG[:, place_N]
+        return
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = generator.integers(0, count, (rows, count)) + np.arange(rows)[:, None] * count
         yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
-def bootstrap(statistic: Statistic, count: int, resamples: int, seed: int, confidence: float = CONFIDENCE) -> Interval:
+def bootstrap(
+    statistic: Statistic,
+    count: int,
+    resamples: int,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    clusters: ArrayLike | None = None,
+) -> Interval:
     """Percentile bootstrap of a statistic that takes weights (R, N) to values (R,); NaN stands for a resample without one."""
     _check(0, count)
     value = float(statistic(np.ones((1, count)))[0])
-    values_R = np.concatenate([statistic(weights_RN) for weights_RN in weight_chunks(count, resamples, seed)])
+    values_R = np.concatenate([statistic(weights_RN) for weights_RN in weight_chunks(count, resamples, seed, clusters)])
     low, high = percentiles(values_R[~np.isnan(values_R)], confidence)
     # Where the bootstrap is biased the value may lie outside its percentiles; an interval holds its value.
     return Interval(value, min(low, value), max(high, value))

@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.statistics import ranked
+from evaluation.statistics.clustered import means_interval, share_interval
 from evaluation.statistics.intervals import (
     Interval,
     Statistic,
     area_interval,
     bootstrap,
     joined,
-    mean_interval,
     score_ends,
     wider,
-    wilson,
 )
 from pipeline.errors import DataError
 
@@ -39,6 +38,7 @@ class Answers:
     right         (N, C), where a picture may have any number of right classes
     folds         (N,), where the benchmark predefines parts of its pictures whose scores are averaged
     ignored       (N, C), where a picture counts neither for a class nor against it (VOC's difficult objects)
+    clusters      (N,), where pictures are answered right or wrong together (clips of one video)
     """
 
     labels: NDArray[np.int64]
@@ -48,6 +48,7 @@ class Answers:
     right: NDArray[np.bool_] | None = None
     folds: NDArray[np.int64] | None = None
     ignored: NDArray[np.bool_] | None = None
+    clusters: NDArray[np.int64] | None = None
 
     @staticmethod
     def of(
@@ -56,8 +57,10 @@ class Answers:
         right_NC: NDArray[np.bool_] | None = None,
         folds_N: NDArray[np.int64] | None = None,
         ignored_NC: NDArray[np.bool_] | None = None,
+        clusters_N: NDArray[np.int64] | None = None,
     ) -> "Answers":
-        return Answers(labels_N, scores_NC.argmax(axis=1), scores_NC.shape[1], scores_NC, right_NC, folds_N, ignored_NC)
+        answered = labels_N, scores_NC.argmax(axis=1), scores_NC.shape[1], scores_NC
+        return Answers(*answered, right_NC, folds_N, ignored_NC, clusters_N)
 
     @functools.cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -101,29 +104,29 @@ Metric = Callable[[Answers, int, int], Interval]
 
 def top1(answers: Answers, resamples: int, seed: int) -> Interval:
     """Share of pictures whose best class is a right one; Wilson interval."""
-    return wilson(int(answers.correct.sum()), len(answers.labels))
+    return share_interval(answers.correct, answers.clusters)
 
 
 def top5(answers: Answers, resamples: int, seed: int) -> Interval:
     """Share of pictures with a right class among the five best; Wilson interval."""
-    return wilson(int((answers.ranks < 5).sum()), len(answers.labels))
+    return share_interval(answers.ranks < 5, answers.clusters)
 
 
 def mean_top1_top5(answers: Answers, resamples: int, seed: int) -> Interval:
     """Mean of top-1 and top-5, as Kinetics is scored."""
-    return mean_interval((answers.ranks < 1) * 0.5 + (answers.ranks < 5) * 0.5)
+    return means_interval((answers.ranks < 1) * 0.5 + (answers.ranks < 5) * 0.5, clusters=answers.clusters)
 
 
 def mean_per_class(answers: Answers, resamples: int, seed: int) -> Interval:
     """Accuracy per class, averaged over the classes that occur; Wilson's intervals of the classes, joined."""
-    return mean_interval(answers.correct, answers.labels)
+    return means_interval(answers.correct, answers.labels, answers.clusters)
 
 
 def fold_mean(answers: Answers, resamples: int, seed: int) -> Interval:
     """Accuracy per predefined fold, averaged, as STL-10 is scored; equal to top1 where folds are of one size."""
     if answers.folds is None:
         raise DataError("metric fold_mean: its pictures have no column `fold`; use top1")
-    return mean_interval(answers.correct, answers.folds)
+    return means_interval(answers.correct, answers.folds, answers.clusters)
 
 
 def roc_auc(answers: Answers, resamples: int, seed: int) -> Interval:
@@ -134,8 +137,12 @@ def roc_auc(answers: Answers, resamples: int, seed: int) -> Interval:
     right_N = answers.labels == 1
     if right_N.all() or not right_N.any():
         raise DataError("metric roc_auc: all pictures are of one class, so there is nothing to tell apart; use top1")
-    area = ranked.roc_auc(answers.scores[:, 1] - answers.scores[:, 0], right_N)(np.ones((1, len(right_N))))
-    return area_interval(float(area[0]), int(right_N.sum()), int((~right_N).sum()))
+    area = ranked.roc_auc(answers.scores[:, 1] - answers.scores[:, 0], right_N)
+    value = float(area(np.ones((1, len(right_N))))[0])
+    alone = area_interval(value, _counted(right_N, answers.clusters), _counted(~right_N, answers.clusters))
+    if answers.clusters is None:
+        return alone
+    return wider(alone, bootstrap(area, len(right_N), resamples, seed, clusters=answers.clusters))
 
 
 def mean_average_precision(answers: Answers, resamples: int, seed: int) -> Interval:
@@ -156,7 +163,7 @@ def _precision(answers: Answers, of_one: OfOne, resamples: int, seed: int) -> In
     it were a share of them (Boyd, Eng and Page 2013, ECML PKDD, "binomial"). Where all come first, no resample varies."""
     assert answers.scores is not None
     right_NC = answers.right if answers.right is not None else np.eye(answers.classes, dtype=bool)[answers.labels]
-    return precision_interval(answers.scores, right_NC, of_one, resamples, seed, answers.ignored)
+    return precision_interval(answers.scores, right_NC, of_one, resamples, seed, answers.ignored, answers.clusters)
 
 
 def precision_interval(
@@ -166,14 +173,20 @@ def precision_interval(
     resamples: int,
     seed: int,
     ignored_NC: NDArray[np.bool_] | None = None,
+    clusters_N: NDArray[np.int64] | None = None,
 ) -> Interval:
     """As `mean_average_precision`, of scores, right classes and pairs that count neither way (N, C)."""
     there = np.flatnonzero(right_NC.any(axis=0))
     each, ones = of_classes(scores_NC, right_NC, ignored_NC, of_one, there), np.ones((1, len(scores_NC)))
-    found = bootstrap(ranked.mean_over_classes(each), len(scores_NC), resamples, seed)
-    counts = right_NC[:, there].sum(axis=0).tolist()
+    found = bootstrap(ranked.mean_over_classes(each), len(scores_NC), resamples, seed, clusters=clusters_N)
+    counts = [_counted(right_NC[:, c], clusters_N) for c in there]
     alone = [mean_share(float(one(ones)[0]), count) for one, count in zip(each, counts, strict=True)]
     return wider(found, joined(alone))
+
+
+def _counted(right_N: NDArray[np.bool_], clusters_N: NDArray[np.int64] | None) -> int:
+    """How many pictures there are of them, or clusters that have one."""
+    return int(right_N.sum()) if clusters_N is None else len(np.unique(clusters_N[right_N]))
 
 
 def of_classes(

@@ -103,7 +103,9 @@ def swapped_signs(
     reach = span[1] - span[0]
     if clusters is None:
         return Difference(*mean_interval(apart_N, group_N, (-reach, reach)), p, "signs swapped, mid-p")
-    return Difference(*clustered_interval(apart_N, clusters, (-reach, reach)), p, "signs of clusters swapped, mid-p")
+    return Difference(
+        *clustered_interval(apart_N, clusters, (-reach, reach), groups=groups), p, "signs of clusters swapped, mid-p"
+    )
 
 
 def _patterns(
@@ -123,16 +125,25 @@ def _patterns(
 
 
 def paired_bootstrap(
-    first: Statistic, second: Statistic, count: int, resamples: int, seed: int, unpaired: Interval | None = None
+    first: Statistic,
+    second: Statistic,
+    count: int,
+    resamples: int,
+    seed: int,
+    unpaired: Interval | None = None,
+    clusters: ArrayLike | None = None,
 ) -> Difference:
-    """Test of any statistic: both models on the same resamples of the pictures; p by the normal tail of value / deviation.
+    """Test of any statistic: both models on the same resamples of the pictures, or of their
+    `clusters`; p by the normal tail of value / deviation.
 
     `unpaired` is the difference with its interval as if the two were of different pictures: where no resample varies, as with
     models that are always right or always wrong, it stands in for what resampling cannot see.
     """
     ones = np.ones((1, count))
     value = float(second(ones)[0] - first(ones)[0])
-    sums_R = np.concatenate([second(weights) - first(weights) for weights in weight_chunks(count, resamples, seed)])
+    sums_R = np.concatenate(
+        [second(weights) - first(weights) for weights in weight_chunks(count, resamples, seed, clusters)]
+    )
     sums_R = sums_R[~np.isnan(sums_R)]
     low, high = percentiles(sums_R)
     deviation = float(sums_R.std())
