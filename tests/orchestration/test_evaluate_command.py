@@ -1,0 +1,43 @@
+"""An evaluation that measured nothing at all does not pass for one that did, in whichever way it was asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.__main__ import main as evaluate_alone
+from orchestration.cli import main
+from tests.evaluation.test_parts import mine, shop
+
+
+def test_nothing_measured_is_exit_code_2_with_its_reason_now_and_when_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENWIT_EXECUTOR", "in-process")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    recipe = tmp_path / "mine.yaml"
+    settings = f"tasks: [food101, cifar10], protocols: [zero_shot], datasets: {tmp_path}, threads: 1"
+    recipe.write_text(f"name: mine\ncheckpoint: '{mine(tmp_path)}'\nevaluate: {{{settings}}}\n")
+    arguments = [str(recipe), "--root", str(tmp_path / "runs")]
+    assert main(["evaluate", *arguments]) == 2
+    shown = capsys.readouterr()
+    line = shown.err.strip().splitlines()[-1]
+    assert line.startswith("openwit: evaluate: nothing was measured of food101, cifar10: ")
+    assert "`openwit tasks fetch food101` gets it (and 1 more reason, in the table and report.json)" in line
+    assert "cifar10 is expected there" in shown.out  # and the rows, with all reasons
+    (report,) = (tmp_path / "runs").glob("evaluate-*/report.json")
+    assert {row["task"] for row in json.loads(report.read_text())["absent"]} == {"food101", "cifar10"}
+    assert main(["run", *arguments, "--json"]) == 2
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["nothing_measured"] in shown.err
+
+
+def test_one_score_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = shop(tmp_path, "fruit")
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"protocols": ["zero_shot"], "datasets": str(tmp_path), "threads": 1}))
+    how = ["--checkpoint", mine(tmp_path), "--config", str(settings), "--out", str(tmp_path / "out")]
+    assert evaluate_alone([*how, "--tasks", "food101", card]) == 0
+    assert "fruit/zero_shot/top1" in capsys.readouterr().out
+    assert evaluate_alone([*how, "--tasks", "food101"]) == 2
+    assert capsys.readouterr().err.startswith("evaluate: nothing was measured of food101: ")
