@@ -68,6 +68,7 @@ ROWS: tuple[tuple[str, Read, str], ...] = (
         lambda config: config.data.randaugment_layers > 0,
         "data.randaugment_layers above 0",
     ),
+    ("data.threads", lambda config: config.data.processes == 0, "data.processes 0"),
     ("checkpoints.best_metric", lambda config: config.checkpoints.keep_best > 0, "checkpoints.keep_best above 0"),
     (
         "watch.evaluate_tasks",

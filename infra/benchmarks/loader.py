@@ -1,33 +1,42 @@
 """Samples per second and core from shards to batches: our loader beside open_clip's, same tars, same boxes, same text length.
 
-Photographs of ../shared (without it: generated pictures of their spectrum) with the shorter side 256, JPEG quality 95, in
+Photographs of ../shared (without it: generated pictures of their spectrum) with the shorter side 256 or 640, JPEG quality 95, in
 WebDataset tars; both loaders cut boxes of 90-100 % of the area and 3:4 to 4:3, resize to 224 bicubic with antialiasing, and
-make 77 tokens of each caption. Ours gives uint8 (models normalise on their device), open_clip normalised float32. CPU time is
-that of all processes; the pixels are compared first. Then the same again with originals, with a longer epoch for memory, and
-what handing batches over costs the training process.
+make 77 tokens of each caption. Ours gives uint8 (models normalise on their device), open_clip normalised float32. The pixels are
+compared first. CPU time is that of all processes, one thread or worker of each.
 
-    SAMPLES=512 LONG=2048 REPEATS=1 python infra/benchmarks/loader.py     a quick look
+Then what one worker's queue carries: its process reads tars and captions as before, but pictures are ready (ready_pictures.py), so
+that decoding does not hide the queue. Then memory along an epoch, each loader in a process of its own: pages that are no part of a
+program's files, workers included.
+
+About 4 minutes on two quiet cores.
+
+    SAMPLES=512 LONG=4096 REPEATS=1 python infra/benchmarks/loader.py     a quick look
 """
 
 import base64
 import io
 import json
+import multiprocessing
 import os
+import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from harness import Row, paired, peer, write
+from harness import HERE, Peer, Row, paired, peer, write
 from PIL import Image
 from resize import natural
 from torch_peers import TORCH_PEERS
 
 from training.config import TrainConfig
+from training.data import crew
 from training.data.config import DataConfig, SourceConfig
 from training.data.decode import decode
 from training.data.loader import Loader
@@ -37,10 +46,10 @@ from training.tokens.tokenizer import Tokenizer
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "clothing-dataset-small"
 PEER = "open_clip"
-SAMPLES = int(os.environ.get("SAMPLES", "2048"))
-LONG = int(os.environ.get("LONG", "32768"))
+SAMPLES = int(os.environ.get("SAMPLES", "1024"))
+LONG = int(os.environ.get("LONG", "16384"))
 REPEATS = int(os.environ.get("REPEATS", "3"))
-SIZE, BATCH, SHARDS, PHOTOGRAPHS = 224, 256, 8, 512
+SIZE, BATCH, SHARDS, PHOTOGRAPHS = 224, 256, 8, 256
 WARM = 4
 
 
@@ -99,21 +108,22 @@ def epoch(loader: Loader, samples: int) -> dict[str, float]:
     return {"seconds": time.monotonic() - start, "cpu": time.process_time() - cpu}
 
 
-def steady_cpu(loader: Loader, samples: int) -> float:
-    """CPU seconds of this process for `samples` samples: as many batches are ahead at the end as at the start."""
+def queue(loader: Loader, samples: int) -> tuple[float, float]:
+    """(seconds, CPU seconds of this process) for `samples` samples: as many batches are ahead at the end as at the start."""
     batches = loader.batches(0, samples // BATCH + 2 * WARM)
     for _ in range(WARM):
         next(batches)
-    cpu = time.process_time()
+    start, cpu = time.monotonic(), time.process_time()
     for _ in range(samples // BATCH):
         next(batches)
-    seconds = time.process_time() - cpu
+    found = time.monotonic() - start, time.process_time() - cpu
     batches.close()  # type: ignore[attr-defined]
-    return seconds
+    return found
 
 
 def memory_gib() -> float:
-    return int(Path("/proc/self/smaps_rollup").read_text().split("Pss:")[1].split()[0]) / 2**20
+    lines = [line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()]
+    return sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:")) / 2**20
 
 
 def pixel_difference(other: Any, pictures: list[bytes], folder: Path) -> tuple[float, int]:
@@ -157,70 +167,85 @@ def fast_difference(pictures: list[bytes]) -> float:
     return float(np.mean(gaps))
 
 
-def compare(kind: str, pictures: list[bytes], folder: Path, decoding: str, rows: list[Row]) -> None:
-    tars = folder / f"{kind}-{decoding}".replace(" ", "-")
+def compare(
+    kind: str, pictures: list[bytes], folder: Path, decodings: Sequence[Literal["exact", "fast"]]
+) -> Iterator[Row]:
+    """Two rows for each way to decode."""
+    tars = folder / kind.replace(" ", "-")
     write_tars(tars, pictures, SAMPLES)
-    job = {"shards": f"{tars}/{{00000..{SHARDS - 1:05d}}}.tar", "size": SIZE, "batch": BATCH, "workers": 1}
-    ours = our_loader(tars, folder / "cache", decode=decoding)
-    with peer("loader_open_clip", TORCH_PEERS, job | {"samples": SAMPLES}, folder) as other:
+    loaders = {decoding: our_loader(tars, folder / "cache", decode=decoding) for decoding in decodings}
+    with open_clip(tars, SAMPLES, folder) as other:
         mean, largest = pixel_difference(other, pictures, folder)
         if mean > 0.1:
             raise SystemExit(f"{kind}: pixels differ by {mean:.2f} levels; no speed is reported")
-        print(
-            f"{kind}: exact pixels differ from Pillow's crop by {mean:.4f} levels (0 inside the edges, {largest} at most)"
-        )
-        epoch(ours, SAMPLES)
-        other.ask("epoch")
-        mine: list[dict[str, float]] = []
-        theirs: list[dict[str, float]] = []
+        names = {
+            "exact": f"decode: exact (differs from Pillow's crop by {mean:.3f} levels in the mean, {largest} at most)",
+            "fast": f"decode: fast (differs from exact by {fast_difference(pictures):.2f} levels in the mean)",
+        }
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*decodings, PEER)}
+        for turn in range(REPEATS + 1):  # the first is for indexes, compiled loops and imports
+            for name in runs if turn % 2 == 0 else reversed(runs):
+                found = other.ask("epoch") if name == PEER else epoch(loaders[name], SAMPLES)
+                if turn:
+                    runs[name].append(found)
+    for key, metric in (
+        ("cpu", "samples per CPU second"),
+        ("seconds", "samples/s of the clock, one thread or worker"),
+    ):
+        speed = {name: SAMPLES / statistics.median(each[key] for each in found) for name, found in runs.items()}
+        for decoding in decodings:
+            yield Row(f"{kind}, {names[decoding]}", metric, "1/s", speed[decoding], speed[PEER], PEER)
+
+
+def one_queue(tars: Path, folder: Path) -> Iterator[Row]:
+    """Through one worker's queue, pictures ready: by the clock, and what a batch costs the training process."""
+    ours, mine, theirs = our_loader(tars, folder / "cache", processes=1), [], []
+    crew.WORKER = (str(HERE / "ready_pictures.py"),)
+    with open_clip(tars, LONG, folder, ready=True) as other:
+        samples = LONG // 2
+        queue(ours, samples), other.ask("epoch")
 
         def run_ours() -> float:
-            mine.append(epoch(ours, SAMPLES))
-            return mine[-1]["cpu"]
+            mine.append(queue(ours, samples))
+            return mine[-1][0]
 
         def run_theirs() -> float:
             theirs.append(other.ask("epoch"))
-            return theirs[-1]["own_cpu"] + theirs[-1]["workers_cpu"]
+            return float(theirs[-1]["steady_seconds"] / theirs[-1]["steady_samples"] * samples)
 
         seconds = paired(run_ours, run_theirs, REPEATS)
-    name = f"{kind}, decode: {decoding}"
-    if decoding == "fast":
-        name += f" (differs from exact by {fast_difference(pictures):.2f} levels)"
-    rows.append(Row(name, "samples per CPU second", "1/s", SAMPLES / seconds[0], SAMPLES / seconds[1], PEER))
-    wall = [min(each["seconds"] for each in runs) for runs in (mine, theirs)]
-    rows.append(
-        Row(name, "samples/s of the clock, one thread or worker", "1/s", SAMPLES / wall[0], SAMPLES / wall[1], PEER)
-    )
+    cpu = statistics.median(each[1] for each in mine) / samples
+    other_cpu = statistics.median(each["steady_cpu"] / each["steady_samples"] for each in theirs)
+    case = "one worker's queue, pictures ready"
+    yield Row(case, "samples/s of the clock", "1/s", samples / seconds[0], samples / seconds[1], PEER)
+    yield Row(case, "samples per CPU second of the training process", "1/s", 1 / cpu, 1 / max(other_cpu, 1e-6), PEER)
 
 
-def hand_over(folder: Path, pictures: list[bytes], rows: list[Row]) -> None:
-    """CPU time that the training process spends to get a batch from one process of a loader."""
-    tars = folder / "handed"
-    write_tars(tars, pictures, SAMPLES)
-    ours = our_loader(tars, folder / "cache", processes=1)
+def our_memory(tars: Path, cache: Path, answers: "multiprocessing.SimpleQueue[Any]") -> None:
+    torch.set_num_threads(1)
+    batches = our_loader(tars, cache).batches(0, LONG // BATCH)
+    answers.put([(number * BATCH, memory_gib()) for number, _ in enumerate(batches, 1)])
+
+
+def memory(tars: Path, folder: Path) -> Iterator[Row]:
+    """Along one epoch. Ours is measured in a new process: this one has held the pictures."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.SimpleQueue()
+    child = context.Process(target=our_memory, args=(tars, folder / "cache", answers))
+    child.start()
+    curves = [answers.get()]
+    child.join()
+    with open_clip(tars, LONG, folder) as other:
+        curves.append(other.ask("epoch")["memory"])
+    for share in (0.125, 0.5, 1.0):
+        at = [min(curve, key=lambda point: abs(point[0] - share * LONG))[1] for curve in curves]
+        case = f"one epoch of {LONG:,} samples, after {int(share * LONG):,}"
+        yield Row(case, "memory, program files apart", "GiB", *at, PEER, higher_is_better=False)
+
+
+def open_clip(tars: Path, samples: int, folder: Path, ready: bool = False) -> AbstractContextManager[Peer]:
     job = {"shards": f"{tars}/{{00000..{SHARDS - 1:05d}}}.tar", "size": SIZE, "batch": BATCH, "workers": 1}
-    with peer("loader_open_clip", TORCH_PEERS, job | {"samples": SAMPLES}, folder) as other:
-        epoch(ours, SAMPLES)
-        other.ask("epoch")
-        seconds = paired(lambda: steady_cpu(ours, SAMPLES), lambda: float(other.ask("epoch")["own_cpu"]), REPEATS)
-    what = "samples per CPU second of the training process, pictures made by one process beside it"
-    rows.append(Row("one worker's queue", what, "1/s", SAMPLES / seconds[0], SAMPLES / max(seconds[1], 0.01), PEER))
-
-
-def memory_curve(folder: Path, pictures: list[bytes]) -> Iterator[list[Any]]:
-    """Memory along one long epoch, ours and theirs."""
-    tars = folder / "long"
-    write_tars(tars, pictures, LONG)
-    loader = our_loader(tars, folder / "cache")
-    ours = []
-    for number, _ in enumerate(loader.batches(0, LONG // BATCH), 1):
-        ours.append((number * BATCH, memory_gib()))
-    job = {"shards": f"{tars}/{{00000..{SHARDS - 1:05d}}}.tar", "size": SIZE, "batch": BATCH, "workers": 1}
-    with peer("loader_open_clip", TORCH_PEERS, job | {"samples": LONG}, folder) as other:
-        theirs = other.ask("epoch")["memory"]
-    for share in (0.1, 0.25, 0.5, 0.75, 1.0):
-        at = [min(curve, key=lambda point: abs(point[0] - share * LONG))[1] for curve in (ours, theirs)]
-        yield [f"{int(share * LONG):,}", f"{at[0]:.3f}", f"{at[1]:.3f}"]
+    return peer("loader_open_clip", TORCH_PEERS, job | {"samples": samples, "ready": ready, "warm": WARM}, folder)
 
 
 def main() -> None:
@@ -231,18 +256,16 @@ def main() -> None:
         found = photographs()
         small = [encoded(picture, 256) for picture in found]
         large = [encoded(picture, 640) for picture in found[: len(found) // 2]]
-        compare("256-short JPEG", small, folder, "exact", rows)
-        compare("640-short JPEG", large, folder, "exact", rows)
-        compare("640-short JPEG", large, folder, "fast", rows)
-        hand_over(folder, small, rows)
-        curve = list(memory_curve(folder, small))
+        rows += compare("256-short JPEG", small, folder, ("exact",))
+        rows += compare("640-short JPEG", large, folder, ("exact", "fast"))
+        write_tars(folder / "long", small, LONG)
+        rows += memory(folder / "long", folder)
+        rows += one_queue(folder / "long", folder)
     weight = sum(map(len, small)) // len(small) // 1000
-    what = f"{len(found)} photographs, shorter side 256 ({weight} KB) or 640, JPEG quality 95; {SAMPLES:,} samples an epoch"
-    versions = {"open_clip": "3.3.0", "webdataset": "0.2.86"}
-    for samples, ours, theirs in (curve[0], curve[len(curve) // 2], curve[-1]):
-        case = f"one epoch of {LONG:,} samples, after {samples}"
-        rows.append(Row(case, "resident memory", "GiB", float(ours), float(theirs), PEER, higher_is_better=False))
-    write("loader", what, rows, versions)
+    what = (
+        f"{len(found)} photographs, shorter side 256 ({weight} KB) or 640, JPEG quality 95; {SAMPLES:,} samples a run"
+    )
+    write("loader", what, rows, {"open_clip": "3.3.0", "webdataset": "0.2.86"})
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def test_the_rate_rises_to_its_height_and_falls_to_nothing(schedule: str) -> Non
         ({"model": "igpt-s", "objective": {"mask_probability": 0.2}}, "objective.mask_probability is 0.2"),
         ({"data": {"randaugment_magnitude": 10}}, "data.randaugment_magnitude is 10"),
         ({"data": {"augmentation": "inception", "min_crop_side_fraction": 0.5}}, "only data.augmentation square"),
+        ({"data": {"processes": 2, "threads": 4}}, "data.threads is 4, which only data.processes 0"),
         ({"memory": {"nvme_path": "/disk"}}, "memory.nvme_path is /disk, which only an offload to nvme"),
         ({"checkpoints": {"best_metric": "accuracy"}}, "only checkpoints.keep_best above 0"),
         ({"watch": {"evaluate_tasks": ["digits"]}}, "only watch.evaluate_every_steps above 0"),

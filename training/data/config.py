@@ -69,7 +69,7 @@ class DataConfig(Settings):
     threads: int = Field(default=1, ge=1, le=256)
     """Threads per rank that decode, in the training process; they hold Python's lock for a small part of the time."""
     processes: int = Field(default=0, ge=0, le=256)
-    """Processes per rank that decode instead, `threads` threads in each; batches come through shared memory."""
+    """Processes per rank that decode instead of threads; batches come through shared memory."""
     batches_ahead: int = Field(default=2, ge=1, le=64)
     """Batches that are ready or being made while a step trains."""
     decoded_cache_mib: int = Field(default=1024, ge=0)

@@ -34,6 +34,8 @@ CHUNK_ROWS = 32
 HELD = 3
 """Batches that may be held without a copy, beside those in the making and as many that wait: the one that trains, and one on
 either side."""
+WORKER: tuple[str, ...] = ("-m", "training.data.worker")
+"""What Python is told to run as a process."""
 PATIENCE_SECONDS = 2.0
 """Until a process that was asked to end is killed."""
 
@@ -182,9 +184,11 @@ class Processes:
 
 class _Child:
     def __init__(self, job: dict[str, Any]) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # Processes are many already: the tokenizer in each needs no threads of its own.
+        environment = {"TOKENIZERS_PARALLELISM": "false"} | os.environ
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "training.data.worker"],
+            [sys.executable, *WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

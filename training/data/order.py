@@ -165,7 +165,7 @@ def picture_draws(seed: int, samples: Integers, epochs: Integers, count: int, pu
     """
     stem = np.uint64(_key(purpose, seed) & (2**64 - 1))
     places = _mix(_mix(stem ^ samples.astype(np.uint64)) + epochs.astype(np.uint64))
-    words = np.stack([_mix(places + np.uint64(draw)) for draw in range(1, count + 1)], axis=1)
+    words = _mix(places[:, None] + np.arange(1, count + 1, dtype=np.uint64))
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -9,7 +9,6 @@ then its input ends. It imports no torch: labels are the parent's.
 import json
 import mmap
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def main() -> None:
         for line in sys.stdin:
             ask = json.loads(line)
             filled = maker.fill(ask["start"], rows[ask["row"] : ask["row"] + ask["count"]])
-            _answer(asdict(filled))
+            _answer(vars(filled))
     except UserError as error:
         _answer({"error": str(error)})
 

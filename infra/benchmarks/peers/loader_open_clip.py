@@ -1,9 +1,10 @@
 """open_clip 3.3.0's training loader on webdataset 0.2.86, built by its own `get_wds_dataset` and `image_transform`.
 
-    {"shards": pattern, "size": S, "batch": B, "workers": W, "samples": N}
+    {"shards": pattern, "size": S, "batch": B, "workers": W, "samples": N, "ready": false, "warm": batches}
 
-Asked "epoch" it reads N samples and answers seconds of the clock, CPU seconds (own process, workers) and memory along the way;
-asked {"crop": file, "box": [top, left, height, width]} the pixels of torchvision's crop and resize, as open_clip calls them.
+Asked "epoch" it reads N samples and answers seconds of the clock, CPU seconds (all processes), the same of the own process behind
+the first `warm` batches, and memory along the way. With `ready` pictures are not decoded: each is the same tensor.
+Asked {"crop": file, "box": [top, left, height, width]} the pixels of torchvision's crop and resize, as open_clip calls them.
 """
 # ruff: noqa: E402
 
@@ -29,7 +30,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as change
 
 sys.modules["pandas"] = types.ModuleType("pandas")  # imported for reading CSV, which is not asked for here
-from open_clip_train.data import get_wds_dataset
+from open_clip_train import data
 
 del sys.modules["pandas"]
 
@@ -47,16 +48,21 @@ def cpu(pid: int) -> float:
 
 
 def memory() -> float:
-    """GiB of this process and its workers that is theirs alone or shared in parts (PSS)."""
+    """GiB of this process and its workers, what they share in parts (PSS), without the programs' files."""
     total = 0
     for pid in [os.getpid(), *workers()]:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        total += int(text.split("Pss:")[1].split()[0])
+        lines = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        total += sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:"))
     return total / 2**20
 
 
 def build(job):
     transform = open_clip.image_transform(job["size"], is_train=True)  # scale (0.9, 1.0), bicubic
+    if job["ready"]:
+        picture = torch.zeros(3, job["size"], job["size"])
+        transform = lambda _: picture  # noqa: E731
+        texts_only = data.wds.decode()
+        data.wds.decode = lambda *_, **__: texts_only
     arguments = SimpleNamespace(
         train_data=job["shards"],
         train_num_samples=job["samples"],
@@ -67,21 +73,26 @@ def build(job):
         workers=job["workers"],
         world_size=1,
     )
-    return get_wds_dataset(arguments, transform, True, tokenizer=open_clip.get_tokenizer("ViT-B-32"))
+    return data.get_wds_dataset(arguments, transform, True, tokenizer=open_clip.get_tokenizer("ViT-B-32"))
 
 
-def epoch(info) -> dict:
+def epoch(info, warm) -> dict:
     own, others = cpu(os.getpid()), {pid: cpu(pid) for pid in workers()}
     start, seen, curve = time.monotonic(), 0, []
-    for number, (images, _texts) in enumerate(info.dataloader):
+    steady = start, own, 0
+    for number, (images, _texts) in enumerate(info.dataloader, 1):
         seen += len(images)
+        if number == warm:
+            steady = time.monotonic(), cpu(os.getpid()), seen
         if number % 8 == 0:
             curve.append([seen, memory()])
+    end, used = time.monotonic(), cpu(os.getpid())
     return {
-        "seconds": time.monotonic() - start,
-        "own_cpu": cpu(os.getpid()) - own,
-        "workers_cpu": sum(cpu(pid) - others.get(pid, 0.0) for pid in workers()),
-        "samples": seen,
+        "seconds": end - start,
+        "cpu": used - own + sum(cpu(pid) - others.get(pid, 0.0) for pid in workers()),
+        "steady_seconds": end - steady[0],
+        "steady_cpu": used - steady[1],
+        "steady_samples": seen - steady[2],
         "memory": curve,
     }
 
@@ -97,7 +108,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     info = build(job)
     for line in sys.stdin:
-        answer = epoch(info) if line.strip() == "epoch" else crop(json.loads(line))
+        answer = epoch(info, job["warm"]) if line.strip() == "epoch" else crop(json.loads(line))
         print(json.dumps(answer), flush=True)
 
 
