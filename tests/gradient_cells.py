@@ -91,7 +91,7 @@ def whole_batch() -> Batch:
         words = 1 + row * 5 % 8
         tokens[row, :words] = torch.randint(1, 58, (words,), generator=generator)
         tokens[row, words] = 59
-    return Batch(pixels, tokens, tuple(range(ROWS)))
+    return Batch(pixels, tokens, None, tuple(range(ROWS)))
 
 
 def plain_loss(kind: str, outputs: tuple[Tensor, ...]) -> Tensor:
@@ -120,7 +120,7 @@ def engine_update(cell: Cell, ranks: Ranks) -> dict[str, Tensor]:
     compute(
         engine,
         make_objective(settings, spec(cell)),
-        Batch(batch.pixels[mine], batch.tokens[mine], batch.samples[mine]),
+        Batch(batch.pixels[mine], batch.tokens[mine], None, batch.samples[mine]),
         torch.from_numpy(row_keys(0, mine.start, rows)),
         settings.memory.chunks,
     )
