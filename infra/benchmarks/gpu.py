@@ -1,7 +1,11 @@
 """Training steps on one GPU: images/s and MFU of CLIP ViT-B/32 and L/14 beside open_clip, of ViT-B/16 and iGPT-S alone.
 
-    python infra/benchmarks/gpu.py                # 10 minutes at most; results/gpu.json
-    python infra/benchmarks/gpu.py --tiny         # the same on a CPU in a minute, to see that it runs; writes nothing
+    python infra/benchmarks/gpu.py                # 10 minutes at most
+    python infra/benchmarks/gpu.py --tiny         # tiny models, on a CPU too, in a minute, to see that it runs; writes nothing
+
+Writes infra/benchmarks/results/gpu.json (or --out FILE): the card's name, and for each model, batch, number of text tokens and
+way (plain, compiled, by the engine, open_clip) images/s, MFU, peak GiB and how many times open_clip's speed; then the table in
+README.md. Nothing else is written.
 
 Needs torch and this repository; neither Ray nor MLflow. Where open_clip is missing its columns stay empty, and where DeepSpeed is,
 the rows of the engine. Each case runs ours and open_clip in turns (ours, peer, ours, peer, ...), same batch on the GPU already,
@@ -11,15 +15,14 @@ there; a case that does not fit in memory is tried again with half of the batch,
 
 import argparse
 import gc
-import importlib
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from gpu_steps import Case, Step, by_engine, ours, theirs  # noqa: E402
 
-from training.engine.recompute import compile_blocks  # noqa: E402
-from training.models.draws import row_draws  # noqa: E402
-from training.spec import REGISTRY, build  # noqa: E402
+from training.spec import REGISTRY  # noqa: E402
 from training.watching.cards import card_called  # noqa: E402
 
 HEADINGS = [
@@ -40,17 +40,6 @@ HEADINGS = [
 ]  # fmt: skip
 NATURAL_TOKENS = 24
 """Of an alt text with start and end, rounded up to 8 (facts of CLIP's own data are not published; LAION's median is about 16)."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """`peer` is open_clip's name of the model; `tokens` 0 where the family reads no text."""
-
-    model: str
-    peer: str | None
-    batch: int
-    tokens: int
-    compiled: bool
 
 
 CASES = [
@@ -70,131 +59,6 @@ TINY = [
     Case("igpt-tiny", None, 4, 0, False),
     Case("vit-tiny-8", None, 4, 0, True),
 ]
-TINY_PEER: dict[str, Any] = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 32, "layers": 3, "width": 128, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 2},
-}
-
-
-class Step:
-    """One training step of a model on a batch that lies on the device; `flops` are those of the forward pass per image."""
-
-    def __init__(self, loss: Callable[[], Tensor], parameters: list[nn.Parameter], flops: float, rows: int) -> None:
-        self.loss, self.flops, self.rows = loss, flops, rows
-        self._optimizer = torch.optim.AdamW(parameters, lr=1e-6, betas=(0.9, 0.98), eps=1e-6, fused=True)
-
-    def __call__(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        self.loss().backward()
-        self._optimizer.step()
-
-
-def pair_loss(image_BD: Tensor, text_BD: Tensor, scale: Tensor) -> Tensor:
-    """Cross-entropy both ways in float32, for both models."""
-    logits_BB = scale.float() * image_BD.float() @ text_BD.float().T
-    target_B = torch.arange(len(logits_BB), device=logits_BB.device)
-    return (functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B)) / 2
-
-
-def random_batch(case: Case, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """uint8 pixels and token ids; the end token, the highest id, is the last of `case.tokens`."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (case.batch, 3, size, size), generator=generator, dtype=torch.uint8)
-    tokens = torch.zeros(case.batch, 77, dtype=torch.long)
-    if case.tokens:
-        tokens[:, : case.tokens] = torch.randint(1, 49_000, (case.batch, case.tokens), generator=generator)
-        tokens[:, 0], tokens[:, case.tokens - 1] = 49_406, 49_407
-    return pixels.to(device), tokens.to(device)
-
-
-def ours(case: Case, device: torch.device) -> Step:
-    """openwit's model in a plain loop."""
-    torch.manual_seed(0)
-    spec = REGISTRY[case.model]
-    model: Any = build(spec).to(device).train()
-    if case.compiled:
-        compile_blocks(model)
-    pixels, tokens = random_batch(case, spec.image_size, device)
-    labels_B = torch.arange(case.batch, device=device)
-    keys_B = torch.arange(case.batch)
-
-    def loss() -> Tensor:
-        with row_draws(keys_B), torch.autocast(device.type, dtype=torch.bfloat16):
-            out = model(pixels, tokens) if case.tokens else model(pixels)
-        if case.tokens:
-            return pair_loss(*out[:3])
-        if isinstance(out, tuple):  # iGPT: logits of each place's colour, the colours
-            return functional.cross_entropy(out[0].float().flatten(0, 1), out[1].flatten())
-        return functional.cross_entropy(out.float(), labels_B % out.shape[1])
-
-    flops = spec.sample_flops(case.tokens) if case.tokens else spec.sample_flops()
-    return Step(loss, list(model.parameters()), flops, case.batch)
-
-
-def theirs(case: Case, device: torch.device) -> Step | None:
-    """open_clip's model, with its own loss where ours is the same sum; None where it cannot be had."""
-    if case.peer is None or (open_clip := imported("open_clip")) is None:
-        return None
-    torch.manual_seed(0)
-    if case.peer == "tiny":
-        model = importlib.import_module("open_clip.model").CLIP(**TINY_PEER)
-    else:
-        model = open_clip.create_model(case.peer, pretrained=None)
-    model = model.to(device).train()
-    size = REGISTRY[case.model].image_size
-    pixels, tokens = random_batch(case, size, device)
-    images = (pixels.float() / 255 - 0.45) / 0.27  # its loader's work, so it is not timed
-    call: Any = torch.compile(model) if case.compiled else model
-
-    def loss() -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            out = call(images, tokens)
-        if isinstance(out, dict):
-            return pair_loss(out["image_features"], out["text_features"], out["logit_scale"])
-        return pair_loss(*out[:3])
-
-    return Step(loss, list(model.parameters()), REGISTRY[case.model].sample_flops(77), case.batch)
-
-
-def by_engine(case: Case, device: torch.device) -> Step | None:
-    """The same step through training/engine/engine.py (DeepSpeed, ZeRO 1): what the frame around the model costs."""
-    if device.type != "cuda" or case.compiled or not case.tokens or imported("deepspeed") is None:
-        return None
-    from training.config import TrainConfig
-    from training.engine.engine import Engine
-    from training.engine.ranks import join
-
-    spec = REGISTRY[case.model]
-    config = TrainConfig.model_validate(
-        {"model": case.model, "global_batch_size": case.batch, "precision": "bfloat16", "zero_stage": 1}
-    )
-    torch.manual_seed(0)
-    engine = Engine(build(spec), config, join())
-    pixels, tokens = random_batch(case, spec.image_size, device)
-
-    class EngineStep(Step):
-        def __init__(self) -> None:
-            self.flops, self.rows = spec.sample_flops(case.tokens), case.batch
-
-        def __call__(self) -> None:
-            engine.backward(pair_loss(*engine.forward(pixels, tokens)[:3]))
-            engine.update(1e-6)
-
-    return EngineStep()
-
-
-def imported(name: str) -> Any:
-    """The module, or None; torchvision's operators are declared where its wheel does not fit torch (CPU builds)."""
-    try:
-        if name == "open_clip" and not torch.cuda.is_available():
-            from torch_peers import PREPARE
-
-            exec(PREPARE, globals())
-        return importlib.import_module(name)
-    except Exception as error:
-        print(f"{name} is not here ({type(error).__name__}: {str(error)[:100]})", file=sys.stderr)
-        return None
 
 
 def seconds_per_step(step: Step, device: torch.device, seconds: float) -> float:
@@ -323,6 +187,8 @@ def main() -> None:
             rows.append(row)
         if not options.tiny:
             write(rows, device, options.out)
+    if rows and not options.tiny:
+        subprocess.run([sys.executable, HERE / "table.py"], check=True)
 
 
 if __name__ == "__main__":

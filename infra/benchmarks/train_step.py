@@ -92,7 +92,13 @@ def main() -> None:
         folder = Path(name)
         step = our_step(folder, folder / "weights.safetensors")
         texts = captions()
-        job = {"folder": name, "natural": texts, "full": [" ".join(texts * 8)] * BATCH, "threads": THREADS, "model": MODEL}
+        job = {
+            "folder": name,
+            "natural": texts,
+            "full": [" ".join(texts * 8)] * BATCH,
+            "threads": THREADS,
+            "model": MODEL,
+        }
         with peer("train_step_open_clip", TORCH_PEERS, job, folder) as other:
             tokens = other.ask("load")["tokens"]
             rows = []
