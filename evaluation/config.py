@@ -91,7 +91,8 @@ class EvaluateConfig(Settings):
     protocols: tuple[Protocol, ...] = Field(DEFAULT_PROTOCOLS, min_length=1)
     """Ways of measuring; each runs on the tasks that it fits."""
     batch_size: int = Field(128, ge=1)
-    """Pictures or prompts per forward pass; changes speed and memory, and features by rounding only."""
+    """Pictures or prompts per forward pass, of pictures at most 16 on a CPU, where as many passes run side by side as there are
+    threads; changes speed and memory, and features by rounding only."""
     corruptions: tuple[Corruption, ...] = Field(DEFAULT_CORRUPTIONS, min_length=1)
     """Corruptions of the robustness protocol, each at five severities."""
     robustness_pictures: int = Field(100, ge=1)

@@ -12,7 +12,7 @@ class FeaturesConfig(Settings):
     """Pictures in, features on disk."""
 
     decoders: int = Field(2, ge=1)
-    """Threads that decode and resize pictures while the model runs."""
+    """Threads that read, decode and resize pictures ahead of the model. On a CPU the model's own threads do so too."""
     workers: int = Field(0, ge=0)
     """Ray workers that share the pictures of a dataset, each with a model of its own; 0 makes all in one process."""
     gpus_per_worker: float = Field(0.0, ge=0)

@@ -1,21 +1,20 @@
-"""One part of a picture list to feature files: threads decode the next batch while the model runs on this one.
+"""One part of a picture list to feature files: threads decode the next pictures while the model runs on these (lanes.py).
 
 A part's files are written whole under their names when all of its rows are there: a name that exists is complete.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.corruptions.variant import Variant
 from evaluation.features.config import FeaturesConfig
+from evaluation.features.lanes import Lanes
 from evaluation.features.pixels import picture_pixels, square_of
 from evaluation.features.wanted import Wanted
-from evaluation.models.encoder import Encoder
+from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.errors import DataError
@@ -52,13 +51,26 @@ def make_part(
     variants = list(dict.fromkeys(want.variant for want in part.files))
     layers = {variant: [want.layer for want in part.files if want.variant == variant] for variant in variants}
     made: dict[Wanted, list[NDArray[np.float32]]] = {want: [] for want in part.files}
-    work = _Squares(pictures, encoder.form.side, variants, seed, encoder)
-    for batch, squares_VB3SS in work.batches(part.rows, config.decoders):
-        for variant, pixels_B3SS in zip(variants, squares_VB3SS, strict=True):
-            features = encoder.features(pixels_B3SS, layers[variant])
-            for layer in layers[variant]:
-                made[Wanted(layer, variant)].append(features[layer])
-        progress(batch.stop, pictures.count, pictures.name)
+
+    def squares(index: int, out_V3SS: Pixels) -> None:
+        clean = picture_pixels(pictures, index)
+        for variant, out_3SS in zip(variants, out_V3SS, strict=True):
+            pixels = clean if variant is None else variant.applied(clean, index, seed)
+            square_of(pixels, encoder.form, out_3SS)
+
+    def forward(squares_VU3SS: NDArray[np.uint8]) -> list[dict[str, NDArray[np.float32]]]:
+        each = zip(variants, squares_VU3SS, strict=True)
+        return [encoder.features(pixels_U3SS, layers[variant]) for variant, pixels_U3SS in each]
+
+    size = encoder.unit
+    units = [range(start, min(start + size, part.rows.stop)) for start in range(part.rows.start, part.rows.stop, size)]
+    with torch_threads(1 if encoder.side_by_side else None) as threads:
+        lanes = Lanes(squares, forward, config.decoders, threads if encoder.side_by_side else 1)
+        for rows, found in lanes.through(units, len(variants), encoder.form.side):
+            for variant, features in zip(variants, found, strict=True):
+                for layer, values in features.items():
+                    made[Wanted(layer, variant)].append(values)
+            progress(rows.stop, pictures.count, pictures.name)
     for want, batches in made.items():
         _write(part.files[want], np.concatenate(batches), config, pictures.name)
     return Made(len(part.rows), len(part.rows) * len(variants))
@@ -71,53 +83,3 @@ def _write(path: str, rows: NDArray[np.float32], config: FeaturesConfig, name: s
     file = io.BytesIO()
     np.save(file, rows.astype(config.precision), allow_pickle=False)
     storage.write_bytes(path, file.getvalue())
-
-
-class _Squares:
-    """Batches of squares as the model wants them, one array per variant."""
-
-    def __init__(
-        self, pictures: Pictures, side: int, variants: Sequence[Variant | None], seed: int, encoder: Encoder
-    ) -> None:
-        self._pictures, self._side, self._variants, self._seed = pictures, side, variants, seed
-        self._encoder = encoder
-
-    def batches(self, rows: range, threads: int) -> Iterator[tuple[range, NDArray[np.uint8]]]:
-        """(rows, (V, B, 3, S, S) uint8), one batch ahead of whoever takes them."""
-        size = self._encoder.batch_size
-        starts = range(rows.start, rows.stop, size)
-        cut = [range(start, min(start + size, rows.stop)) for start in starts]
-        with ThreadPoolExecutor(threads, "decode") as pool:
-            waiting: list[tuple[range, NDArray[np.uint8], list[Future[None]]]] = []
-            try:
-                for batch in cut:
-                    waiting.append((batch, *self._begin(pool, batch)))
-                    if len(waiting) > 1:
-                        yield self._finished(waiting.pop(0))
-                while waiting:
-                    yield self._finished(waiting.pop(0))
-            finally:
-                for _, _, futures in waiting:
-                    for future in futures:
-                        future.cancel()
-
-    def _begin(self, pool: ThreadPoolExecutor, batch: range) -> tuple[NDArray[np.uint8], list[Future[None]]]:
-        squares = np.empty((len(self._variants), len(batch), 3, self._side, self._side), np.uint8)
-        return squares, [pool.submit(self._fill, index, squares[:, row]) for row, index in enumerate(batch)]
-
-    @staticmethod
-    def _finished(
-        waiting: tuple[range, NDArray[np.uint8], list[Future[None]]],
-    ) -> tuple[range, NDArray[np.uint8]]:
-        batch, squares, futures = waiting
-        for future in futures:
-            future.result()
-        return batch, squares
-
-    def _fill(self, index: int, out_V3SS: Pixels) -> None:
-        clean = picture_pixels(self._pictures, index)
-        for place, variant in enumerate(self._variants):
-            pixels = clean
-            if variant is not None:
-                pixels = variant.applied(clean, index, self._seed)
-            square_of(pixels, self._encoder.form, out_V3SS[place])

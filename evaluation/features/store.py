@@ -63,15 +63,20 @@ class FeatureStore:
         Raises DataError for a picture that cannot be read and for features that are no numbers.
         """
         names = self.names
-        parts = names.parts(pictures)
+        every = self._with_by_the_way(wanted)
         missing = [
-            Part(part, {want: names.path(pictures, want, part) for want in lacking})
-            for part in parts
-            if (lacking := names.lacking(pictures, wanted, part))
+            Part(part, {want: names.path(pictures, want, part) for want in names.lacking(pictures, every, part)})
+            for part in names.parts(pictures)
+            if names.lacking(pictures, wanted, part)
         ]
         if missing:
             self._make(pictures, missing, progress)
         return {want: self._read(pictures, want) for want in wanted}
+
+    def _with_by_the_way(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """And what the same forward gives for nothing of unaltered pictures: what is asked tomorrow decodes none of them."""
+        together = [Wanted(layer) for layer in self._encoder.by_the_way]
+        return list(dict.fromkeys([*wanted, *(together if set(together) & set(wanted) else ())]))
 
     def _read(self, pictures: Pictures, want: Wanted) -> NDArray[np.float32]:
         """(pictures.count, width); parts on a local disk become one file, which is mapped and not read."""

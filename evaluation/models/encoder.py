@@ -4,6 +4,7 @@ B = batch, S = side in pixels, D = width of the shared embedding space, W = widt
 """
 
 import functools
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from evaluation.models.layers import CLASSES, EMBEDDING, LAYER, PENULTIMATE, TOKENS
 from evaluation.models.own_classes import class_logits, tells_classes
 from pipeline.scoring.scorers import PixelForm
+
+CPU_UNIT = 16
+"""Larger ones are slower: see features/lanes.py."""
 
 
 class Model(Protocol):
@@ -59,6 +63,21 @@ class Encoder:
         """Where a linear probe may read: where the best features lie is not known before for models of pixels."""
 
     @property
+    def side_by_side(self) -> bool:
+        """Whether several threads may ask for features at a time: on CPUs, where that is faster than threads within one."""
+        return self._device == "cpu"
+
+    @property
+    def unit(self) -> int:
+        """Pictures of one forward where many are made: the batch, on CPUs no more than fit the caches."""
+        return min(self.batch_size, CPU_UNIT) if self.side_by_side else self.batch_size
+
+    @property
+    def by_the_way(self) -> tuple[str, ...]:
+        """Layers that one forward gives together: zero-shot reads the one, probes the other."""
+        return (EMBEDDING, PENULTIMATE) if self.reads_text else ()
+
+    @property
     def name(self) -> str:
         return str(self.spec.name)
 
@@ -101,6 +120,7 @@ class Encoder:
     def _tokens(self, wanted: bool) -> Iterator[list[torch.Tensor]]:
         """Gathers the mean over the patches of the image transformer's normed output, (B, W), while a picture goes through."""
         seen: list[torch.Tensor] = []
+        mine = threading.get_ident()
         if not wanted:
             yield seen
             return
@@ -108,7 +128,8 @@ class Encoder:
         first = int(tower.class_embedding is not None)
 
         def look(_: Any, __: Any, x_BTW: torch.Tensor) -> None:
-            seen.append(tower.ln_post(x_BTW[:, first:]).mean(dim=1))
+            if threading.get_ident() == mine:  # and not of another lane's pictures
+                seen.append(tower.ln_post(x_BTW[:, first:]).mean(dim=1))
 
         hook = tower.transformer.register_forward_hook(look)
         try:
@@ -129,11 +150,11 @@ def _rows(features: torch.Tensor) -> NDArray[np.float32]:
 
 
 @contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Run with `count` CPU threads and put torch's setting back; `None` changes nothing."""
+def torch_threads(count: int | None) -> Iterator[int]:
+    """Run with `count` CPU threads and put torch's setting back, which is given; `None` changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)

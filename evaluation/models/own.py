@@ -61,6 +61,11 @@ class _Own(Encoder):
         self.class_names = tuple(getattr(model, "class_names", ())) if hasattr(model, "classes") else ()
         self._width = 0
 
+    @property
+    def side_by_side(self) -> bool:
+        """The user's code gets whole batches, one after the other: it need not bear threads."""
+        return False
+
     def features(self, pixels_B3SS: NDArray[np.uint8], layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         made = {}
         if CLASSES in layers:

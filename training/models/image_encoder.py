@@ -33,7 +33,8 @@ class ImageEncoder(nn.Module, ABC):
         """Float32 of mean 0 and deviation 1 over the training pictures. Raises TypeError on anything but uint8."""
         if pixels_B3SS.dtype != torch.uint8:
             raise TypeError(f"pixels are {pixels_B3SS.dtype}; this tower takes uint8 and normalises them itself")
-        return (pixels_B3SS.float() - self.pixel_mean) / self.pixel_std
+        # In place: an array of a whole batch is got from the kernel page by page, each time.
+        return pixels_B3SS.float().sub_(self.pixel_mean).div_(self.pixel_std)
 
     @abstractmethod
     def places(self, pixels_B3SS: Tensor) -> Tensor:
