@@ -1,9 +1,9 @@
-"""Near duplicates: hashes within a Hamming radius and planted copies beside imagededup, near captions beside datasketch.
+"""Near duplicates: hashes within a Hamming radius beside imagededup, near captions beside datasketch.
 
 Every pair that a search of ours gives is checked: all of them against the peer's on a small set, on the large set those of
 a sample of rows against a comparison with every other row. imagededup compares all with all, so its time for the large set
-is its measured seconds per query there, times the number of queries. Sizes: NEAR_HASHES, NEAR_PEER_HASHES, NEAR_CAPTIONS,
-NEAR_PICTURES, NEAR_REPEATS.
+is its measured seconds per query there, times the number of queries. Which copies of pictures are found: near_pictures.
+Sizes: NEAR_HASHES, NEAR_PEER_HASHES, NEAR_CAPTIONS, NEAR_REPEATS.
 """
 
 import json
@@ -17,18 +17,16 @@ from typing import Any
 import near_rows
 import numpy as np
 from harness import Row, cpu_seconds, paired, peer, write
-from planted_variants import CHANGES, SHARED, originals, write_variants
+from planted_variants import SHARED
 
-from pipeline.duplicates.by_picture import looks_of
-from pipeline.duplicates.config import CaptionConfig, DeduplicateConfig
+from pipeline.duplicates.config import CaptionConfig
 from pipeline.duplicates.hamming import near_pairs
 from pipeline.duplicates.minhash import band_keys, link, recall
 from pipeline.duplicates.shingles import Shingled, plain
 
-HASHES, PEER_HASHES, CAPTIONS, PICTURES, REPEATS = (
+HASHES, PEER_HASHES, CAPTIONS, REPEATS = (
     int(os.environ.get(f"NEAR_{name}", default))
-    for name, default in (("HASHES", 1_000_000), ("PEER_HASHES", 20_000), ("CAPTIONS", 20_000), ("PICTURES", 600),
-                          ("REPEATS", 3))
+    for name, default in (("HASHES", 1_000_000), ("PEER_HASHES", 20_000), ("CAPTIONS", 20_000), ("REPEATS", 3))
 )  # fmt: skip
 IMAGEDEDUP, IMAGEDEDUP_VERSION = "imagededup_phash", "0.3.3.post2"
 # Without its own dependencies: it asks for torch and torchvision, which its hashes do not use.
@@ -39,10 +37,6 @@ IMAGEDEDUP_NEEDS = [
     "scikit-learn==1.9.1", "scipy==1.17.1", "six==1.17.0", "threadpoolctl==3.8.0", "tqdm==4.70.1",
 ]  # fmt: skip
 DATASKETCH, DATASKETCH_VERSION = "datasketch_minhash", "2.0.0"
-SETTINGS = {
-    "ours": DeduplicateConfig(),
-    "ours, colours not looked at": DeduplicateConfig(thumbnail_distance=255.0),
-}
 
 
 def asked(other: Any, **order: Any) -> dict[str, Any]:
@@ -149,49 +143,11 @@ def joined(hashed: Shingled, keys: np.ndarray, config: CaptionConfig) -> set[tup
     return near_rows.within_clusters(edges)
 
 
-def pictures(folder: Path) -> list[Row]:
-    """Recall of each change and precision of all pairs, by two settings of ours and imagededup's default."""
-    folder = folder / "pictures"
-    folder.mkdir()
-    written = write_variants(originals(PICTURES), folder)
-    with peer(IMAGEDEDUP, IMAGEDEDUP_NEEDS, {"folder": str(folder)}, folder.parent) as other:
-        asked(other, do="encode")
-        theirs = {tuple(pair) for pair in asked(other, do="search", radius=10)["pairs"]}
-    names, hashes, facts = near_rows.described(folder)
-    rows = []
-    their_recall, their_precision = judged(theirs, written)
-    for setting, config in SETTINGS.items():
-        pairs = near_pairs(hashes, config.radius, looks_of(config, facts))
-        shares, precision = judged({(names[a], names[b]) for a, b in pairs.tolist()}, written)
-        for change in CHANGES:
-            rows.append(
-                Row(f"{change}: {setting}", "recall", "share", shares[change], their_recall[change], "imagededup")
-            )
-        rows.append(Row(f"all changes: {setting}", "precision", "share", precision, their_precision, "imagededup"))
-    return rows
-
-
-def judged(pairs: set[tuple[str, str]], written: dict[str, tuple[int, str]]) -> tuple[dict[str, float], float]:
-    """(change -> share of its variants that are paired with their original, share of pairs of one original)."""
-    found = dict.fromkeys(CHANGES, 0)
-    right = 0
-    for left, other in pairs:
-        (a, first), (b, second) = written[left], written[other]
-        right += a == b
-        if a == b and "" in (first, second):
-            found[first or second] += 1
-    count = len({number for number, _ in written.values()})
-    return {change: hits / count for change, hits in found.items()}, right / max(1, len(pairs))
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*searches(folder), *captions(folder), *(pictures(folder) if originals(PICTURES) else [])]
-    data = (
-        f"random hashes with planted neighbours at 0 to 12 bits; CC3M captions; {PICTURES} pictures of clothing-dataset-small"
-        f" and OpenStax with {len(CHANGES)} changes each"
-    )
+        rows = [*searches(folder), *captions(folder)]
+    data = "random hashes with planted neighbours at 0 to 12 bits; CC3M captions"
     write("near_duplicates", data, rows, {"imagededup": IMAGEDEDUP_VERSION, "datasketch": DATASKETCH_VERSION})
 
 

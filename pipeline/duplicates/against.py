@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.duplicates.by_bytes import PARTS, digests
-from pipeline.duplicates.by_picture import by_partition, high_bits_for, looks_of, seen
+from pipeline.duplicates.by_picture import by_partition, high_bits_for
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.hamming import BANDS, nearest
+from pipeline.duplicates.looks import looks_of, seen
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, settle
 from pipeline.errors import ConfigError
 from pipeline.execution.exchange import Files, regroup

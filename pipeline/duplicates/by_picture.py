@@ -5,7 +5,8 @@
              block; the pairs are verified and united on the spot, so at most rows - 1 edges leave, however many pairs
              there are (a site's thousand shades of one logo are half a million)
 
-A pHash sees neither colour nor contrast: the 8 x 8 colour thumbnail and the 256-bit pHash judge the pairs that it finds.
+A pHash sees neither colour nor contrast: the 8 x 8 colour thumbnail and the 256-bit pHash judge the pairs that it finds
+(looks.py).
 Memory of an item: 17 bytes per row of its partition, about 250 more per row with a partner.
 """
 
@@ -17,16 +18,12 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.duplicates.clusters import chain, edge_output, files_of
 from pipeline.duplicates.config import DeduplicateConfig
-from pipeline.duplicates.hamming import BANDS, BITS, MARK, UNITE, Looks, partitions, search
+from pipeline.duplicates.hamming import BANDS, BITS, MARK, UNITE, partitions, search
+from pipeline.duplicates.looks import LOOKS, Looks, looks_of
 from pipeline.duplicates.pool import Pool
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Output, Progress, WorkItem, run_items
-from pipeline.pictures.descriptors import THUMBNAIL_BYTES, thumbnail_distance, thumbnails
-
-LOOKS = ("phash", "thumbnail8", "phash256")
-BARE_RADIUS = 3
-"""Bits by which pictures may differ that have nothing but a 64-bit pHash in common: one in 10^12 chance pairs is this near."""
 
 
 def said(pool: Pool) -> list[str]:
@@ -51,7 +48,8 @@ def edges(
         functools.partial(_sent, pool, config.radius, high), BANDS << high, storage.join(folder, "met"), executor,
         progress, [config.radius, high],
     )  # fmt: skip
-    rule = [config.radius, config.thumbnail_distance, config.longer_radius, pool.whole_identity()]
+    limits = [config.thumbnails, config.thumbnail_distance, config.colour_distance, config.longer_radius]
+    rule = [config.radius, limits, pool.whole_identity()]
     records = run_items(
         storage.join(folder, "near"),
         functools.partial(_near, config, pool, high),
@@ -101,56 +99,7 @@ def _near(config: DeduplicateConfig, pool: Pool, high: int, path: str) -> Output
     return edge_output(rows.num_rows, np.concatenate([positions[same], positions[alone][found]]).reshape(-1, 2))
 
 
-def looks_of(config: DeduplicateConfig, facts: pa.Table) -> Looks:
-    """The verifying descriptors of some rows."""
-    count = facts.num_rows
-
-    def table(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-        if name not in facts.column_names:
-            return np.zeros((count, size), np.uint8), np.zeros(count, bool)
-        values = facts.column(name).to_pylist()
-        there = np.array([value is not None and len(value) == size for value in values], dtype=bool)
-        whole = b"".join(value if ok else bytes(size) for value, ok in zip(values, there, strict=True))
-        return np.frombuffer(whole, np.uint8).reshape(count, size), there
-
-    small, has_small = table("thumbnail8", THUMBNAIL_BYTES)
-    longer, has_longer = table("phash256", 32)
-    return Looks(
-        small,
-        has_small,
-        longer.reshape(count, 4, 8).view(np.uint64)[:, :, 0],
-        has_longer,
-        config.thumbnail_distance**2 * THUMBNAIL_BYTES,
-        config.longer_radius,
-        min(BARE_RADIUS, config.radius),
-    )
-
-
 def _as_numbers(hashes: np.ndarray, looks: Looks) -> list[np.ndarray]:
     """The rows' looks as columns of numbers, for sorting."""
     small = np.ascontiguousarray(looks.thumbnails).reshape(len(hashes), -1, 8).view(np.uint64)[:, :, 0]
     return [*small.T, *looks.longer.T, looks.has_thumbnail, looks.has_longer, hashes]
-
-
-def say(worse: pa.Table, better: pa.Table) -> list[str]:
-    """The distances of each pair that falls from the one that stays; they may be linked through others, so be larger."""
-    columns = ["phash", *(name for name in LOOKS[1:] if name in worse.column_names)]
-    pairs = [zip(worse.column(name).to_pylist(), better.column(name).to_pylist(), strict=True) for name in columns]
-    return [seen(dict(zip(columns, values, strict=True))) for values in zip(*pairs, strict=True)]
-
-
-def seen(pair: dict[str, tuple[object, object]]) -> str:
-    """Evidence in words from descriptor -> (of the one, of the other)."""
-    words = []
-    for name, (left, right) in pair.items():
-        if left is None or right is None:
-            continue
-        if isinstance(left, bytes) and isinstance(right, bytes) and name == "thumbnail8":
-            distance = thumbnail_distance(*thumbnails([left, right]))
-            words.append(f"thumbnail distance {float(distance):.2f}")
-        elif isinstance(left, bytes) and isinstance(right, bytes):
-            bits = (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
-            words.append(f"{bits} of 256")
-        elif isinstance(left, int) and isinstance(right, int):
-            words.append(f"{(left ^ right).bit_count()} of 64 hash bits")
-    return ", ".join(words)

@@ -1,6 +1,6 @@
 """DeduplicateConfig: which kinds of duplicates fall, and which pair of a cluster stays."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -57,10 +57,16 @@ class DeduplicateConfig(Settings):
     """Drop pairs whose picture looks like a better pair's."""
     radius: int = Field(11, ge=0, le=15)
     """Largest Hamming distance of two 64-bit pHashes; every pair within it is found."""
+    thumbnails: Literal["fitted", "plain", "off"] = "fitted"
+    """How their 8 x 8 colour thumbnails are compared. `fitted`: other brightness and contrast, a bar at an edge or a grey copy
+    is no difference, another colour is (pipeline/duplicates/looks.py). `plain`: as they are, for drawings that differ in little
+    more than the shade of their paper. `off`: not at all, so one thing in two colours is one picture."""
+    colour_distance: float = Field(8.0, gt=0)
+    """Fitted: largest root mean square difference (0..255) of their colours. Cropping by 5 % or clipped lights move them by
+    up to 8, other colours of one drawing by 14 and more."""
     thumbnail_distance: float = Field(12.0, gt=0)
-    """Largest root mean square difference (0..255) of their 8 x 8 colour thumbnails. Drawings of different things whose
-    hashes are near differ by 15 and more (demo web); 255 does not look at colours, which finds more copies of photographs
-    (infra/benchmarks/README.md, near_duplicates)."""
+    """Plain, or where rows have no 256-bit pHash: largest root mean square difference (0..255). Drawings of different things
+    whose hashes are near differ by 15 and more (demo web)."""
     longer_radius: int = Field(64, ge=0, le=256)
     """Largest Hamming distance of their 256-bit pHashes, where rows have them. Measured: planted copies on the demo web
     differ by up to 52, photographs of different things whose 64-bit pHashes are near by 72 and more."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import storage
-from pipeline.duplicates import against, by_bytes, by_caption, by_embedding, by_picture
+from pipeline.duplicates import against, by_bytes, by_caption, by_embedding, by_picture, looks
 from pipeline.duplicates.clusters import MEMBERS_PER_BUCKET, Say, clusters, judge
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.pool import ByBlock, Pool, gather
@@ -87,7 +87,7 @@ class _Kinds:
             self._fall("bytes", "duplicate_bytes", edges[-1:], by_bytes.say, by_bytes.SAID)
         if config.pictures:
             edges.append(self._at("pictures", by_picture.edges, config, self.pool, self.buckets))
-            self._fall("pictures", "near_duplicate", edges[-1:], by_picture.say, by_picture.said(self.pool))
+            self._fall("pictures", "near_duplicate", edges[-1:], looks.say, by_picture.said(self.pool))
         say = functools.partial(by_caption.say, captions)
         if captions.scope == "same_picture":
             # Equal pictures alone are no reason to fall: their clusters say where captions are compared.

@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from pipeline.duplicates.looks import Looks
 from pipeline.duplicates.loops import COUNT, LIST, MARK, NEAREST, UNITE, search_loop
 from pipeline.pictures.descriptors import hamming
 
@@ -47,39 +48,6 @@ def partitions(hashes: np.ndarray, radius: int, high_bits: int) -> tuple[np.ndar
             keys.append((band << high_bits) | (high[there] ^ mask))
             homes.append(np.full(len(there), number == 0))
     return np.concatenate(rows), np.concatenate(keys), np.concatenate(homes)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """What verifies a pair of near hashes: N colour thumbnails and 256-bit hashes, and which rows have them."""
-
-    thumbnails: np.ndarray
-    """(N, 192) uint8."""
-    has_thumbnail: np.ndarray
-    longer: np.ndarray
-    """(N, 4) uint64."""
-    has_longer: np.ndarray
-    largest_squares: float
-    """Largest sum of squared differences of two thumbnails."""
-    longer_radius: int
-    bare_radius: int
-    """Largest Hamming distance of the 64-bit hashes where a pair has nothing else in common."""
-
-    def take(self, rows: np.ndarray) -> "Looks":
-        return Looks(
-            self.thumbnails[rows],
-            self.has_thumbnail[rows],
-            self.longer[rows],
-            self.has_longer[rows],
-            self.largest_squares,
-            self.longer_radius,
-            self.bare_radius,
-        )
-
-    @staticmethod
-    def nothing() -> "Looks":
-        no = np.zeros(0, bool)
-        return Looks(np.zeros((0, 192), np.uint8), no, np.zeros((0, 4), np.uint64), no, 0.0, 0, 0)
 
 
 def search(
@@ -195,7 +163,7 @@ class _Walk:
                 no if marks is None else marks, np.zeros((0, 2), np.int64) if found is None else found,
                 np.arange(len(self.hashes) if mode == UNITE else 0), *(sides or (no, np.zeros(0, np.int64))),
                 seen.thumbnails, seen.has_thumbnail, seen.longer, seen.has_longer,
-                (float(seen.largest_squares), seen.longer_radius, seen.bare_radius),
+                seen.limits,
             )
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The inner loops of deduplication, compiled: over pairs of hashes (hamming.py), characters, shingles and pairs of captions
+"""The inner loops of deduplication over pairs, compiled: of hashes and thumbnails (hamming.py, looks.py), of captions
 (shingles.py, minhash.py).
 
 One file, because kept machine code is looked up by its own file's date (pipeline/compiled.py). The union-find is the idempotent
@@ -11,6 +11,9 @@ import numpy as np
 from pipeline.compiled import compiled
 
 MARK, COUNT, LIST, UNITE, NEAREST = 0, 1, 2, 3, 4
+CONTRAST, CORRELATION, GAIN, SAME_LIGHT = 4.0, 0.9, 1.45, 6.0
+SATURATION, COLOUR_SHARE, SAME_COLOUR, GREY = 1.25, 0.5, 4.0, 3.0
+"""Limits of `fit`: see pipeline/duplicates/looks.py."""
 
 
 @compiled
@@ -103,75 +106,104 @@ def _met_before(different, band, most):
 def _distance(i, j, bits, thumbnails, has_thumbnail, longer, has_longer, limits):
     """Differing bits, those of the 64-bit hash first, or -1 where a descriptor that both have says that they differ.
 
-    Without a further descriptor the hashes must be within the bare radius.
+    Without a further descriptor the hashes must be within the bare radius. Lighting is fitted away only where the longer
+    hashes have said that the shapes agree.
     """
-    largest_squares, longer_radius, bare_radius = limits
-    bare, distance = True, np.int64(0)
-    if has_longer[i] and has_longer[j]:
-        bare = False
+    fitted, largest_squares, colour_distance, longer_radius, bare_radius = limits
+    both_longer, distance = has_longer[i] and has_longer[j], np.int64(0)
+    both_thumbnails = has_thumbnail[i] and has_thumbnail[j]
+    if both_longer:
         for word in range(4):
             distance += ones(longer[i, word] ^ longer[j, word])
         if distance > longer_radius:
             return -1
-    if has_thumbnail[i] and has_thumbnail[j]:
-        bare = False
-        squares = np.int64(0)
-        for place in range(192):
-            step = np.int64(thumbnails[i, place]) - np.int64(thumbnails[j, place])
-            squares += step * step
-        if squares > largest_squares:
+    if both_thumbnails:
+        if fitted and both_longer:
+            if not _fit_anywhere(thumbnails[i], thumbnails[j], colour_distance):
+                return -1
+        elif _squares(thumbnails[i], thumbnails[j]) > largest_squares:
             return -1
-    if bare and bits > bare_radius:
+    elif not both_longer and bits > bare_radius:
         return -1
     return bits * 512 + distance
 
 
 @compiled
-def mixed(value):
-    """splitmix64's finaliser (Steele et al. 2014)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+def _squares(a, b):
+    total = np.int64(0)
+    for place in range(192):
+        step = np.int64(a[place]) - np.int64(b[place])
+        total += step * step
+    return total
 
 
 @compiled
-def shingle_loop(codes, bounds, size, by_word):
-    """Hashes of all texts' shingles one after the other, and how many each text has. Texts begin and end with a space."""
-    out = np.zeros(len(codes) + len(bounds), np.uint64)
-    counts = np.zeros(len(bounds) - 1, np.int64)
-    units = np.zeros(len(codes) + 1, np.uint64)
-    end = 0
-    for text in range(len(bounds) - 1):
-        count = 0
-        if by_word:
-            value = np.uint64(0)
-            for place in range(bounds[text] + 1, bounds[text + 1]):
-                if codes[place] != 32:
-                    value = mixed(value + np.uint64(codes[place]) + np.uint64(0x9E3779B97F4A7C15))
-                elif codes[place - 1] != 32:
-                    units[count] = value
-                    count += 1
-                    value = np.uint64(0)
-        else:
-            for place in range(bounds[text], bounds[text + 1]):
-                units[count] = np.uint64(codes[place])
-                count += 1
-        first = end
-        for start in range(max(1, count - size + 1)):
-            value = np.uint64(0)
-            for place in range(start, min(start + size, count)):
-                value = mixed(value + units[place] + np.uint64(0x9E3779B97F4A7C15))
-            out[end] = value
-            end += 1
-        out[first:end].sort()
-        unique = first
-        for place in range(first + 1, end):
-            if out[place] != out[unique]:
-                unique += 1
-                out[unique] = out[place]
-        end = unique + 1
-        counts[text] = end - first
-    return out, counts
+def sums_of(a, b):
+    """(5, 8) int64 over the cells of two thumbnails (192,), RGB: of all 64, of the top, bottom, left and right 8.
+
+    Y is the luminance in thousandths, K a colour less its Y: sums of Ya, Yb, YaYa, YbYb, YaYb, KaKa, KbKb, KaKb. In whole
+    numbers, so that no order of summation matters.
+    """
+    sums, cell = np.zeros((5, 8), np.int64), np.zeros(8, np.int64)
+    for row in range(8):
+        for column in range(8):
+            at = (row * 8 + column) * 3
+            ya = 299 * np.int64(a[at]) + 587 * np.int64(a[at + 1]) + 114 * np.int64(a[at + 2])
+            yb = 299 * np.int64(b[at]) + 587 * np.int64(b[at + 1]) + 114 * np.int64(b[at + 2])
+            cell[0], cell[1], cell[2], cell[3], cell[4] = ya, yb, ya * ya, yb * yb, ya * yb
+            cell[5:] = 0
+            for colour in range(3):
+                ka, kb = 1000 * np.int64(a[at + colour]) - ya, 1000 * np.int64(b[at + colour]) - yb
+                cell[5] += ka * ka
+                cell[6] += kb * kb
+                cell[7] += ka * kb
+            sums[0] += cell
+            if row in (0, 7):
+                sums[1 + row // 7] += cell
+            if column in (0, 7):
+                sums[3 + column // 7] += cell
+    return sums
+
+
+@compiled
+def _fit_anywhere(a, b, colour_distance):
+    """Whether two thumbnails fit, as they are or without one of the four edges, where bars and marks are laid over."""
+    sums = sums_of(a, b)
+    if fit(64, sums[0], colour_distance)[0]:
+        return True
+    for edge in range(1, 5):  # noqa: SIM110 (compiled)
+        if fit(56, sums[0] - sums[edge], colour_distance)[0]:
+            return True
+    return False
+
+
+@compiled
+def fit(cells, sums, colour_distance):
+    """(agree, gain, distance of colours) of two thumbnails by their sums (8,): pipeline/duplicates/looks.py says the rule."""
+    scale = 1e6 * cells
+    variances = np.zeros(2)
+    for side in range(2):
+        variances[side] = (cells * sums[2 + side] - sums[side] * sums[side]) / (scale * cells) + 1.0
+    covariance = (cells * sums[4] - sums[0] * sums[1]) / (scale * cells)
+    raw = (sums[2] + sums[3] - 2 * sums[4]) / scale
+    colour_a, colour_b, common = sums[5] / (3 * scale), sums[6] / (3 * scale), sums[7] / (3 * scale)
+    low, high = variances[0], variances[1]
+    if high < low or (high == low and colour_b < colour_a):  # the same numbers whichever comes first
+        low, high, colour_a, colour_b = high, low, colour_b, colour_a
+    gain = high / low
+    structured = low >= CONTRAST**2 and covariance >= CORRELATION * np.sqrt(low * high) and gain <= GAIN**2
+    if not structured:
+        gain = 1.0
+        if raw > SAME_LIGHT**2:
+            return False, gain, 0.0
+    ratio = min(max((colour_b + 1.0) / (colour_a + 1.0), gain / SATURATION**2), gain * SATURATION**2)
+    ratio = np.sqrt(ratio)
+    distance = colour_a * ratio + colour_b / ratio - 2 * common
+    most = max(colour_a * ratio, colour_b / ratio)
+    limit = min(max(COLOUR_SHARE * np.sqrt(most), SAME_COLOUR), colour_distance)
+    grey_copy = min(colour_a, colour_b) <= GREY**2 and raw <= SAME_LIGHT**2
+    distance = np.sqrt(max(distance, 0.0))
+    return distance <= limit or grey_copy, np.sqrt(gain), distance
 
 
 @compiled
@@ -188,27 +220,6 @@ def jaccard_of(hashes, starts, i, j):
         else:
             b += 1
     return common / (total - common)
-
-
-@compiled
-def band_key_loop(hashes, starts, multipliers, offsets, rows):
-    """Multiply-shift hashing of the shingles' upper 32 bits; the inner loop is one vector instruction per 8 values."""
-    size = len(multipliers)
-    bands = size // rows
-    keys = np.zeros((len(starts) - 1, bands), np.uint64)
-    least = np.zeros(size, np.uint32)
-    for text in range(len(starts) - 1):
-        least[:] = np.uint32(0xFFFFFFFF)
-        for place in range(starts[text], starts[text + 1]):
-            value = np.uint32(hashes[place] >> np.uint64(32))
-            for k in range(size):
-                least[k] = min(least[k], np.uint32(np.uint32(value * multipliers[k]) + offsets[k]))
-        for band in range(bands):
-            key = np.uint64(band)
-            for k in range(band * rows, (band + 1) * rows):
-                key = mixed(key + np.uint64(least[k]) + np.uint64(0x9E3779B97F4A7C15))
-            keys[text, band] = key
-    return keys
 
 
 @compiled

@@ -6,7 +6,8 @@ with probability s, so they meet in at least one of `bands` bands of `rows` valu
 
 import numpy as np
 
-from pipeline.duplicates.loops import band_key_loop, link_loop
+from pipeline.duplicates.loops import link_loop
+from pipeline.duplicates.shingle_loops import band_key_loop
 from pipeline.duplicates.shingles import Shingled
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import xxhash
 
 from pipeline.duplicates.config import CaptionConfig
-from pipeline.duplicates.loops import jaccard_of, shingle_loop
+from pipeline.duplicates.loops import jaccard_of
+from pipeline.duplicates.shingle_loops import shingle_loop
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+")

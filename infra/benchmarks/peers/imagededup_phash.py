@@ -1,7 +1,7 @@
 """The peer of near_duplicates: imagededup's PHash, its own search (BruteForceCython, its default, and BKTree) in one process.
 
 imagededup imports torch and torchvision for its CNN when it is imported; the hashes use neither, so stand-ins are enough.
-Answers: encode (hash the job's folder), search (all pairs of hashes given), query (a few queries against many hashes).
+Answers: encode (hash the order's folder, or the job's), search (all pairs of the hashes given), query (a few against many).
 """
 
 import importlib.abc
@@ -90,7 +90,7 @@ def main():
         order, answer = json.loads(line), {}
         start = cpu()
         if order["do"] == "encode":
-            encodings = hasher.encode_images(image_dir=job["folder"], num_enc_workers=0)
+            encodings = hasher.encode_images(image_dir=order.get("folder") or job["folder"], num_enc_workers=0)
             answer["count"] = len(encodings)
         elif order["do"] == "search":
             if "hashes" in job and order.get("count"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from pools import fallen, kept, row, run, table
+from pools import fallen, kept, row, run, table, thumbnails_fit
 
 from pipeline import storage
 from pipeline.duplicates.config import DeduplicateConfig
@@ -16,7 +16,8 @@ from pipeline.duplicates.texts import last_keepers
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
-from pipeline.pictures.descriptors import thumbnail_distance, thumbnails
+from pipeline.pictures.descriptors import thumbnail_distance
+from pipeline.pictures.descriptors import thumbnails as as_arrays
 
 
 def crowd(seed: int, count: int = 150) -> list[dict[str, Any]]:
@@ -60,8 +61,11 @@ def is_near(a: dict[str, Any], b: dict[str, Any], config: DeduplicateConfig) -> 
         distance = (int.from_bytes(a["phash256"], "big") ^ int.from_bytes(b["phash256"], "big")).bit_count()
         verdicts.append(distance <= config.longer_radius)
     if a["thumbnail8"] and b["thumbnail8"]:
-        distance = thumbnail_distance(*thumbnails([a["thumbnail8"], b["thumbnail8"]]))
-        verdicts.append(float(distance) <= config.thumbnail_distance)
+        if config.thumbnails == "fitted" and verdicts:
+            verdicts.append(thumbnails_fit(a["thumbnail8"], b["thumbnail8"]))
+        else:
+            distance = thumbnail_distance(*as_arrays([a["thumbnail8"], b["thumbnail8"]]))
+            verdicts.append(float(distance) <= config.thumbnail_distance)
     return bits <= config.radius and (all(verdicts) if verdicts else bits <= 3)
 
 
@@ -91,11 +95,12 @@ def twin(rows: list[dict[str, Any]], config: DeduplicateConfig) -> list[str]:
     return sorted(each["url"] for each in best_of_clusters(left, lambda a, b: is_near(a, b, config)))
 
 
-@pytest.mark.parametrize(("seed", "radius"), [(0, 7), (1, 3), (2, 9)])
-def test_the_kept_rows_are_those_of_the_twin(tmp_path: Path, seed: int, radius: int) -> None:
+@pytest.mark.parametrize(("seed", "radius", "thumbnails"), [(0, 7, "fitted"), (1, 3, "plain"), (2, 9, "fitted")])
+def test_the_kept_rows_are_those_of_the_twin(tmp_path: Path, seed: int, radius: int, thumbnails: str) -> None:
     rows = crowd(seed)
-    config = DeduplicateConfig(radius=radius, longer_radius=40)
-    result = run(tmp_path, table(rows), 3, radius=radius, longer_radius=40, rows_per_block=40)
+    given: dict[str, Any] = {"radius": radius, "longer_radius": 40, "thumbnails": thumbnails}
+    config = DeduplicateConfig(**given)
+    result = run(tmp_path, table(rows), 3, rows_per_block=40, **given)
     assert kept(result) == twin(rows, config)
     reasons = result.fates["pairs"].reasons
     assert min(reasons["duplicate_bytes"], reasons["near_duplicate"]) > 10

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pools import thumbnails_fit
 
 from pipeline.duplicates.clusters import components
 from pipeline.duplicates.hamming import (
@@ -10,13 +11,13 @@ from pipeline.duplicates.hamming import (
     LIST,
     MARK,
     UNITE,
-    Looks,
     flips,
     near_pairs,
     nearest,
     partitions,
     search,
 )  # fmt: skip
+from pipeline.duplicates.looks import Looks
 from pipeline.pictures.descriptors import hamming
 
 Pairs = set[tuple[int, int]]
@@ -76,14 +77,16 @@ def test_partitions_lose_no_pair_and_find_none_twice(radius: int, high_bits: int
     assert set(np.flatnonzero(marked).tolist()) == {row for pair in found for row in pair}
 
 
-def looks(count: int, random: np.random.Generator) -> Looks:
+def looks(count: int, random: np.random.Generator, fitted: bool = False) -> Looks:
     """A few thumbnails and long hashes that agree or do not; some rows lack one, some both."""
     return Looks(
         (random.integers(0, 3, (count, 1)) * 9 + random.integers(0, 3, (count, 192))).astype(np.uint8),
         random.random(count) < 0.8,
         random.integers(0, 2, (count, 1), dtype=np.uint64) * np.uint64(0xFFFFFF) + np.zeros((1, 4), np.uint64),
         random.random(count) < 0.7,
+        fitted,
         100.0 * 192,
+        8.0,
         60,
         2,
     )
@@ -95,8 +98,11 @@ def alike(a: int, b: int, bits: int, seen: Looks) -> bool:
     if seen.has_longer[a] and seen.has_longer[b]:
         verdicts.append(int(hamming(seen.longer[a], seen.longer[b]).sum()) <= seen.longer_radius)
     if seen.has_thumbnail[a] and seen.has_thumbnail[b]:
-        squares = (seen.thumbnails[a].astype(int) - seen.thumbnails[b].astype(int)) ** 2
-        verdicts.append(int(squares.sum()) <= seen.largest_squares)
+        if seen.fitted and len(verdicts):
+            verdicts.append(thumbnails_fit(seen.thumbnails[a].tobytes(), seen.thumbnails[b].tobytes()))
+        else:
+            squares = (seen.thumbnails[a].astype(int) - seen.thumbnails[b].astype(int)) ** 2
+            verdicts.append(int(squares.sum()) <= seen.largest_squares)
     return all(verdicts) if verdicts else bits <= seen.bare_radius
 
 
@@ -104,10 +110,10 @@ def bits_of(hashes: np.ndarray, a: int, b: int) -> int:
     return int(hashes[a] ^ hashes[b]).bit_count()
 
 
-@pytest.mark.parametrize("radius", [3, 7])
-def test_what_is_united_is_what_verified_pairs_connect(radius: int) -> None:
+@pytest.mark.parametrize(("radius", "fitted"), [(3, False), (7, False), (7, True)])
+def test_what_is_united_is_what_verified_pairs_connect(radius: int, fitted: bool) -> None:
     hashes = planted(7, 60, radius + 1)
-    seen = looks(len(hashes), np.random.default_rng(radius))
+    seen = looks(len(hashes), np.random.default_rng(radius), fitted)
     home = np.ones(len(hashes), bool)
     parts = [search(hashes, home, band, 0, radius, UNITE, seen) for band in range(BANDS)]
     assert all(len(part) < len(hashes) for part in parts)
