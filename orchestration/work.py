@@ -54,7 +54,8 @@ class Work:
         self._recipe, self._root, self._narrator, self._stack = recipe, root, narrator, stack
         self._kind = executor
         self._processes: Processes | None = None
-        self._connected = False
+        self._on_ray: Any = None
+        self._connected = self._is_ours = False
         self._hosts: Mapping[str, str] | None = None
         self._measured = ""
         self._failed_snapshots = 0
@@ -64,11 +65,17 @@ class Work:
         return self._memory.peak_bytes if self._memory else 0
 
     def connect(self) -> None:
-        """Join or start Ray."""
+        """Join or start Ray, with room for workers: those of curation end."""
+        self._join()
+        if self._on_ray is not None:
+            self._on_ray.close()
+
+    def _join(self) -> None:
         if not self._connected:
             from orchestration.cluster import connected
 
-            self._stack.enter_context(connected(self._recipe.curate.workers if self._recipe.curate else None))
+            workers = self._recipe.curate.workers if self._recipe.curate else None
+            self._is_ours = self._stack.enter_context(connected(workers))
             self._connected = True
 
     def executor(self) -> Executor:
@@ -79,11 +86,15 @@ class Work:
                 self._processes = Processes(self._recipe.curate.workers if self._recipe.curate else None)
                 self._stack.callback(self._processes.close)
             return self._processes
-        from pipeline.execution.on_ray import OnRay
+        from pipeline.execution.on_ray import Crew, OnRay
 
-        self.connect()
-        assert self._recipe.curate is not None
-        return OnRay(self._recipe.curate.cpus_per_item, self._recipe.curate.workers)
+        self._join()
+        if self._on_ray is None:
+            assert self._recipe.curate is not None
+            kind = Crew if self._is_ours else OnRay
+            self._on_ray = kind(self._recipe.curate.cpus_per_item, self._recipe.curate.workers)
+        executor: Executor = self._on_ray
+        return executor
 
     def hosts(self) -> Mapping[str, str]:
         """The demo web's host names and where they are served; {} without a demo web."""

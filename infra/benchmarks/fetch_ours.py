@@ -52,7 +52,7 @@ def main() -> None:
     on_ray = job["executor"] == "ray"
     if on_ray:
         from orchestration.cluster import connected
-        from pipeline.execution.on_ray import OnRay
+        from pipeline.execution.on_ray import Crew
     for line in sys.stdin:
         wish = json.loads(line)
         if not wish:
@@ -67,7 +67,7 @@ def main() -> None:
         selected = _selected(rows.append_column("queries", queries), f"{wish['folder']}/selected")
         start = time.perf_counter()
         with connected(2) if on_ray else contextlib.nullcontext():
-            executor = OnRay() if on_ray else Processes(2)
+            executor = Crew() if on_ray else Processes(2)  # as a run takes them
             network = NetworkConfig(**job["network"])
             ready = time.perf_counter()
             fetched = fetch(FetchConfig(**job["fetch"]), network, selected, f"{wish['folder']}/fetch", executor)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
@@ -9,6 +10,9 @@ _KEPT_BYTES = 64 << 20
 """Free memory at the heap's end that is not given back."""
 _MAPPED_BYTES = 32 << 20
 """Blocks from this size on get pages of their own from the kernel, and give them back (the most that glibc takes)."""
+
+ONE_ARENA = "MALLOC_ARENA_MAX"
+"""The variable that says so to a process before it starts: threads that have a heap by then keep it."""
 
 
 def share_arenas() -> None:
@@ -26,6 +30,13 @@ def share_arenas() -> None:
             (_M_MMAP_THRESHOLD, _MAPPED_BYTES),
         ):
             library.mallopt(option, value)
+
+
+def part_arenas() -> None:
+    """A heap for each thread again, here and in what is started from here: for a process whose threads compute."""
+    os.environ.pop(ONE_ARENA, None)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 8 * (os.cpu_count() or 1))  # glibc's own number
 
 
 class _NoPandas:

@@ -82,6 +82,9 @@ with connected():
     token = ray.get(ray.remote(lambda: os.environ["RAY_AUTH_TOKEN"]).remote())
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(started) >= 3
+    words = [" ".join(child.cmdline()) for child in started]
+    unused = ("autoscaler", "log_monitor", "dashboard.py")  # services that nobody asks here, 290 MB
+    assert not [line for line in words if any(name in line for name in unused)], words
     assert len(token) == 64
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.execution.batch import Batch
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import Output, PhaseResult, WorkItem, run_items
-from pipeline.execution.on_ray import OnRay
+from pipeline.execution.on_ray import Crew, OnRay
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,3 +120,27 @@ def test_an_item_that_kills_every_worker_ends_in_one_line(tmp_path: Path) -> Non
         list(OnRay(retries=1).map(always_dies, [1], at_once=2))
     with pytest.raises(DataError, match="cannot be used"):
         list(OnRay().map(mistaken, [1, 2], at_once=2))
+
+
+def process_of(number: int) -> int:
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def test_a_crew_does_one_map_after_the_other_in_the_same_processes_until_it_is_closed(tmp_path: Path) -> None:
+    crew = Crew(in_flight=2)
+    first = set(dict(crew.map(process_of, range(4))).values())
+    assert len(first) == 2
+    assert set(dict(crew.map(process_of, range(8), at_once=3)).values()) == first
+    again = functools.partial(where_and_how_many, str(tmp_path / "flag"))
+    found = dict(crew.map(again, [5, 6, 7], at_once=1))  # 5 kills one of them
+    assert [found[position][0] for position in range(3)] == [5, 6, 7]
+    assert max(most for *_, most in found.values()) == 1
+    with pytest.raises(DataError, match="cannot be used"):
+        list(crew.map(mistaken, [1]))
+    assert not first & set(
+        dict(crew.map(process_of, range(2))).values()
+    )  # a failure ended them: what ran belonged to it
+    # They hold their CPUs, and give them back where others are asked for.
+    every = crew.with_resources(OnRay().places(), 0, 0)
+    assert len(dict(every.map(process_of, range(1)))) == 1
