@@ -23,8 +23,8 @@ class ProbeConfig(Settings):
 
     mode: Literal["exact", "sklearn"] = "exact"
     """exact solves each fit to its optimum and says how far off it can be; sklearn stops where the installed
-    scikit-learn's LogisticRegression does (tol 1e-4, 1000 iterations), as published probes did; few_shot then has no anchor
-    zero_shot, which scikit-learn does not know."""
+    scikit-learn's LogisticRegression does on the same features (tol 1e-4, 1000 iterations), as published probes did;
+    few_shot then has no anchor zero_shot, which scikit-learn does not know."""
     search_gap: float = Field(1e-3, gt=0, lt=1)
     """In mode exact: how far above its optimum a fit of the search may stay, as a share of it; fits that may win the search, and
     the final one, are solved to 1e-6 all the same."""

@@ -2,9 +2,12 @@
 
     f(W, b) = sum over rows of loss(x W + b, y) + lambda/2 |W - A|^2
 
-A is zero, or the zero-shot classifier where few examples should not move far from it. Solver: L-BFGS in the features' own
-axes (basis.py), all penalties side by side in one product. What it returns says how far from the optimum it can be: with the
-intercept at its best, f is lambda-strongly convex in W, so f - f* <= |grad_W|^2 / (2 lambda) (Nesterov 2004, theorem 2.1.10).
+A is zero, or the zero-shot classifier where few examples should not move far from it. Two classes are one logit in scikit-learn,
+with lambda/2 |w_1 - w_0|^2, which at its optimum is lambda |W|^2: so it is here, that a lambda means the same.
+
+Solver: L-BFGS in the features' own axes (basis.py), all penalties side by side in one product. What it returns says how far
+from the optimum it can be: with the intercept at its best, f is lambda-strongly convex in W, so
+f - f* <= |grad_W|^2 / (2 lambda) (Nesterov 2004, theorem 2.1.10).
 """
 
 import itertools
@@ -22,6 +25,8 @@ from evaluation.probe.rows import Matrix, blocks
 
 TOLERANCE = 1e-6
 MOST_EVALUATIONS = 1000
+LEAST_GAIN = 1e-4
+"""Of the objective: features that tell nothing gain nothing, and no gap is a share of nothing."""
 SETTLING_STEPS = 3
 RENEWALS = (0, 5, 15, 40, 80, 160, 320)
 """Rounds at which the axes' units are renewed by the curvature of the place that was reached."""
@@ -35,7 +40,8 @@ class Fit:
 
     objective       f at the solution
     gradient_norm   the gradient's largest entry there, by weights of the features' principal axes
-    gap_bound       |grad_W|^2 / (2 lambda): f - f* is at most this where the intercept is at its best: of certified fits
+    gap_bound       |grad_W|^2 / (2 lambda), of two classes / (4 lambda): f - f* is at most this where the intercept is at its
+                    best: of certified fits
     evaluations     of loss and gradient
     """
 
@@ -87,6 +93,7 @@ class Solver:
         resident_bytes: int | None = None,
     ) -> None:
         self.classes, self.loss, self.precision = classes, loss, precision
+        self._columns = 2.0 if loss == "softmax" and classes == 2 else 1.0
         with one_thread_each():
             self.basis = decompose(features_GND, torch.device(device))
         size = sum(each.size for each in features_GND) * precision.itemsize
@@ -124,12 +131,15 @@ class Solver:
             # Under a large penalty little is gained over weights of zero, and answers hang on that little.
             gained = self._null[groups[which]] - values
             scale = np.maximum(values, least * self.count)
-            return tolerance * np.minimum(scale, np.maximum(gained, 0.0))
+            return tolerance * np.minimum(scale, np.maximum(gained, LEAST_GAIN * values))
 
         groups = np.array([job.group for job in jobs])
-        penalties = np.array([job.penalty for job in jobs], np.float64)
+        penalties = self._columns * np.array([job.penalty for job in jobs], np.float64)
         scales_BR1 = torch.stack(
-            [self.basis.scales(job.group, job.penalty, self.classes, self.loss) for job in jobs]
+            [
+                self.basis.scales(job.group, penalty, self.classes, self.loss)
+                for job, penalty in zip(jobs, penalties.tolist(), strict=True)
+            ]
         )[:, :, None]  # fmt: skip
         device = scales_BR1.device
         strength_B11 = torch.as_tensor(penalties, device=device)[:, None, None]
@@ -246,7 +256,7 @@ class Solver:
             intercept_C.cpu().numpy(),
             value,
             steepest / self.count,
-            float(gradient_RC[:-1].square().sum()) / (2 * job.penalty),
+            float(gradient_RC[:-1].square().sum()) / (2 * self._columns * job.penalty),
             int(found.evaluations[at]),
             int(found.steps[at]),
         )
@@ -255,14 +265,14 @@ class Solver:
         self, job: Job, weights_RC: torch.Tensor, gradient_RC: torch.Tensor, value: float
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Newton's method on the intercept alone, so that the bound by the weights' gradient is one of the whole gap."""
-        groups = np.array([job.group])
+        groups, penalty = np.array([job.group]), self._columns * job.penalty
         for _ in range(SETTLING_STEPS):
             curvature_CC = self._curvature(job.group, weights_RC)
             moved_RC = weights_RC.clone()
             moved_RC[-1] -= torch.linalg.pinv(curvature_CC, rtol=1e-12, hermitian=True) @ gradient_RC[-1]
             losses, gradients, _ = self._losses(groups, moved_RC[None])
-            gradients[0, :-1] += job.penalty * moved_RC[:-1]
-            now = float(losses[0]) + job.penalty / 2 * float(moved_RC[:-1].square().sum())
+            gradients[0, :-1] += penalty * moved_RC[:-1]
+            now = float(losses[0]) + penalty / 2 * float(moved_RC[:-1].square().sum())
             if not float(gradients[0, -1].abs().max()) < float(gradient_RC[-1].abs().max()):
                 break
             weights_RC, gradient_RC, value = moved_RC, gradients[0], now

@@ -101,9 +101,17 @@ def area_interval(area: float, right: int, wrong: int, confidence: float = CONFI
     z^2 times Hanley and McNeil's variance of A (Newcombe's method 5)."""
     z, mean = float(norm.ppf(0.5 + confidence / 2)), (right + wrong) / 2 - 1
 
+    def reach(a: float) -> float:
+        """z^2 times the variance, without its factor a (1 - a)."""
+        return z * z * (1 + mean * (1 - a) / (2 - a) + mean * a / (1 + a)) / (right * wrong)
+
     def excess(a: float) -> float:
-        variance = a * (1 - a) * (1 + mean * (1 - a) / (2 - a) + mean * a / (1 + a)) / (right * wrong)
-        return (area - a) ** 2 - z * z * variance
+        # An area of 0 or 1 is a root of its own, where nothing varies: the end that is looked for is the other one.
+        if area <= 0:
+            return a - (1 - a) * reach(a)
+        if area >= 1:
+            return (1 - a) - a * reach(a)
+        return (area - a) ** 2 - a * (1 - a) * reach(a)
 
     low = 0.0 if area <= 0 else float(brentq(excess, 0.0, area))
     high = 1.0 if area >= 1 else float(brentq(excess, area, 1.0))

@@ -53,17 +53,18 @@ def test_the_probe_equals_the_plain_sequence_of_fits(mode) -> None:  # type: ign
     held_out = validation_part(labels, 0)
 
     def fit(x: np.ndarray, y: np.ndarray, penalty: float) -> LogisticRegression:
+        if mode == "sklearn":  # as it comes, on the features as they are
+            return LogisticRegression(C=1 / penalty, max_iter=1000).fit(x, y)
         return LogisticRegression(C=1 / penalty, max_iter=5000, tol=1e-7).fit(x.astype(np.float64), y)
 
     for tried in done.search:
-        # Centring moves no optimum: raw features, solved tightly, rank the held-out part alike (a tie may break).
         slow = fit(train[~held_out], labels[~held_out], tried.penalty).predict(train[held_out])
-        assert tried.validation == pytest.approx((slow == labels[held_out]).mean(), abs=0.04)
+        near = 0.04 if mode == "exact" else 0  # at the optimum a tie may break
+        assert tried.validation == pytest.approx((slow == labels[held_out]).mean(), abs=near)
     final = fit(train, labels, done.fit.penalty)
-    same = (done.scores.argmax(axis=1) == final.predict(test)).mean()
-    assert same == 1 if mode == "exact" else same > 0.98
+    assert (done.scores.argmax(axis=1) == final.predict(test)).all()
     assert accuracy(answers, done.scores) > 0.8
-    assert done.fit.gradient_norm < (1e-4 if mode == "exact" else 1e-3)
+    assert done.fit.gradient_norm < 1e-4 or mode == "sklearn"
     assert (probe(train, labels, test, accuracy, seed=0, how=How(mode)).scores == done.scores).all()
 
 
@@ -120,12 +121,11 @@ def test_the_certificate_of_the_sklearn_mode_is_the_objectives_gradient(
 ) -> None:
     monkeypatch.setattr(sklearn_fit, "MAX_ITERATIONS", 3)
     x, y = clouds(40, 2, classes)
-    rows = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
-    found = sklearn_fit.fit(x, y, classes, penalty=2.0)
+    rows = x.astype(np.float64)
+    found = sklearn_fit.fit(rows, y, classes, penalty=2.0)
     # Two classes are fitted with one logit, whose weights are the difference of two columns.
     weights = found.weights if classes > 2 else np.diff(found.weights, axis=1)
-    intercept = found.intercept + x.mean(axis=0, dtype=np.float64) @ found.weights
-    intercept = intercept if classes > 2 else np.diff(intercept)
+    intercept = found.intercept if classes > 2 else np.diff(found.intercept)
 
     def objective(coef: np.ndarray, constant: np.ndarray) -> float:
         logits = rows @ coef + constant

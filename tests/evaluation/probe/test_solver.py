@@ -50,6 +50,26 @@ def test_objective_and_answers_are_those_of_scikit_learn_at_tight_tolerance(make
     assert fit.objective - theirs <= fit.gap_bound + 1e-9 * theirs
 
 
+@pytest.mark.parametrize("penalty", [0.01, 3.0, 300.0])
+def test_a_penalty_on_two_classes_is_scikit_learns_on_their_one_logit(penalty: float) -> None:
+    rows, labels = cone(300, 40, 2)
+    slow = LogisticRegression(C=1 / penalty, max_iter=20000, tol=1e-12).fit(rows, labels)
+    fit = Solver([rows], labels[None], 2).solve([Job(penalty)], tolerance=1e-11, certify=True)[0]
+    logits = fit.logits(rows)
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], slow.decision_function(rows), atol=1e-4, rtol=1e-4)
+    losses = np.logaddexp(0, slow.decision_function(rows)) - labels * slow.decision_function(rows)
+    theirs = float(losses.sum() + penalty / 2 * (slow.coef_**2).sum())
+    assert theirs * (1 - 1e-6) <= fit.objective <= theirs * (1 + 1e-8)
+    worse = Solver([rows], labels[None], 2).solve([Job(penalty)], tolerance=1e-3, certify=True)[0]
+    assert worse.objective - fit.objective <= worse.gap_bound + 1e-9 * theirs
+
+
+def test_features_that_tell_nothing_end_at_once() -> None:
+    labels = np.arange(200) % 3
+    for rows in (np.ones((200, 10)), np.hstack([np.ones((200, 9)), 1e-7 * cone(200, 1, 3)[0]])):
+        assert all(fit.evaluations < 20 for fit in Solver([rows], labels[None], 3).solve([Job(1e6), Job(1.0)]))
+
+
 def test_the_bound_holds_and_float32_reaches_the_gap_that_is_promised() -> None:
     rows, labels = cone(400, 48, 8)
     penalties = [1e-2, 1.0, 1e2, 1e4]

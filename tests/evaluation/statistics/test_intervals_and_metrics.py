@@ -95,7 +95,11 @@ def test_no_metric_of_a_degenerate_model_has_an_interval_without_width() -> None
     sure = area_interval(1.0, 12, 12)
     a, mean = sure.low, 11.0
     variance = a * (1 - a) * (1 + mean * (1 - a) / (2 - a) + mean * a / (1 + a)) / 144
+    assert 0.7 < a < 0.9
     assert (1 - a) ** 2 == pytest.approx(1.959964**2 * variance, rel=1e-5)
+    never = area_interval(0.0, 12, 12)
+    assert (never.low, never.high) == (0, pytest.approx(1 - a))
+    assert area_interval(1 - 1e-12, 12, 12).low == pytest.approx(a)
 
 
 def test_thousands_of_classes_need_no_more_memory_than_their_scores() -> None:
