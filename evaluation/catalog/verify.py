@@ -97,7 +97,7 @@ def _row(task: Task, root: str, bytes_too: bool, said: Said) -> dict[str, Any]:
 def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
     """What is in a split, and what is wrong with its labels. Raises DataError where it cannot be read at all."""
     from evaluation.pictures.joining import joined
-    from evaluation.pictures.open import PARTS, find_layout
+    from evaluation.pictures.open import PARTS, find_layout, needs_every_class
     from evaluation.pictures.pictures import load
 
     if task.loader:
@@ -109,7 +109,8 @@ def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
         return {}, f"{pictures.name}: has no '{task.label}', but {', '.join(pictures.columns)}"
     classes, problem = prompts_of(task.prompts).classes if task.prompts else {}, ""
     try:
-        pictures = joined(pictures, task.label, classes, part) if classes else pictures
+        whole = needs_every_class(task, split)
+        pictures = joined(pictures, task.label, classes, part, whole) if classes else pictures
     except DataError as error:
         problem = str(error)
     problem = problem or _unreadable(pictures)

@@ -14,7 +14,17 @@ from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 
 PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
-TOPS = ("", "flickr30k-images", "flickr30k_images", "Images", "images", "val2014", "coco2014")
+TOPS = (
+    "",
+    "flickr30k-images",
+    "flickr30k_images",
+    "flickr30k_images/flickr30k_images",  # as a well-known archive unpacks
+    "Images",
+    "images",
+    "val2014",
+    "coco2014",
+)
+COCO_LISTS = ("dataset_coco.json", "annotations/dataset_coco.json")
 
 
 def _karpathy(home: Folder, split: str, name: str) -> Pictures:
@@ -78,8 +88,8 @@ FLICKR30K = (
 )
 COCO = Reader(
     "coco",
-    (("dataset_coco.json",),),
-    lambda home, split: _karpathy(home, split, "dataset_coco.json"),
+    tuple((name,) for name in COCO_LISTS),
+    lambda home, split: _karpathy(home, split, next(name for name in COCO_LISTS if home.has(name))),
     _THREE,
-    homes=("", "coco", "annotations"),
+    homes=("", "coco"),
 )

@@ -18,11 +18,13 @@ _DIGITS = {word: str(number) for number, word in enumerate(_WRITTEN)}
 _SYNSET = re.compile(r"n\d{8}")
 
 
-def joined(pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], part: bool = False) -> Pictures:
+def joined(
+    pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], part: bool = False, whole: bool = True
+) -> Pictures:
     """The pictures with the table's own words in `column`. `table`: the dataset's word of a class -> its names.
 
     `part`: the table holds only some of the dataset's classes, and pictures of the others are left out (ObjectNet's 113
-    of 313, ImageNet's validation part on the classes of ImageNet-A). Raises Broken.
+    of 313, ImageNet's validation part on the classes of ImageNet-A). `whole`: no class may lack. Raises Broken.
     """
     words = pictures.words(column)
     known = {word for each in words for word in each}
@@ -41,7 +43,7 @@ def joined(pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], 
     lacking = sorted(set(table) - {word for each in found for word in each})
     if lacking and pictures.lacking:  # its list says that some are gone: a class can be among them
         pictures = replace(pictures, lacking={**pictures.lacking, EMPTY_CLASS: len(lacking)})
-    elif lacking:
+    elif lacking and whole:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise Broken(
             f"{pictures.name}: has no picture of class '{lacking[0]}'{more} of {len(table)}; the dataset is not whole"

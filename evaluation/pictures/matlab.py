@@ -90,6 +90,8 @@ def _cars(home: Folder, split: str) -> Pictures:
     rows = load_mat(home, name, ["annotations"])["annotations"].reshape(-1)
     if rows.dtype.names is None or not {"fname", "class"} <= set(rows.dtype.names):
         raise Broken(f"{home.at(name)}: its annotations have no fname and class (the file without labels has none)")
+    if home.has(f"{folder}/{folder}"):  # as a well-known archive unpacks
+        folder = f"{folder}/{folder}"
     names = [f"{folder}/{text(row['fname'])}" for row in rows]
     return of_files(f"cars/{split}", home, names, {"label": tuple(str(scalar(row["class"])) for row in rows)})
 

@@ -1,5 +1,6 @@
 """The door: which layout is taken, what is said of what is absent or broken, and counts against the catalog's."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from miniatures import make
 from miniatures.canvas import encoded
 from miniatures.universal import huggingface
 
-from evaluation.catalog.benchmarks import Task, find, names
+from evaluation.catalog.benchmarks import Task, find, names, prompts_of
 from evaluation.pictures.open import find_layout, open_pictures
 from evaluation.pictures.pictures import Absent, Broken
 from evaluation.pictures.table import LAYOUTS
@@ -31,6 +32,47 @@ def test_a_tasks_own_layout_comes_before_those_that_fit_anything(tmp_path: Path)
     assert find_layout(small("rendered-sst2"), str(tmp_path))[1].name == "rendered-sst2"
     make("webdataset", tmp_path / "pets")
     assert find_layout(small("pets"), str(tmp_path))[1].name == "webdataset"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("coco", "dataset_coco.json", "annotations/dataset_coco.json"),
+        ("flickr30k", "flickr30k-images", "flickr30k_images/flickr30k_images"),
+        ("cars", "stanford_cars/cars_train", "stanford_cars/cars_train/cars_train"),
+    ],
+)
+def test_archives_that_unpack_a_folder_deeper_are_read(name: str, before: str, after: str, tmp_path: Path) -> None:
+    home = tmp_path / find(name).folder
+    make(name, home)
+    split = "train" if name == "cars" else "test"
+    found = open_pictures(small(name), split, str(tmp_path))
+    pixels = found.read(0).tobytes()
+    (home / before).rename(tmp_path / "aside")
+    (home / after).parent.mkdir(exist_ok=True)
+    (tmp_path / "aside").rename(home / after)
+    again = open_pictures(small(name), split, str(tmp_path))
+    assert again.words(find(name).label) == found.words(find(name).label)
+    assert again.read(0).tobytes() == pixels
+
+
+def test_a_validation_part_that_is_drawn_may_leave_classes_out_and_no_other_part_may(tmp_path: Path) -> None:
+    task = find("caltech101")
+    assert task.prompts is not None
+    classes = [name for name in prompts_of(task.prompts).classes if name != "BACKGROUND_Google"]
+    for folder, count in [("BACKGROUND_Google", 30), *((name, 31) for name in classes)]:
+        place = tmp_path / "caltech101" / "101_ObjectCategories" / folder
+        place.mkdir(parents=True)
+        for at in range(count):
+            (place / f"image_{at + 1:04d}.jpg").write_bytes(b"x")
+    val = open_pictures(task, "val", str(tmp_path))
+    assert (val.count, len(set(val.column("label"))) < 102) == (306, True)
+    assert len(set(open_pictures(task, "train", str(tmp_path)).column("label"))) == 102
+    small_test = replace(task, counts={**(task.counts or {}), "test": 102})
+    assert open_pictures(small_test, "test", str(tmp_path)).count == 102
+    shutil.rmtree(tmp_path / "caltech101" / "101_ObjectCategories" / "anchor")
+    with pytest.raises(Broken, match="has no picture of class 'anchor' of 102"):
+        open_pictures(task, "train", str(tmp_path))
 
 
 def test_a_variant_has_its_own_reader(tmp_path: Path) -> None:
