@@ -65,10 +65,11 @@ class Work:
         return self._memory.peak_bytes if self._memory else 0
 
     def connect(self) -> None:
-        """Join or start Ray, with room for workers: those of curation end."""
+        """Join or start Ray for work of another kind than curation, whose workers end."""
+        for workers in (self._on_ray, self._processes):
+            if workers is not None:
+                workers.close()
         self._join()
-        if self._on_ray is not None:
-            self._on_ray.close()
 
     def _join(self) -> None:
         if not self._connected:
