@@ -2,11 +2,12 @@
 
     make bench NAME=fetch          OPENWIT_BENCH_IMAGES (12000), OPENWIT_BENCH_REPEATS (3), OPENWIT_BENCH_CASES (all)
 
-Thirteen quiet minutes. Both with 2 workers of 64 downloads at once, 256 px, mode border, quality 95, WebDataset shards of 1,000,
+Fifteen quiet minutes. Both with 2 workers of 64 downloads at once, 256 px, mode border, quality 95, WebDataset shards of 1,000,
 10 s limit, no retries. Cases: HTTP; HTTPS, with a third of the URLs for the peer's sake; HTTP with 2 % of the hosts silent;
-HTTP on an embedded Ray (the others run on two processes of this machine, OPENWIT_EXECUTOR=processes). Besides speed: CPU
-time, peak memory, how far the pixels are apart. On both sides a process that has imported what it needs is given the job;
-the start of its workers is part of it.
+HTTP on an embedded Ray, beside the peer on its multiprocessing and on its own Ray distributor (the other cases run on two
+processes of this machine on both sides, ours with OPENWIT_EXECUTOR=processes). Besides speed: CPU time, peak memory of all
+processes, Ray's among them, how far the pixels are apart. On both sides a process that has imported what it needs is given the
+job; the start of its workers, and of Ray, is part of it.
 
 A silent host takes the 10 s of the limit, whatever else is done meanwhile. So that case has runs of its own: of
 OPENWIT_BENCH_SILENT (40000) URLs for ours, that the run lasts several limits, and of a tenth of them for the peer, whose every
@@ -15,30 +16,31 @@ pictures. Twice, the second time in the opposite order, since a disk is slower a
 """
 
 import compileall
-import io
+import contextlib
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from harness import Peer, Row, peer, write
+from made_pictures import difference, pictures_in
 from picture_server import address, make_pictures
-from PIL import Image
 from watch import Cost, Watch
 
 PEER = "img2dataset"
 VERSION = "1.47.0"
-SIDES = ("ours", PEER)
+SIDES = ("ours", PEER, f"{PEER}, distributor ray")
+RAY = metadata.version("ray")
+REQUIREMENTS = ([f"{PEER}=={VERSION}"], [f"{PEER}=={VERSION}", f"ray=={RAY}"])
 WORDS = {
     "http": "HTTP, ours on processes",
     "https": "HTTPS, ours on processes",
@@ -50,7 +52,7 @@ CONTROL = "none silent"
 IMAGES = int(os.environ.get("OPENWIT_BENCH_IMAGES", "12000"))
 REPEATS = int(os.environ.get("OPENWIT_BENCH_REPEATS", "3"))
 IMAGES_OF = {"http": IMAGES, "https": IMAGES // 3, "ray": IMAGES}
-REPEATS_OF = {"http": REPEATS, "https": min(2, REPEATS), "hanging": min(2, REPEATS), "ray": 1}
+REPEATS_OF = {"http": REPEATS, "https": min(2, REPEATS), "hanging": min(2, REPEATS), "ray": min(2, REPEATS)}
 SILENT_IMAGES = int(os.environ.get("OPENWIT_BENCH_SILENT", "40000"))
 CASES = os.environ.get("OPENWIT_BENCH_CASES", "http https hanging ray").split()
 HOSTS, HANGING, PICTURES, THREADS = 200, 4, 400, 64
@@ -72,9 +74,10 @@ THEIRS = {
     "timeout": LIMIT_SECONDS,
     "retries": 0,
 }
+JOBS = ({"options": THEIRS}, {"options": THEIRS | {"distributor": "ray"}, "cpus": THEIRS["processes_count"]})
 
 
-@contextmanager
+@contextlib.contextmanager
 def website(folder: Path) -> Iterator[dict[str, int]]:
     """The server's ports. The certificate is made here, and made known to both sides through SSL_CERT_FILE."""
     names = ",".join(f"IP:{address(number)}" for number in range(HOSTS))
@@ -169,33 +172,6 @@ def scheme_of(case: str) -> str:
     return "https" if case == "https" else "http"
 
 
-def pictures_in(folder: Path) -> dict[str, bytes]:
-    """The pictures of the shards below `folder`, by their number."""
-    found = {}
-    for path in sorted(folder.rglob("*.tar")):
-        with tarfile.open(path) as tar:
-            members: dict[str, dict[str, bytes]] = {}
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                members.setdefault(key, {})[kind] = tar.extractfile(member).read()  # type: ignore[union-attr]
-        for kinds in members.values():
-            url = json.loads(kinds["json"])["url"]
-            found[url.rpartition("/")[2].partition(".")[0]] = kinds["jpg"]
-    return found
-
-
-def difference(left: dict[str, bytes], right: dict[str, bytes]) -> tuple[float, float]:
-    """(mean absolute, largest) difference of decoded values 0..255, over the first 300 pictures of both sides."""
-    means, most = [], 0.0
-    for name in sorted(set(left) & set(right), key=int)[:300]:
-        one, two = (np.asarray(Image.open(io.BytesIO(side[name])).convert("RGB"), np.float32) for side in (left, right))
-        if one.shape != two.shape:
-            raise SystemExit(f"picture {name}: {one.shape} and {two.shape}; no speed is reported")
-        means.append(float(np.abs(one - two).mean()))
-        most = max(most, float(np.abs(one - two).max()))
-    return statistics.mean(means), most
-
-
 class Figures:
     """What was measured: per case and side, pictures a second, peak MB and CPU ms; how far the pixels are apart."""
 
@@ -208,30 +184,33 @@ class Figures:
         print(f"{case} {SIDES[side]}: %.1f/s, %.0f MB, %.2f ms CPU" % figures, file=sys.stderr)
         self._found.setdefault((case, side), []).append(figures)
 
-    def median(self, case: str, number: int) -> tuple[float, float]:
+    def median(self, case: str, number: int, other: int = 1) -> tuple[float, float]:
         """(ours, theirs)."""
-        ours, theirs = (statistics.median(one[number] for one in self._found[case, side]) for side in (0, 1))
+        ours, theirs = (statistics.median(one[number] for one in self._found[case, side]) for side in (0, other))
         return ours, theirs
 
     def rows(self) -> list[Row]:
         found = []
-        for case in CASES:
-            words = WORDS[case]
-            found.append(Row(words, "pictures in shards", "per second", *self.median(case, 0), PEER))
-            found.append(Row(words, "CPU time", "ms a picture", *self.median(case, 2), PEER, higher_is_better=False))
-            found.append(
-                Row(words, "peak memory of all processes", "MB", *self.median(case, 1), PEER, higher_is_better=False)
-            )
+        for case, other in ((each, side) for each in CASES for side in sides_of(each) if side):
+            words, name = WORDS[case], SIDES[other]
+            speed, memory, cpu = (self.median(case, number, other) for number in range(3))
+            found.append(Row(words, "pictures in shards", "per second", *speed, name))
+            found.append(Row(words, "CPU time", "ms a picture", *cpu, name, higher_is_better=False))
+            found.append(Row(words, "peak memory of all processes", "MB", *memory, name, higher_is_better=False))
             if case == "hanging":
                 kept = [hung / good for hung, good in zip(self.median(case, 0), self.median(CONTROL, 0), strict=True)]
                 found.append(Row(words, "speed beside none silent", "fraction", kept[0], kept[1], PEER))
         return found
 
 
-def measure(folder: Path, ports: dict[str, int], sides: tuple[Ours, Theirs]) -> Figures:
+def sides_of(case: str) -> tuple[int, ...]:
+    return (0, 1, 2) if case == "ray" else (0, 1)
+
+
+def measure(folder: Path, ports: dict[str, int], sides: Sequence[Ours | Theirs]) -> Figures:
     figures = Figures()
     for turn, case in ((turn, case) for turn in range(REPEATS) for case in CASES if turn < REPEATS_OF[case]):
-        order = (0, 1) if turn % 2 == 0 else (1, 0)
+        order = sides_of(case)[:: 1 if turn % 2 == 0 else -1]
         if case == "hanging":
             for side in order:
                 for name, hosts in ((CONTROL, HOSTS - HANGING), (case, HOSTS))[:: 1 if turn % 2 == 0 else -1]:
@@ -259,7 +238,7 @@ def once(
     """One run of one side, of the job of the first of `names`, written down under the second; what it made."""
     case, name = names
     urls, good = url_list(folder, scheme_of(case), ports[scheme_of(case)], hosts, count)
-    out = folder / "out" / SIDES[side]
+    out = folder / "out" / str(side)
     shutil.rmtree(out, ignore_errors=True)
     figures.add(name, side, good, *who.run({"urls": str(urls), "folder": str(out)}, case))
     made = pictures_in(out)
@@ -275,8 +254,16 @@ def main() -> None:
         compileall.compile_dir(Path(__file__).parents[2] / room, quiet=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with website(folder) as ports, peer(PEER, [f"{PEER}=={VERSION}"], {"options": THEIRS}, folder) as process:
-            figures = measure(folder, ports, (Ours(ports, folder), Theirs(process)))
+        with contextlib.ExitStack() as stack:
+            ports = stack.enter_context(website(folder))
+            sides: list[Ours | Theirs] = [Ours(ports, folder)]
+            for number in range(1, 3 if "ray" in CASES else 2):
+                (folder / str(number)).mkdir()
+                job = JOBS[number - 1]
+                sides.append(
+                    Theirs(stack.enter_context(peer(PEER, REQUIREMENTS[number - 1], job, folder / str(number))))
+                )
+            figures = measure(folder, ports, sides)
     mean, most = figures.pixels
     data = (
         f"{IMAGES:,} URLs ({IMAGES_OF['https']:,} over HTTPS) of {PICTURES} JPEGs (650 px, 47 KB) on {HOSTS} loopback hosts;"
@@ -284,7 +271,7 @@ def main() -> None:
     )
     if "hanging" in CASES:
         data += f"; silent hosts among {SILENT_IMAGES:,} URLs of ours, {SILENT_IMAGES // 10:,} of {PEER}'s"
-    write("fetch", data, figures.rows(), {PEER: VERSION})
+    write("fetch", data, figures.rows(), {PEER: VERSION} | ({"ray": RAY} if "ray" in CASES else {}))
 
 
 if __name__ == "__main__":
