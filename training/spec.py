@@ -34,7 +34,7 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def build(spec: ModelSpec) -> "Model":
-    """The model with fresh weights from torch's random state; `with torch.device("meta")` gives shapes alone."""
+    """The model with fresh weights from torch's random state; `with shapes_alone()` gives shapes (training/models/shapes.py)."""
     return spec.build()
 
 

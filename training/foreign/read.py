@@ -67,12 +67,11 @@ class ForeignModel:
 
     def weights(self) -> dict[str, "Tensor"]:
         """By our names, float32. Raises DataError naming the tensor that is missing, superfluous or of another shape."""
-        import torch
-
         from training.foreign.files import read_tensors
+        from training.models.shapes import shapes_alone
 
         where = storage.join(self.folder, self.weight_files[0])
-        with torch.device("meta"):
+        with shapes_alone():
             wanted = self.spec.build().state_dict()
         made = to_ours(self._links(), _plain(read_tensors(self.folder, self.weight_files), self.layout), where)
         if self.layout == "huggingface" and EXTRA in self.config_files:
@@ -93,9 +92,9 @@ class ForeignModel:
 
     def model(self) -> "Model":
         """The model in evaluation mode, float32, on the CPU."""
-        import torch
+        from training.models.shapes import shapes_alone
 
-        with torch.device("meta"):
+        with shapes_alone():
             model = self.spec.build()
         model.load_state_dict(self.weights(), assign=True)
         model.reset_constants()

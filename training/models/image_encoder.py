@@ -5,6 +5,7 @@ B = pictures, S = side in pixels, P = places of the last grid, W = width of the 
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,9 +26,9 @@ class ImageEncoder(nn.Module, ABC):
 
     def reset_pixel_statistics(self) -> None:
         """Constants, so in no checkpoint; to be called again on a model that was built on the meta device."""
-        mean, std = torch.tensor(self.tower.pixel_mean) * 255, torch.tensor(self.tower.pixel_std) * 255
-        self.register_buffer("pixel_mean", mean.view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", std.view(3, 1, 1), persistent=False)
+        for name, value in (("pixel_mean", self.tower.pixel_mean), ("pixel_std", self.tower.pixel_std)):
+            bytes_3 = np.array(value, np.float32) * np.float32(255)  # arithmetic on the meta device is slow (shapes.py)
+            self.register_buffer(name, torch.tensor(bytes_3.tolist()).view(3, 1, 1), persistent=False)
 
     def normalised(self, pixels_B3SS: Tensor) -> Tensor:
         """Float32 of mean 0 and deviation 1 over the training pictures. Raises TypeError on anything but uint8."""
