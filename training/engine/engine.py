@@ -102,7 +102,7 @@ class Engine:
 
     def _step_whole(self) -> float:
         """Without ZeRO: gradients lie whole on every rank."""
-        self._engine.buffered_allreduce_fallback(elements_per_buffer=ELEMENTS_PER_ALLREDUCE)
+        self._average_gradients()
         gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
         norm = float(nn.utils.get_total_norm(gradients)) / self.loss_scale.value
         if math.isfinite(norm):
@@ -112,6 +112,16 @@ class Engine:
         else:
             self._engine.zero_grad()
         return norm
+
+    def _average_gradients(self) -> None:
+        """Over ranks. A parameter that the loss does not read gets zeros, on one rank too: weight decay holds for it."""
+        if self._ranks.world_size > 1:
+            self._engine.buffered_allreduce_fallback(elements_per_buffer=ELEMENTS_PER_ALLREDUCE)
+            return
+        # The fallback copies all gradients to a buffer and back, on one rank as well: a tenth of a ViT-B/32's step on a CPU.
+        for parameter in self._engine.module.parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def _step_cut(self) -> float:
         """Under ZeRO: DeepSpeed takes the norm over all parts and drops the step by itself where it is not finite."""
