@@ -13,9 +13,10 @@ from ranks import on_ranks
 from torch import Tensor, nn
 
 from training.data.batch import Batch
+from training.engine.engine import Engine
 from training.engine.ranks import join
 from training.models import draws
-from training.objectives.objective import Objective
+from training.objectives.objective import Objective, make_objective
 from training.step import compute
 
 # Each loss under each stage with a gradient cache and random draws, and plainly under the two that differ most.
@@ -35,6 +36,20 @@ def test_one_rank_s_chunks_update_like_the_whole_batch() -> None:
     for weights, shared, _ in gradient_cells.errors(join(), cells):
         assert weights < 1e-6
         assert shared < 1e-6
+
+
+def test_on_one_rank_weights_that_no_loss_reads_decay_as_they_do_on_several() -> None:
+    cell, batch = Cell("contrastive", 1, 0, 0.0), gradient_cells.whole_batch()
+    settings = gradient_cells.config(cell, 1).model_copy(update={"weight_decay": 0.5})
+    model = gradient_cells.model(cell)
+    model.unread = nn.Linear(2, 2, bias=False)
+    start = model.unread.weight.detach().clone()
+    engine = Engine(model, settings, join())
+    objective = make_objective(settings, gradient_cells.spec(cell))
+    compute(engine, objective, batch, torch.zeros(gradient_cells.ROWS, dtype=torch.long))
+    engine.update(0.1)
+    torch.testing.assert_close(engine.weights()["unread.weight"], start * (1 - 0.1 * 0.5))
+    engine.close()
 
 
 class Noisy(nn.Module):
