@@ -30,7 +30,7 @@ PICTURES, SCENES = (
 SETTINGS = {
     "ours": DeduplicateConfig(),
     "ours, thumbnails: plain": DeduplicateConfig(thumbnails="plain"),
-    "ours, thumbnails: off": DeduplicateConfig(thumbnails="off"),
+    "ours, thumbnails: ignored": DeduplicateConfig(thumbnails="ignored"),
 }
 PEER = "imagededup, 10 bits"
 Pairs = set[tuple[str, str]]

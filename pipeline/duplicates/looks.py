@@ -78,7 +78,7 @@ def looks_of(config: DeduplicateConfig, facts: pa.Table) -> Looks:
 
     small, has_small = table("thumbnail8", THUMBNAIL_BYTES)
     longer, has_longer = table("phash256", 32)
-    farthest = 255.0 if config.thumbnails == "off" else config.thumbnail_distance
+    farthest = 255.0 if config.thumbnails == "ignored" else config.thumbnail_distance
     return Looks(
         small,
         has_small,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pools import fallen, kept, row, run, table
 
 from pipeline.duplicates.clusters import components
@@ -136,3 +137,7 @@ def test_what_is_compared_is_plain(caption: str | None, wanted: str) -> None:
 
 def test_words_of_scripts_without_spaces_are_counted_by_characters() -> None:
     assert [word_count(text) for text in ("", "dog", "two dogs", "漢字の説明です")] == [0, 1, 2, 4]
+
+
+def test_off_is_a_scope_as_yaml_reads_it() -> None:
+    assert CaptionConfig.model_validate(yaml.safe_load("{scope: off}")).scope == "off"

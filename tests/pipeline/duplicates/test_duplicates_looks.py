@@ -49,7 +49,7 @@ def altered(random: np.random.Generator) -> tuple[bytes, bytes]:
 
 def test_the_verdict_is_the_twins_and_the_same_from_either_side() -> None:
     random = np.random.default_rng(0)
-    drawn = [altered(random) for _ in range(3000)]
+    drawn = [altered(random) for _ in range(1500)]
     same = np.zeros((2, 32), np.uint8)
     verdicts = []
     for pair in drawn:
@@ -58,7 +58,7 @@ def test_the_verdict_is_the_twins_and_the_same_from_either_side() -> None:
         assert len(found) in (0, 2)  # both orders, or neither
         verdicts.append(len(found) == 2)
         assert verdicts[-1] == thumbnails_fit(*pair, 9.0)
-    assert 600 < sum(verdicts) < 2400
+    assert 300 < sum(verdicts) < 1200
 
 
 def barred(picture: Image.Image) -> Image.Image:
@@ -82,7 +82,7 @@ def test_a_copy_under_other_light_is_found_where_its_hash_is(change: str) -> Non
     pictures = [render(scene) for scene in scene_list("train", 64, 5)]
     every = [*pictures, *map(CHANGES[change], pictures)]
     own = {(place, place + 64) for place in range(64)}
-    met = own & pairs_of(every, CONFIG.model_copy(update={"thumbnails": "off"}))
+    met = own & pairs_of(every, CONFIG.model_copy(update={"thumbnails": "ignored"}))
     assert len(met) > 30
     assert len(own & pairs_of(every, CONFIG)) >= 0.95 * len(met)
     if change in ("grey", "brighter", "barred"):
@@ -100,5 +100,5 @@ def test_one_drawing_in_two_colours_is_two_pictures(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(digits, "_paper_and_ink", lambda random, chosen=(paper, ink): (draw(random), chosen)[1])
         written.append(digits.render_digit("train", index * 31).image)
     for drawings in (scenes, written):
-        assert len(pairs_of(drawings, DeduplicateConfig(thumbnails="off"))) > 100
+        assert len(pairs_of(drawings, DeduplicateConfig(thumbnails="ignored"))) > 100
         assert pairs_of(drawings, DeduplicateConfig()) == set()
