@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     for score in headline(report):
         print(f"{score.name:48} {score.value:7.2%}  [{score.low:.2%}, {score.high:.2%}]  n={score.n}")
+    for row in report.absent:
+        print(f"{row['task']}{row['protocol'] and '/' + row['protocol']} {row['status']}: {row['reason']}")
     print(f"report {report.id[:12]} in {options.out}")
     if report.nothing:
         print(f"evaluate: {report.nothing}", file=sys.stderr)

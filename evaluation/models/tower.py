@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.models.directions import unit
 from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.foreign import open_checkpoint
 from evaluation.models.layers import EMBEDDING
@@ -34,13 +35,6 @@ class Tower:
         """(B, D) of unit length."""
         with torch_threads(threads):
             return unit(self._encoder.texts(sentences))
-
-
-def unit(rows_BD: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row divided by its length; a row of zeros gives NaN, which is no score."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out: NDArray[np.float32] = rows_BD / np.linalg.norm(rows_BD, axis=1, keepdims=True)
-    return out
 
 
 @functools.lru_cache(maxsize=2)

@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.features.store import Wanted
+from evaluation.models.directions import unit
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.probe.few_shot import few_shot
@@ -25,7 +26,7 @@ from evaluation.probe.rows import check_finite
 from evaluation.protocols.lesson import Lesson, how_of, lesson_of, parts_of, unfit_to_learn, usual_layer
 from evaluation.protocols.outcomes import add_classified_rows, asked_of
 from evaluation.protocols.protocol import Findings, Question, significant
-from evaluation.protocols.zero_shot_classifier import classifier, unit
+from evaluation.protocols.zero_shot_classifier import classifier
 from evaluation.statistics.intervals import CONFIDENCE, Interval
 from evaluation.statistics.metrics import METRICS, applicable
 from pipeline.errors import DataError

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.protocols.zero_shot_classifier import Rows, unit
+from evaluation.models.directions import unit
+from evaluation.protocols.zero_shot_classifier import Rows
 
 DEPTHS = (1, 5, 10)
 BEST = 5

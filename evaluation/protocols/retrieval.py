@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.features.wanted import Wanted
+from evaluation.models.directions import unit
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_rows, name_of
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.ranks import DEPTHS, Matches, Ranks, captions_and_matches, match_ranks
-from evaluation.protocols.zero_shot_classifier import unit
 from evaluation.statistics.clustered import share_interval
 from pipeline.errors import DataError
 

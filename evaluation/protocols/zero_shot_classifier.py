@@ -10,16 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.catalog.benchmarks import Prompts
+from evaluation.models.directions import unit
 from evaluation.protocols.spoken import Spoken, spoken
 from pipeline.errors import DataError
 
 Rows = NDArray[np.float32]
-
-
-def unit(rows: Rows) -> Rows:
-    """Rows scaled to length 1; a row of zeros has no direction and gives NaN."""
-    with np.errstate(invalid="ignore"):
-        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 @dataclass(frozen=True)
