@@ -220,12 +220,14 @@ def _fetch(curate: CurateConfig) -> Any:
     def work(context: Context, folder: str) -> Made:
         from pipeline.fetching.fetch import fetch, store_name
         from pipeline.sources.harvest import roots
+        from pipeline.sources.turns import all_files
 
         selected, network = _load(context, "select"), _network(curate, context)
         # Beside the step, so that another selection downloads only what is new to it.
         name = store_name(curate.fetch, network, code_version("pipeline.fetching.decoding"))
         store = storage.join(folder.rstrip("/").rpartition("/")[0], name)
-        found = roots(curate.sources, _sources(curate, context))
+        sources = _sources(curate, context)
+        crawls = [sources[name].folder for name, source in sorted(curate.sources.items()) if source.kind == "site"]
         executor, progress = context.executor(), context.progress
         return _phase(
             fetch(
@@ -236,8 +238,9 @@ def _fetch(curate: CurateConfig) -> Any:
                 executor,
                 progress,
                 store=store,
-                roots=found,
+                roots=roots(curate.sources, sources),
                 exclude=curate.select.exclude,
+                sites=[files for crawl in crawls for files in all_files(crawl)],
             )
         )
 

@@ -26,6 +26,7 @@ MEANING: dict[str, str] = {
     "duplicate_record": "a record that the index names twice",
     "caption_file": "a folder's file that says what pictures show, and is none",
     "not_a_picture_file": "a folder's file whose name ends like no picture's",
+    "no_picture": "a sample of a shard without a picture",
     "url_unusable": "an address that is no http(s) URL",
     "too_many_pictures": "beyond the first 10,000 pictures of one page",
     # select

@@ -39,8 +39,9 @@ def size(path: str) -> int:
 
 
 def read_bytes(path: str) -> bytes:
+    """The whole file; a local one may be a pipe, as a shell's <(command) gives."""
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file:
+    with open(name, "rb") if is_local(path) else filesystem.open(name, "rb") as file:
         return bytes(file.read())
 
 

@@ -39,10 +39,11 @@ class Recheck:
     folder: str
 
     def rules(self) -> Exclusions:
-        """What a takedown needs."""
+        """What a takedown needs: the URLs whose owners said no, of pictures or of pages. A pair's uid would not do: it
+        changes with the text, and the next dataset may give the picture another one."""
         found = Exclusions()
-        for uid in self.opted_out.column("uid").to_pylist():
-            found.add("uid", uid)
+        for url in self.opted_out.column("asked").to_pylist():
+            found.add("url", url)
         return found
 
 

@@ -44,6 +44,7 @@ from pipeline.fetching.gather import gather
 from pipeline.fetching.journal import Journal, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
 from pipeline.web.answer import UNREACHED
+from pipeline.web.site_files import SiteFiles
 from pipeline.web.web_config import NetworkConfig
 
 PASSING = (*UNREACHED, "http_error")
@@ -64,16 +65,19 @@ def fetch(
     roots: Mapping[str, str] | None = None,
     store: str | None = None,
     exclude: str | None = None,
+    sites: Sequence[SiteFiles] = (),
 ) -> PhaseResult:
     """Download, check and resize the pictures of the selected pairs. Raises DataError when the whole site is down.
 
     `roots` are the folders of sources whose pictures are on storage already; `store` is where the journal is kept (None: in
     `folder`), and must be another one when the pictures' form or the network's limits change (see `store_name`).
+    `sites` are what crawls have read of their hosts (robots.txt, ...): it is not asked for again while it counts.
     Of the list `exclude` (pipeline/datasets/exclusion.py) the hashes of pictures count here: before, none is known.
     """
     store = store or storage.join(folder, "pictures")
     config = config.model_copy(update={"lanes": _lanes(config, sum(file.rows for file in selected.kept))})
     parts = _arrange(config, selected, folder, executor, progress)
+    _hand_over(sites, parts, config.lanes, store)
     taken_down = frozenset(Exclusions.load(exclude).rules["sha256"]) if exclude else frozenset()
     told = [storage.sha256(storage.canonical_json(sorted(taken_down)))] if taken_down else []
     items = {
@@ -138,6 +142,15 @@ def _arrange(config: FetchConfig, selected: PhaseResult, folder: str, executor: 
         labels = sorted(record.files)
         found[int(labels[0].split("-")[1])] = [record.files[label].below(place) for label in labels]
     return dict(sorted(found.items()))
+
+
+def _hand_over(sites: Sequence[SiteFiles], parts: Parts, lanes: int, store: str) -> None:
+    """Each origin's files to the lane that asks it."""
+    by_lane: dict[int, list[SiteFiles]] = {}
+    for files in sites:
+        by_lane.setdefault(lane_of(f"{files.origin}/", lanes), []).append(files)
+    for lane in sorted(by_lane.keys() & parts.keys()):
+        Journal(store, lanes, lane).take_sites(by_lane[lane])
 
 
 def _lanes(config: FetchConfig, rows: int) -> int:

@@ -149,6 +149,13 @@ class Journal:
         rows = [row for path in self._paths("sites") for row in _rows(_read(path, None))]
         return [SiteFiles(**row) for row in sorted(rows, key=lambda row: row["read_at"])]
 
+    def take_sites(self, sites: Sequence[SiteFiles]) -> None:
+        """Keep what somebody else read of these origins, where that is newer than what is kept."""
+        known = {files.origin: files.read_at for files in self.sites()}
+        newer = [files for files in sites if files.read_at > known.get(files.origin, 0.0)]
+        if newer:
+            self.write_sites(newer)
+
     def _attempts(self, urls: Sequence[str]) -> Iterator[dict[str, Any]]:
         wanted = pa.array(urls, pa.string())
         for _, table in self._files(urls, ATTEMPT.names):

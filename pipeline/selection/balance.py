@@ -6,7 +6,8 @@ With count_e pairs for query e:
 
 The coin is a hash of (seed, uid), so the outcome depends on nothing but the pool: no order, no worker count, no rerun changes
 it. A larger t keeps all that a smaller t kept. A larger pool has larger counts, hence smaller p_e; with the counts of an
-earlier selection (`BalanceConfig.counts`) p_e stays, and then a larger pool, too, only adds pairs.
+earlier selection (`BalanceConfig.counts`) p_e stays, and then a larger pool, too, only adds pairs; what a selection writes
+holds the counts that it used, so the newest list serves as well as the first.
 """
 
 from collections.abc import Sequence
@@ -76,15 +77,18 @@ def _keep_probabilities(ends, numbers, chances):  # type: ignore[no-untyped-def]
 
 
 def earlier_counts(path: str, queries: Sequence[str]) -> np.ndarray:
-    """Counts of an earlier selection, in the order of `queries`; 0 for a query it did not have.
+    """The counts that an earlier selection balanced by, in the order of `queries`; 0 for a query it did not have.
+
+    Where these were those of one earlier still, they are handed on, so that p_e stays along a chain of growing pools.
 
     Raises: ConfigError for a missing file, or one that is no such table.
     """
     if not storage.exists(path):
         raise ConfigError(f"curate.select.balance.counts: {path!r} does not exist; give queries.parquet of a selection")
     try:
-        table = storage.read_table(path, ["query", "before"])
-        known = dict(zip(table.column("query").to_pylist(), table.column("before").to_pylist(), strict=True))
+        column = "counts" if "counts" in storage.read_schema(path).names else "before"  # one from before they were kept
+        table = storage.read_table(path, ["query", column])
+        known = dict(zip(table.column("query").to_pylist(), table.column(column).to_pylist(), strict=True))
         return np.array([known.get(query, 0) for query in queries], dtype=np.int64)
     except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
         raise ConfigError(

@@ -205,10 +205,12 @@ def _result(
 def _write_curve(
     folder: str, queries: Sequence[str], counts: np.ndarray, before: np.ndarray, after: np.ndarray, t: int
 ) -> dict[str, int | float]:
-    """queries.parquet: pairs per query before and after, and its p_e; returns the figures that sum it up."""
+    """queries.parquet: pairs per query before and after, its p_e and the `counts` that made it (an earlier selection's, or
+    `before`); returns the figures that sum it up."""
     columns = {
         "query": pa.array(queries, pa.string()),
         "before": pa.array(before),
+        "counts": pa.array(counts),
         "after": pa.array(after),
         "keep_probability": pa.array(probabilities(counts, t)),
     }

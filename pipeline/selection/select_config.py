@@ -20,7 +20,8 @@ class BalanceConfig(Settings):
     seed: int = Field(0, ge=0, lt=1 << 64)
     """Seed of the coin."""
     counts: str | None = None
-    """queries.parquet of an earlier selection whose counts stand for this pool's, so that a larger pool only adds pairs."""
+    """queries.parquet of an earlier selection whose counts stand for this pool's, so that a larger pool only adds pairs; any one
+    of a chain of growing pools will do."""
 
 
 class SelectConfig(Settings):
@@ -33,7 +34,8 @@ class SelectConfig(Settings):
     balance: BalanceConfig = BalanceConfig()
     """Pairs per query."""
     exclude: str | None = None
-    """File of rules (url, domain, uid) whose pairs are left out: the tombstones.txt of a takedown, say."""
+    """File of rules (url, domain, sha256, uid) whose pairs are left out: the tombstones.txt of a takedown, say. A uid counts
+    before the text rules and after them."""
     rows_per_bucket: int = Field(200_000, ge=1)
     """Pairs in one work item, about: it takes some 2 KiB of memory for each."""
     buckets: int = Field(4, ge=1)

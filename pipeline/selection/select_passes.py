@@ -32,8 +32,11 @@ def text(config: TextConfig, excluded: str | None, buckets: int, source: tuple[i
     """One file of the source with that rank: text rules, then its rows cut into buckets by uid."""
     rank, path = source
     rows = storage.read_table(path)
-    batch = exclude(Batch.of(rows), Exclusions.load(excluded)) if excluded else Batch.of(rows)
+    rules = Exclusions.load(excluded) if excluded else None
+    batch = exclude(Batch.of(rows), rules) if rules else Batch.of(rows)
     batch = filter_text(batch, config)
+    if rules and rules.rules["uid"]:  # a dataset names pairs by their final texts
+        batch = exclude(batch, rules)
     kept = batch.rows.append_column(RANK, pa.array(np.full(batch.rows.num_rows, rank, np.int16)))
     pieces = in_pieces(kept, hash_texts(kept.column("uid")) % np.uint64(buckets), buckets)
     masked = {

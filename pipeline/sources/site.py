@@ -90,7 +90,6 @@ def crawl(
     extra = {"waves": depth, "left_out": left_out} | ({"ruled_out": len(ruled_out)} if ruled_out else {})
     result = PhaseResult.of_records(name, folder, records, extra)
     result.save()
-    forget_files(folder)
     return result
 
 

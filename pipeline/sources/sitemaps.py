@@ -69,7 +69,10 @@ def _find_sitemaps(network: NetworkConfig, folder: str, arguments: Mapping[str, 
     """Where the hosts keep their sitemaps."""
     rows: list[dict[str, str]] = []
     known = known_files(folder, [f"{origin}/" for origin in arguments["urls"]])
-    for origin, rules in zip(arguments["urls"], read_robots(network, arguments["urls"], known), strict=True):
+    learned: list[SiteFiles] = []
+    found = read_robots(network, arguments["urls"], known, learned)
+    keep_files(folder, learned)  # for the sitemaps, the pages and the pictures of these hosts
+    for origin, rules in zip(arguments["urls"], found, strict=True):
         for word in rules.sitemaps or ("/sitemap.xml",):
             with contextlib.suppress(UnusableURLError):
                 # The line should hold a full URL; sites write "/sitemap.xml" all the same.

@@ -1,10 +1,11 @@
 """A crawl's manners across its workers: who asks a host at one time, and what the host's own files said when they were read.
 
 Pages of one host lie in many work items. Items that share a host never run at the same time, so Crawl-delay, Retry-After and
-the limits per host hold over all workers; each leaves the robots.txt that it read to those after it. The cut into items stays
-as it is, so neither changes a result.
+the limits per host hold over all workers; each leaves the robots.txt that it read to those after it, and the crawl leaves
+all of them to the fetch. The cut into items stays as it is, so neither changes a result.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from pipeline.execution.ledger import Output, Progress, Record, WorkItem, run_it
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.urls import host_of, origin_of
 
+_HOME = "rules"
 _FILES = ("robots", "tdm", "ai")
 
 
@@ -68,13 +70,15 @@ def known_files(folder: str, urls: Iterable[str]) -> list[SiteFiles]:
     """What was read of these URLs' hosts before, by this crawl."""
     found = []
     for origin in sorted({origin_of(url) for url in urls}):
-        try:
-            value = json.loads(storage.read_bytes(_path(folder, origin)))
-        except FileNotFoundError:
-            continue
-        texts = {name: value[name].encode("latin-1") for name in _FILES if value[name] is not None}
-        found.append(SiteFiles(origin, value["read_at"], **texts))
+        with contextlib.suppress(FileNotFoundError):
+            found.append(_read(_path(folder, origin)))
     return found
+
+
+def _read(path: str) -> SiteFiles:
+    value = json.loads(storage.read_bytes(path))
+    texts = {name: value[name].encode("latin-1") for name in _FILES if value[name] is not None}
+    return SiteFiles(value["origin"], value["read_at"], **texts)
 
 
 def keep_files(folder: str, files: Iterable[SiteFiles]) -> None:
@@ -86,11 +90,19 @@ def keep_files(folder: str, files: Iterable[SiteFiles]) -> None:
         storage.write_bytes(_path(folder, each.origin), json.dumps(value).encode())
 
 
+def all_files(folder: str) -> list[SiteFiles]:
+    """What a finished crawl read of its hosts: a fetch of its pictures need not ask them again."""
+    home = storage.join(folder, _HOME)
+    paths = [storage.join(home, part, name) for part in storage.list_names(home)
+             for name in storage.list_names(storage.join(home, part)) if name.endswith(".json")]  # fmt: skip
+    return [_read(path) for path in paths]
+
+
 def forget_files(folder: str) -> None:
-    """The crawl is done: another one asks again."""
-    storage.remove_tree(storage.join(folder, "rules"))
+    """The site is down: whoever tries later asks anew."""
+    storage.remove_tree(storage.join(folder, _HOME))
 
 
 def _path(folder: str, origin: str) -> str:
     name = storage.sha256(origin.encode())[:32]
-    return storage.join(folder, "rules", name[:2], f"{name}.json")
+    return storage.join(folder, _HOME, name[:2], f"{name}.json")

@@ -62,14 +62,20 @@ def fetch_all(
     return run_async(work())
 
 
-def read_robots(config: NetworkConfig, urls: Sequence[str], known: Sequence[SiteFiles] = ()) -> list[RobotsRules]:
-    """The robots.txt rules of each URL's host; without any where they cannot be had."""
+def read_robots(
+    config: NetworkConfig, urls: Sequence[str], known: Sequence[SiteFiles] = (), learned: list[SiteFiles] | None = None
+) -> list[RobotsRules]:
+    """The robots.txt rules of each URL's host; without any where they cannot be had. `known` and `learned` as in fetch_all."""
 
     async def work() -> list[RobotsRules]:
         async with Network(config) as network:
             for files in known:
                 network.manners.files.give(files)
-            return await asyncio.gather(*(network.robots(url) for url in urls))
+            found = await asyncio.gather(*(network.robots(url) for url in urls))
+            if learned is not None:
+                learned.extend(network.manners.files.read_files.values())
+                await network.manners.until_quiet()
+            return found
 
     return run_async(work())
 

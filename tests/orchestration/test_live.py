@@ -106,6 +106,16 @@ def record(name: str, **facts: object) -> StepRecord:
     return StepRecord(name, "/x", {}, "", {}, "id", 1.0, facts)
 
 
+def test_every_reason_has_its_meaning() -> None:
+    """Those that pipeline/README.md names: the card prints them."""
+    table = (Path(__file__).parents[2] / "pipeline" / "README.md").read_text("utf-8").partition("\n\n| room")[0]
+    named = {
+        word for row in table.splitlines() if row.startswith("|") for word in row.split("|")[3].strip().split(", ")
+    }
+    assert {word for word in named if "_" in word and " " not in word} <= MEANING.keys()
+    assert "no_picture" in named
+
+
 def test_a_step_leaves_one_short_line() -> None:
     reasons = {"pages": {"robots_txt": 12, "not_found": 3}, "pairs": {}}
     told = ended(record("crawl", pages_in=330, pages_kept=315, pairs_in=3912, pairs_kept=3912, reasons=reasons))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,15 @@ def test_a_wrong_rule_is_told_with_its_line(tmp_path: Path, kind: str | None, li
     path.write_text(f"# a list\n{line}\n")
     with pytest.raises(ConfigError, match=said):
         Exclusions.load(str(path), kind)
+
+
+def test_a_list_may_come_from_a_pipe(tmp_path: Path) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=Path(pipe).write_text, args=("http://a.example/1.jpg\n",))
+    writer.start()
+    assert Exclusions.load(pipe, "url").lines() == ["url http://a.example/1.jpg"]
+    writer.join()
 
 
 def test_no_rule_and_no_file_are_told(tmp_path: Path) -> None:

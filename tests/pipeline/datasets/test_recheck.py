@@ -15,6 +15,9 @@ from pipeline.datasets.shards import iterate, read_index, write_dataset
 from pipeline.datasets.takedown import takedown
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
+from pipeline.sample import candidates, pair_uid
+from pipeline.selection import select_passes
+from pipeline.selection.text_config import TextConfig
 from pipeline.web.web_config import NetworkConfig
 from tests.pipeline.datasets.test_pack import picture
 from tests.pipeline.sources.test_site import Site, html
@@ -66,6 +69,32 @@ def test_who_opted_out_since_is_found_with_rule_and_evidence(tmp_path: Path, sit
     urls = {sample.url for sample in iterate(str(tmp_path / "less"), done.manifest)}
     assert len(urls) == 9
     assert not urls & set(said)
+
+
+def test_what_opted_out_stays_out_whatever_text_it_has_next_time(tmp_path: Path, site: Site) -> None:
+    out = dataset(tmp_path, site)
+    site.pages["b.example", "/2.jpg"] = (200, JPEG | {"X-Robots-Tag": "noai"}, picture(2))
+    found = recheck(site.network(), out, str(tmp_path / "answers"), IN)
+    takedown(out, found.rules(), str(tmp_path / "less"), IN)
+    urls = [f"http://{'a' if n % 2 else 'b'}.example/{n}.jpg" for n in range(12)]
+    rows = candidates({"url": url, "text": f"other words of {n}", "text_origin": "alt"} for n, url in enumerate(urls))
+    storage.write_table(str(tmp_path / "rows.parquet"), rows)
+    wish = TextConfig(languages=())
+    made = select_passes.text(wish, str(tmp_path / "less" / "tombstones.txt"), 1, (0, str(tmp_path / "rows.parquet")))
+    assert made.fates["pairs"].reasons == {"taken_down": 1}
+    assert made.tables["dropped"].column("url").to_pylist() == ["http://b.example/2.jpg"]
+
+
+def test_a_pair_is_kept_out_by_the_uid_that_a_dataset_gave_it(tmp_path: Path) -> None:
+    """Text rules change texts, and uids with them: the list names the pair as the dataset did."""
+    row = {"url": "http://a.example/1.jpg", "text": "write to me@example.org for this red boat", "text_origin": "alt"}
+    storage.write_table(str(tmp_path / "rows.parquet"), candidates([row]))
+    wish, source = TextConfig(languages=(), mask_personal_data=True), (0, str(tmp_path / "rows.parquet"))
+    masked = pair_uid(row["url"], "write to <email> for this red boat")
+    (tmp_path / "tombstones.txt").write_text(f"uid {masked}\n")
+    assert select_passes.text(wish, None, 1, source).fates["pairs"].kept == 1
+    fate = select_passes.text(wish, str(tmp_path / "tombstones.txt"), 1, source).fates["pairs"]
+    assert fate.reasons == {"taken_down": 1}
 
 
 def test_pages_are_read_for_their_meta_tags_when_asked(tmp_path: Path, site: Site) -> None:

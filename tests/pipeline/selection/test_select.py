@@ -171,9 +171,18 @@ def test_with_the_counts_of_a_smaller_pool_a_larger_one_only_adds_pairs(tmp_path
     given = config(tmp_path, t=None)
     given = given.model_copy(update={"balance": BalanceConfig(counts=f"{small.folder}/queries.parquet")})
     large = select(given, [phase_of(str(tmp_path / "all"), [unique])], str(tmp_path / "large"), InProcess())
-    before, after = (set(each.read_kept().column("uid").to_pylist()) for each in (small, large))
-    assert before < after
-    assert large.extra["t"] == small.extra["t"]
+    middle = select(
+        given,
+        [phase_of(str(tmp_path / "more"), [unique.slice(0, 300)])],
+        str(tmp_path / "middle"),
+        InProcess(),
+    )
+    # The newest list serves as well as the first: it holds the counts that p_e was made of, not those of its own pool.
+    newest = given.model_copy(update={"balance": BalanceConfig(counts=f"{middle.folder}/queries.parquet")})
+    chained = select(newest, [phase_of(str(tmp_path / "all"), [unique])], str(tmp_path / "chained"), InProcess())
+    before, between, after = (set(each.read_kept().column("uid").to_pylist()) for each in (small, middle, large))
+    assert before < between < after == set(chained.read_kept().column("uid").to_pylist())
+    assert chained.extra["t"] == large.extra["t"] == small.extra["t"]
 
 
 def test_more_rows_make_more_buckets_and_the_curve_sums_up_what_happened(tmp_path: Path) -> None:

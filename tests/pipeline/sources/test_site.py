@@ -18,11 +18,12 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.executor import InProcess, Item, Result
 from pipeline.execution.ledger import PhaseResult
+from pipeline.fetching.fetch import FetchConfig, fetch
 from pipeline.sample import CANDIDATE, pair_uid
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS
 from pipeline.sources.site import crawl
-from pipeline.sources.turns import turns
+from pipeline.sources.turns import all_files, turns
 from pipeline.web.web_config import NetworkConfig
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -415,7 +416,23 @@ def test_a_hosts_pace_holds_over_items_and_workers(site: Site, tmp_path: Path) -
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert sorted(gaps)[2] > 0.03  # two of them short where a sleep was late
     assert max(gaps) > 0.8
-    assert not (tmp_path / "rules").exists()
+
+
+def test_robots_txt_is_read_once_from_the_sitemap_to_the_last_picture(site: Site, tmp_path: Path) -> None:
+    site.pages["a.example", "/robots.txt"] = (200, {}, b"Sitemap: /map.xml\nUser-agent: *\nDisallow: /2.png")
+    site.pages["a.example", "/map.xml"] = (200, {}, b"<urlset><url><loc>http://a.example/there</loc></url></urlset>")
+    for page in ("/", "/there"):
+        site.pages["a.example", page] = html(
+            "".join(f'<img src="{n}.png" alt="picture {n} of {page}">' for n in range(3))
+        )
+    crawled = site.crawl(tmp_path / "crawl", use_sitemap=True)
+    assert crawled.fates["pages"].kept == 2
+    sites = all_files(crawled.folder)
+    fetched = fetch(FetchConfig(), site.network(), crawled, str(tmp_path / "fetch"), InProcess(), sites=sites)
+    assert fetched.fates["pairs"].reasons == {"not_found": 4, "robots_txt": 2}
+    assert site.asked["a.example", "/0.png"] == 1
+    assert site.asked["a.example", "/2.png"] == 0
+    assert site.asked["a.example", "/robots.txt"] == site.asked["a.example", "/.well-known/tdmrep.json"] == 1
 
 
 def test_items_that_share_a_host_are_never_in_one_turn() -> None:
