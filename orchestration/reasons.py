@@ -44,6 +44,7 @@ MEANING: dict[str, str] = {
     # fetch
     "not_found": "the server says 404 or 410",
     "http_error": "another error status, after all retries",
+    "damaged_body": "the answer's gzip, deflate, brotli or zstd cannot be undone, or its coding is another one",
     "redirect_loop": "redirects lead back to where they began",
     "too_many_redirects": "more redirects than the recipe follows",
     "too_slow": "bytes arrive below the minimum rate",

@@ -46,8 +46,6 @@ def plain_body(message: Message, max_bytes: int) -> bytes:
     encoding = message.headers.get("content-encoding", "").strip().lower()
     if encoding in ("gzip", "x-gzip") and body[:2] != b"\x1f\x8b":
         encoding = ""
-    if encoding in ("br", "zstd") and body.lstrip()[:1] == b"<":
-        encoding = ""
     try:
         body = decoded(body, encoding, max_bytes)
     except BrokenError:

@@ -156,7 +156,7 @@ class _Collector:
             except TooLargeError:
                 page = ("too_large", f"over {self._wish['max_page_bytes']} bytes")
             except BrokenError as error:
-                page = ("http_error", str(error))
+                page = ("damaged_body", str(error))
             if isinstance(page, Page):
                 yield page
             else:

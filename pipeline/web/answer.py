@@ -7,6 +7,7 @@ from typing import Literal
 Reason = Literal[
     "not_found",
     "http_error",
+    "damaged_body",
     "redirect_loop",
     "too_many_redirects",
     "too_slow",

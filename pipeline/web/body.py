@@ -5,6 +5,8 @@ import time
 import zlib
 from email.utils import parsedate_to_datetime
 
+PIECE_BYTES = 1 << 20
+
 
 class TooLargeError(Exception):
     """The decoded body passes the limit."""
@@ -15,7 +17,8 @@ class BrokenError(Exception):
 
 
 def decoded(body: bytes, encoding: str, max_bytes: int, cut: bool = False) -> bytes:
-    """Undo gzip and deflate, which some servers send though we ask for identity. Raises TooLargeError, BrokenError.
+    """Undo gzip, deflate, br and zstd: some servers send them though we ask for identity, and archives that record a
+    browser hold what the browser asked for. Raises TooLargeError, BrokenError.
 
     Memory stays below max_bytes plus the body: a bomb is cut while it unpacks. `cut` keeps the first max_bytes of a longer
     body, and what there is of one whose end is missing.
@@ -27,6 +30,8 @@ def decoded(body: bytes, encoding: str, max_bytes: int, cut: bool = False) -> by
         elif name == "deflate":
             # "deflate" means zlib's format, but some servers send it bare.
             body = _inflated(body, 15 if body[:1] and body[0] & 0x0F == 8 else -15, max_bytes, name, cut)
+        elif name in ("br", "zstd"):
+            body = _unpacked(body, "brotli" if name == "br" else name, max_bytes, name, cut)
         else:
             raise BrokenError("content-encoding that was not asked for")
     return body
@@ -45,6 +50,27 @@ def _inflated(body: bytes, window: int, max_bytes: int, name: str, cut: bool) ->
     if not inflater.eof:
         raise BrokenError(f"broken {name}")
     return plain
+
+
+def _unpacked(body: bytes, codec: str, max_bytes: int, name: str, cut: bool) -> bytes:
+    """By Arrow's own decoders, which come with it; no more than max_bytes and a piece are held of what comes out."""
+    import pyarrow as pa
+
+    plain = bytearray()
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), codec) as source:
+            while len(plain) <= max_bytes and (piece := source.read(min(PIECE_BYTES, max_bytes + 1 - len(plain)))):
+                plain += piece
+    except OSError:
+        if not (cut and plain):
+            raise BrokenError(f"broken {name}") from None
+    if cut and plain:
+        return bytes(plain[:max_bytes])
+    if len(plain) > max_bytes:
+        raise TooLargeError
+    if not body:
+        raise BrokenError(f"broken {name}")
+    return bytes(plain)
 
 
 def retry_after_seconds(value: str | None) -> float | None:

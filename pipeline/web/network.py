@@ -227,7 +227,7 @@ def _with_body(found: Verdict, body: bytes, wish: Wish) -> Verdict:
         except TooLargeError:
             return _too_large(found, wish)
         except BrokenError as error:
-            return replace(found, reason="http_error", evidence=str(error))
+            return replace(found, reason="damaged_body", evidence=str(error))
     body = body[: wish.max_bytes]
     if found.reason is None and found.evidence is None:  # most are: `replace` takes several times as long
         return Verdict(found.status, found.headers, body, robots=found.robots)

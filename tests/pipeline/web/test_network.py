@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rude_web import Web, plain
 
@@ -376,8 +377,8 @@ def test_gzip_that_nobody_asked_for_is_undone_within_the_limit(web: Web) -> None
     web.answers["/br"] = plain(b"xx", Content_Encoding="br")
     assert web.get("/x").body == b"hello"
     assert web.get("/bomb", max_bytes=1_000_000).reason == "too_large"
-    assert web.get("/cut").reason == "http_error"
-    assert web.get("/br").reason == "http_error"
+    assert web.get("/cut").reason == "damaged_body"
+    assert web.get("/br").reason == "damaged_body"
 
 
 def test_content_codings_equal_their_plain_form() -> None:
@@ -390,11 +391,22 @@ def test_content_codings_equal_their_plain_form() -> None:
         ("deflate", zlib.compress(text)),
         ("deflate", bare.compress(text) + bare.flush()),
         ("gzip, x-gzip", gzip.compress(gzip.compress(text))),
+        ("br", pa.compress(text, "brotli", asbytes=True)),
+        ("zstd", pa.compress(text, "zstd", asbytes=True)),
+        ("gzip, br", pa.compress(gzip.compress(text), "brotli", asbytes=True)),
     ]:
         assert decoded(body, encoding, len(text)) == text
     with pytest.raises(TooLargeError):
         decoded(gzip.compress(text), "gzip", len(text) - 1)
-    for encoding, body in [("gzip", b""), ("gzip", b"x"), ("deflate", b""), ("zstd", b"x")]:
+    for encoding, codec in (("br", "brotli"), ("zstd", "zstd")):
+        bomb = pa.compress(bytes(50_000_000), codec, asbytes=True)
+        with pytest.raises(TooLargeError):
+            decoded(bomb, encoding, 1_000_000)
+        assert decoded(bomb[:-2], encoding, 1_000_000, cut=True) == bytes(1_000_000)
+        for damaged in (b"", b"x", bomb[:-2], b"\0\0" + bomb):
+            with pytest.raises(BrokenError):
+                decoded(damaged, encoding, 100_000_000)
+    for encoding, body in [("gzip", b""), ("gzip", b"x"), ("deflate", b""), ("compress", b"x")]:
         with pytest.raises(BrokenError):
             decoded(body, encoding, 100)
 
