@@ -1,10 +1,13 @@
 """Which language a caption is in, by py3langid (Lui & Baldwin 2012, langid.py; its model ships in the package).
 
-The package's naive Bayes model is walked by a compiled loop, which gives the package's own answers some twenty times as
-fast: 340,000 captions a second on a core beside 13,000 (tests/pipeline/selection/test_language.py compares the answers).
+The package's naive Bayes model is walked by a compiled loop, which gives the package's own answers some fifteen times as
+fast (tests/pipeline/selection/test_language.py compares the answers). All of its languages take part, whatever is wanted: a
+model that is cut to a few languages calls a text in any other one something at random, English for one.
 
-Captions are short, and short texts are where language identification is weakest: "number zero" looks German. So the rule
-is one-sided: a text falls only when another language is likelier than every wanted one and its probability is high.
+Captions are short, and the likeliest language of a short text is often wrong: "number zero" looks Luxembourgish. So a text
+falls where another language is `odds` times likelier than the wanted ones together. How sure the model is of the other
+language says less, since close relatives share it: at the same English kept, odds drop half again as many foreign captions.
+Where every wanted language is written in Latin letters, a text of other letters alone falls too.
 """
 
 import functools
@@ -18,12 +21,76 @@ import pyarrow.compute as pc
 from pipeline.compiled import compiled, frozen, text_buffers
 from pipeline.errors import ConfigError
 
-CANDIDATES = (
-    *("ar", "bn", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id"),
-    *("it", "ja", "ko", "nl", "no", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh"),
+_OTHER_LETTERS = frozenset(
+    (
+        *(
+            "am",
+            "ar",
+            "arz",
+            "as",
+            "az",
+            "be",
+            "bg",
+            "bn",
+            "bs",
+            "crh",
+            "dz",
+            "el",
+            "fa",
+            "grc",
+            "gu",
+            "hbo",
+            "he",
+            "hi",
+            "hy",
+            "ja",
+        ),
+        *(
+            "ka",
+            "kk",
+            "km",
+            "kn",
+            "ko",
+            "ku",
+            "ky",
+            "lo",
+            "mk",
+            "ml",
+            "mn",
+            "mr",
+            "my",
+            "ne",
+            "or",
+            "pa",
+            "ps",
+            "ru",
+            "sa",
+            "sd",
+        ),
+        *(
+            "sdh",
+            "si",
+            "sr",
+            "ta",
+            "te",
+            "tg",
+            "th",
+            "tk",
+            "tt",
+            "ug",
+            "uk",
+            "ur",
+            "uz",
+            "uzs",
+            "wuu",
+            "yi",
+            "yue",
+            "zh",
+            "zxx",
+        ),
+    )
 )
-"""Languages told apart; fewer candidates make short texts surer. A wanted language outside the list is added."""
-
+"""Languages of the model that are written, also or only, in other letters than Latin ones."""
 
 TOGETHER = 16
 """Texts that walk through the automaton side by side."""
@@ -56,49 +123,69 @@ def known_languages() -> frozenset[str]:
 
 @functools.cache
 def model(wanted: tuple[str, ...]) -> Model:
-    """The model for CANDIDATES and `wanted`. Raises ConfigError for a code that it does not know."""
+    """The model, once `wanted` has been looked at. Raises ConfigError for a code that it does not know."""
     if unknown := sorted(set(wanted) - known_languages()):
         raise ConfigError(
             f"curate.select.text.languages: {unknown[0]!r} is no language that can be told; use ISO 639-1 codes of these:"
             f" {' '.join(sorted(known_languages()))}"
         )
     package = _package()
-    kept = [i for i, name in enumerate(package.nb_classes) if name in {*CANDIDATES, *wanted}]
-    names = tuple(package.nb_classes[i] for i in kept)
+    names = tuple(package.nb_classes)
     return Model(
         names,
         frozen(np.asarray(package.tk_nextmove)),
         frozen(np.asarray(package.tk_row, np.int64) << 8),
         frozen(np.asarray(package.tk_output, np.int32)),
-        frozen(np.ascontiguousarray(package.nb_ptc[:, kept], np.float32)),
-        frozen(np.asarray(package.nb_pc[kept], np.float32)),
+        frozen(np.ascontiguousarray(package.nb_ptc, np.float32)),
+        frozen(np.asarray(package.nb_pc, np.float32)),
         frozen(np.array([names.index(name) for name in names], np.int64)),
     )
 
 
-def identify(texts: pa.Array, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(language as its number in model(wanted).languages, its probability) of each text of a column in NFC."""
+@dataclass(frozen=True)
+class Told:
+    """Of each text: its likeliest language (a number in Model.languages), that one's probability, and that of all wanted
+    ones together. A text in which the model knows nothing has no likeliest language, -1."""
+
+    best: np.ndarray
+    probability: np.ndarray
+    wanted: np.ndarray
+
+
+def identify(texts: pa.Array, wanted: tuple[str, ...]) -> Told:
+    """What the model says of each text of a column in NFC."""
     shouted = pc.utf8_is_upper(texts)
     if pc.any(shouted).as_py():  # Arrow and Python differ about a few letters; the package asks Python
         spoken = [text.lower() if text.isupper() else text for text in texts.filter(shouted).to_pylist()]
         texts = pc.replace_with_mask(texts, shouted, pa.array(spoken, texts.type))
     data, offsets = text_buffers(texts)
     m = model(wanted)
-    best, probability = _classify(data, offsets, m.next_move, m.row_base, m.output, m.weights, m.prior, m.first)
-    return np.asarray(best), np.asarray(probability)
+    ours = frozen(np.array([name in wanted for name in m.languages]))
+    return Told(
+        *map(np.asarray, _classify(data, offsets, m.next_move, m.row_base, m.output, m.weights, m.prior, m.first, ours))
+    )
 
 
-def foreign(
-    texts: pa.Array, wanted: tuple[str, ...], minimum_probability: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(is it surely in none of the `wanted` languages, number of its language, probability) of each text."""
-    best, probability = identify(texts, wanted)
-    ours = np.array([name in wanted for name in model(wanted).languages])
-    return ~ours[best] & (probability >= minimum_probability), best, probability
+def foreign(texts: pa.Array, wanted: tuple[str, ...], odds: float, least: float = 0.0) -> tuple[np.ndarray, list[str]]:
+    """(which texts fall as in none of the `wanted` languages, what was seen of each that does).
+
+    A text falls where another language is more than `odds` times likelier than the wanted ones together (1: the likeliest
+    must be wanted), or where those have a probability below `least`.
+    """
+    told, names = identify(texts, wanted), model(wanted).languages
+    falls = (told.probability > odds * told.wanted) | (told.wanted < least)
+    strange = np.zeros(len(texts), bool)
+    if not _OTHER_LETTERS & set(wanted):
+        strange = ~np.asarray(pc.match_substring_regex(texts, r"\p{Latin}|^\PL*$"))
+    seen = [
+        "no Latin letter" if strange[i] else f"{(*names, 'none')[told.best[i]]} {told.probability[i]:.2f}"
+        for i in np.flatnonzero(falls | strange).tolist()
+    ]
+    return falls | strange, seen
 
 
 @compiled
-def _classify(data, offsets, next_move, row_base, output, weights, prior, first):  # type: ignore[no-untyped-def]
+def _classify(data, offsets, next_move, row_base, output, weights, prior, first, ours):  # type: ignore[no-untyped-def]
     """Naive Bayes with log(1 + count) of each feature, tempered by the square root of the length, as py3langid does."""
     texts, languages = len(offsets) - 1, len(prior)
     longest = 1
@@ -107,8 +194,9 @@ def _classify(data, offsets, next_move, row_base, output, weights, prior, first)
     features = np.empty((TOGETHER, longest), np.int32)
     found = np.zeros(TOGETHER, np.int64)
     count = np.zeros(len(weights), np.int32)
-    score = np.empty(languages, np.float64)
+    score, power = np.empty(languages, np.float32), np.empty(languages, np.float64)
     best, probability = np.empty(texts, np.int64), np.empty(texts, np.float64)
+    wanted = np.zeros(texts, np.float64)
     for begin in range(0, texts, TOGETHER):
         end = min(begin + TOGETHER, texts)
         _walk(data, offsets, begin, end, next_move, row_base, output, features, found)
@@ -117,27 +205,30 @@ def _classify(data, offsets, next_move, row_base, output, weights, prior, first)
             for f in range(seen):
                 count[own[f]] += 1
             for k in range(languages):
-                score[k] = prior[k] if seen else 0.0
+                score[k] = prior[k] if seen else np.float32(0.0)
             for f in range(seen):
                 times = count[own[f]]
                 if times:
                     count[own[f]] = 0
-                    weight = np.log1p(float(times))
+                    weight, row = np.float32(np.log1p(float(times))), weights[own[f]]
                     for k in range(languages):
-                        score[k] += weight * weights[own[f], k]
+                        score[k] += weight * row[k]
             temper = 1.0 / np.sqrt(float(max(1, offsets[i + 1] - offsets[i])))
             highest = score.max()
             total = 0.0
             for k in range(languages):
-                score[k] = np.exp((score[k] - highest) * temper)
-                total += score[k]
+                power[k] = np.exp((score[k] - highest) * temper)
+                total += power[k]
+                if ours[k]:
+                    wanted[i] += power[k]
             for k in range(languages):
                 if first[k] != k:
-                    score[first[k]] += score[k]
-                    score[k] = 0.0
-            best[i] = score.argmax()
-            probability[i] = score[best[i]] / total
-    return best, probability
+                    power[first[k]] += power[k]
+                    power[k] = 0.0
+            best[i] = power.argmax() if seen else -1
+            probability[i] = power[best[i]] / total
+            wanted[i] /= total
+    return best, probability, wanted
 
 
 @compiled

@@ -102,13 +102,11 @@ def judge(texts: pa.Array, config: TextConfig) -> Verdicts:
 
 def _mark_language(texts: pa.Array, config: TextConfig, verdicts: Verdicts) -> None:
     left = np.flatnonzero(~verdicts.fallen)
-    foreign, best, probability = language.foreign(
-        texts.take(pa.array(left)), config.languages, config.language_probability
+    foreign, seen = language.foreign(
+        texts.take(pa.array(left)), config.languages, config.language_odds, config.minimum_language_probability
     )
-    names = language.model(config.languages).languages
-    for place in np.flatnonzero(foreign).tolist():
-        verdicts.reasons[left[place]] = "text_language"
-        verdicts.evidence[left[place]] = f"{names[best[place]]} {probability[place]:.2f}"
+    for place, evidence in zip(left[foreign].tolist(), seen, strict=True):
+        verdicts.reasons[place], verdicts.evidence[place] = "text_language", evidence
 
 
 def _mark_boilerplate(texts: pa.Array, verdicts: Verdicts) -> None:

@@ -3,6 +3,9 @@
 Presets carry over what a paper or its code states, nothing else: a number that it does not state keeps the value that
 switches the rule off. DataComp's basic filter: arXiv:2304.14108, baselines/apply_filter.py; COYO-700M: its README;
 LAION-2B-en: arXiv:2210.08402, section 3; MetaCLIP: arXiv:2309.16671, appendix A.2; OBELICS: arXiv:2306.16527, appendix A.2.
+
+Language is their rule on our model: the likeliest language must be English (DataComp asks fastText, LAION and COYO CLD3, MetaCLIP
+a model of its own), for OBELICS at 0.8 or more (fastText, of whole pages). py3langid is less sure of short texts than these.
 """
 
 from collections.abc import Mapping
@@ -22,6 +25,7 @@ OFF: Mapping[str, Any] = {
     "maximum_special_characters": None,
     "maximum_per_domain": None,
     "languages": (),
+    "language_odds": 1.0,
     "boilerplate": False,
 }
 
@@ -46,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "maximum_character_repetition": 0.1,
         "maximum_special_characters": 0.3,
         "languages": ("en",),
-        "language_probability": 0.8,
+        "minimum_language_probability": 0.8,
     },
 }
 
@@ -74,8 +78,11 @@ class TextConfig(Settings):
     """A text on more pictures than this of one registered domain is boilerplate (COYO: 10, over the whole pool)."""
     languages: tuple[str, ...] = ("en",)
     """Languages to keep, as ISO 639-1 codes; () keeps all."""
-    language_probability: float = Field(0.7, gt=0, le=1)
-    """How sure the other language must be for a text to fall."""
+    language_odds: float = Field(30.0, ge=1)
+    """A text falls where another language is so many times likelier than the wanted ones together; 1: where the likeliest
+    is none of them (DataComp, LAION, MetaCLIP, COYO). 30 keeps 96 % of English names of one or two words, 1 keeps 28 %."""
+    minimum_language_probability: float = Field(0.0, ge=0, le=1)
+    """Least probability of the wanted languages together (OBELICS: 0.8)."""
     boilerplate: bool = True
     """Drop file names and editor leftovers ("IMG_1234.jpg", "logo")."""
     mask_personal_data: bool = False

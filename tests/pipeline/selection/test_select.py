@@ -65,7 +65,8 @@ def twin(rows: pa.Table, t: int) -> tuple[set[str], dict[str, int]]:
 def config(tmp_path: Path, t: int | None = 30, buckets: int = 4) -> SelectConfig:
     path = tmp_path / "queries.txt"
     path.write_text("\n".join(QUERIES))
-    return SelectConfig(queries=QueriesConfig(path=str(path)), balance=BalanceConfig(t=t), buckets=buckets)
+    text, queries = TextConfig(languages=()), QueriesConfig(path=str(path))
+    return SelectConfig(text=text, queries=queries, balance=BalanceConfig(t=t), buckets=buckets)
 
 
 @pytest.mark.parametrize(("parts", "buckets"), [(1, 1), (3, 4), (7, 2)])
@@ -233,7 +234,7 @@ def test_masked_addresses_are_counted_and_reach_no_output(tmp_path: Path) -> Non
     texts = ["a dog of me@a.example", "a cat, call 555-867-5309", "a zebra"]
     rows = [{"uid": pair_uid(f"u{i}", text), "url": f"u{i}", "text": text} for i, text in enumerate(texts)]
     source = phase_of(str(tmp_path / "in"), [pa.Table.from_pylist(rows, CANDIDATE)])
-    masking = config(tmp_path).model_copy(update={"text": TextConfig(mask_personal_data=True)})
+    masking = config(tmp_path).model_copy(update={"text": TextConfig(mask_personal_data=True, languages=())})
     result = select(masking, [source], str(tmp_path / "out"), InProcess())
     assert dict(result.telemetry) == {"masked_emails": 1, "masked_phones": 1}
     kept = {row["text"]: row["uid"] for row in result.read_kept().to_pylist()}

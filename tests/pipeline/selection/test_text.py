@@ -89,7 +89,7 @@ def test_languages_can_be_chosen_or_left_open() -> None:
 def test_presets_carry_the_published_numbers_and_given_keys_stand_over_them() -> None:
     assert reason_of("a dog", TextConfig(preset="datacomp-basic")) == "text_too_short"
     assert reason_of("dog", TextConfig(preset="laion")) == "text_too_short"
-    assert reason_of("dog", TextConfig(preset="metaclip")) is None
+    assert reason_of("dog", TextConfig(preset="metaclip", languages=())) is None
     coyo = TextConfig(preset="coyo", minimum_words=1)
     assert (coyo.minimum_words, coyo.maximum_words, coyo.maximum_per_domain) == (1, 256, 10)
     assert TextConfig(**coyo.model_dump()) == coyo
@@ -148,7 +148,7 @@ def test_strings_that_break_software_get_a_verdict(shared: Path) -> None:
     for config in (DEFAULT, TextConfig(preset="obelics", mask_personal_data=True)):
         done = filter_text(Batch.of(rows), config)
         assert done.rows.num_rows + done.dropped.num_rows == len(lines) > 400
-        assert done.rows.num_rows > 100
+        assert done.rows.num_rows > (100 if config is DEFAULT else 10)
         assert "text_empty" in done.reasons()
 
 

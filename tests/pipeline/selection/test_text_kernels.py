@@ -1,16 +1,14 @@
-"""The compiled measures of captions, each beside its slow twin; the language model beside its package."""
+"""The compiled measures of captions, each beside its slow twin."""
 
 import random
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline.compiled import text_buffers
-from pipeline.errors import ConfigError
-from pipeline.selection import language, text_kernels
+from pipeline.selection import text_kernels
 from pipeline.selection.text import special_shares
 
 LETTERS = "aab  éßу東😀.!"
@@ -52,30 +50,3 @@ def test_plain_is_what_repair_would_not_change() -> None:
     texts = ["a b", "", " a", "a ", "a  b", "a\tb", "é", "a&b", "a\x7f", "a-b!"]
     plain = text_kernels.is_plain(*text_buffers(pa.array(texts))).tolist()
     assert plain == [True, True, False, False, False, False, False, False, False, True]
-
-
-def test_the_language_is_the_one_that_the_package_gives(shared: Path) -> None:
-    lines = (shared / "data" / "naughty-strings" / "blns.txt").read_text("utf-8", "replace").split("\n")
-    texts = [
-        *(" ".join(line.split()) for line in lines),
-        "a red circle",
-        "ein roter Kreis",
-        "EIN KREIS",
-        "круг",
-        "東京",
-    ]
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    package = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    package.set_languages(sorted({*language.CANDIDATES, "sr"}))
-    best, probability = language.identify(pa.array(texts), ("en", "sr"))
-    names = language.model(("en", "sr")).languages
-    for text, number, sure in zip(texts, best, probability, strict=True):
-        expected, confidence = package.classify(text)
-        assert sure == pytest.approx(confidence, abs=1e-4), text
-        assert names[number] == expected or confidence < 0.05, text
-
-
-def test_a_language_that_cannot_be_told_is_one_line() -> None:
-    with pytest.raises(ConfigError, match="'xx' is no language that can be told"):
-        language.foreign(pa.array(["a"]), ("xx",), 0.7)

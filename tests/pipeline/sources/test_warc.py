@@ -73,7 +73,8 @@ def test_each_page_has_one_fate(tmp_path: Path) -> None:
     ]
     result = run(tmp_path, b"".join(members), max_page_bytes=10_000)
     assert dict(result.fates["pages"].reasons) == {
-        "damaged_body": 1, "header_opt_out": 2, "http_error": 1, "meta_opt_out": 1, "not_found": 1, "not_html": 1, "too_large": 1, "url_unusable": 1,
+        "damaged_body": 1,
+        "header_opt_out": 2, "http_error": 1, "meta_opt_out": 1, "not_found": 1, "not_html": 1, "too_large": 1, "url_unusable": 1,
     }  # fmt: skip
     assert result.read_kept().column("page_url").to_pylist() == ["http://a.example/ok"]
     assert {row["reason"] for row in result.read_dropped().to_pylist()} == {
