@@ -20,7 +20,6 @@ from pipeline import storage
 from pipeline.datasets.lineage import phases_of
 from pipeline.datasets.shards import read_image, read_index
 from pipeline.manifest import Manifest
-from pipeline.selection.language import CANDIDATES
 from pipeline.web.urls import UnusableURLError, canonical, host_of
 
 MEASURED_SHARDS = 256
@@ -167,9 +166,7 @@ def _host(url: str) -> str | None:
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(sorted(CANDIDATES))
-    return identifier
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def _language(text: str) -> str:
