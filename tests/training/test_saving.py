@@ -210,6 +210,15 @@ def test_replay_finds_loss_and_samples_of_a_step(dataset: str, alone: Path) -> N
         replay(str(alone), dataset, 12)
 
 
+@pytest.mark.parametrize("model", ["captioner-tiny", "words-tiny"])
+def test_replay_of_captions_in_chunks_of_other_lengths(model: str, dataset: str, tmp_path: Path) -> None:
+    chosen = {"model": model, "memory": {"chunks": 4}, "steps": 3, "patch_dropout": 0.0}
+    run(changed(**chosen), dataset, str(tmp_path), is_first=True)
+    found = replay(str(tmp_path), dataset, 3)
+    assert found.loss == pytest.approx(losses(tmp_path)[2], rel=1e-6)
+    assert np.mean([each.loss for each in found.samples]) == pytest.approx(found.loss, rel=1e-5)
+
+
 def test_the_format_is_that_of_safetensors(tmp_path: Path) -> None:
     tensors = {
         "a": torch.arange(6.0).reshape(2, 3),

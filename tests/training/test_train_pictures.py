@@ -14,6 +14,7 @@ from training.config import TrainConfig
 from training.models.igpt import IGPT
 from training.saving.checkpoint import Checkpoint
 from training.train import StepResult, train
+from training.watching.replay import replay
 
 SETTINGS: dict[str, Any] = {
     "global_batch_size": 8,
@@ -62,6 +63,25 @@ def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, t
     assert torch.equal(second.palette, model.palette)
     with pytest.raises(ConfigError, match="other colours under weights"):
         run(folder, tmp_path / "c", objective={"palette": "mine.npy"}, **start)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "vit-tiny-8", "objective": {"mixup_alpha": 0.4, "label_smoothing": 0.1}},
+        {"model": "vit-tiny-8", "objective": {"mixup_alpha": 0.4}, "memory": {"chunks": 2}},
+        {"model": "igpt-tiny", "objective": {"kind": "masked_pixels"}},
+        {"model": "igpt-tiny", "objective": {"kind": "joint", "generative": "masked_pixels"}, "memory": {"chunks": 2}},
+    ],
+)
+def test_a_replay_blames_the_samples_for_the_loss_that_the_step_had(
+    values: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    losses = [result.loss for result in run(folder, tmp_path / "a", steps=4, checkpoints={"every_steps": 2}, **values)]
+    found = replay(str(tmp_path / "a"), str(folder), 3)
+    assert (found.from_step, found.loss) == (2, pytest.approx(losses[2], rel=1e-6))
+    assert len(found.samples) == 8
+    assert np.mean([each.loss for each in found.samples]) == pytest.approx(found.loss, rel=1e-5)
 
 
 def test_vit_learns_the_classes_of_folders_and_needs_some(folder: Path, tmp_path: Path) -> None:

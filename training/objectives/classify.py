@@ -51,21 +51,25 @@ class Classify(Objective):
         return (mixed(batch.pixels.float(), share_B111).round_().to(torch.uint8),)
 
     def loss(self, outputs: Tensor, batch: "Batch") -> tuple[Tensor, dict[str, Tensor]]:
+        each_B, right_B, given_B = self.judged(outputs, batch)
+        rows = given_B.sum().clamp(min=1e-9)
+        return each_B.sum() / len(each_B), {"accuracy": ((right_B * given_B).sum() / rows).detach()}
+
+    def judged(self, outputs: Tensor, batch: "Batch") -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) each: the row's loss, whether its likeliest class is one of its own, and how much of it has a label."""
         logits_BK = outputs.float()
         shares_BK, given_B = label_shares(batch.labels, self._classes, logits_BK.device, self._independent)
         if self._alpha:
             share_B1 = self._shares(len(shares_BK)).to(logits_BK.device)[:, None]
             shares_BK, given_B = mixed(shares_BK, share_B1), mixed(given_B, share_B1[:, 0])
         right_B = names_a_label(logits_BK, shares_BK)
-        rows = given_B.sum().clamp(min=1e-9)
         if self._independent:
             each_B = functional.binary_cross_entropy_with_logits(logits_BK, shares_BK, reduction="none").sum(dim=1)
         else:
             smooth_BK = shares_BK * (1 - self._smoothing) + given_B[:, None] * (self._smoothing / self._classes)
             each_B = -(smooth_BK * logits_BK.log_softmax(dim=1)).sum(dim=1)
         # Pictures without a label are rows of zeros: nothing in a softmax; a sigmoid per class must be told.
-        loss = (each_B * (given_B > 0)).sum() / len(each_B)
-        return loss, {"accuracy": ((right_B * given_B).sum() / rows).detach()}
+        return each_B * (given_B > 0), right_B, given_B
 
     def _shares(self, rows: int) -> Tensor:
         """(B,) float32 on the CPU: how much of itself each picture keeps, drawn from Beta(alpha, alpha) by its key."""

@@ -1,8 +1,9 @@
 """Each row's share of a loss, so that their mean is the loss: who is to blame for a spike (training/watching/replay.py).
 
-For one process that holds the whole batch. An objective that judges samples one by one is asked for each row alone; in one
-that couples them, a row's share is what it says about the batch: a picture finding its text and its text finding it
-(contrastive), a picture with every text (sigmoid).
+For one process that holds the whole batch. An objective that judges samples one by one is asked for each row alone, with the
+row's own draws; a picture mixed with its neighbour is one row, as the model saw it. In an objective that couples samples, a
+row's share is what it says about the batch: a picture finding its text and its text finding it (contrastive), a picture with
+every text (sigmoid).
 """
 
 from dataclasses import fields, replace
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.models.draws import row_draws
+from training.objectives.classify import Classify
 from training.objectives.objective import Objective
 from training.objectives.products import blocks
 from training.objectives.sigmoid import Sigmoid
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def row_losses(objective: Objective, outputs: Any, batch: "Batch") -> Tensor:
-    """(B,) float32 from the outputs of the whole batch."""
+def row_losses(objective: Objective, outputs: Any, batch: "Batch", keys_B: Tensor) -> Tensor:
+    """(B,) float32 from the outputs of the whole batch, or of one chunk where nothing couples its samples; `keys_B` are those
+    that the step drew by."""
+    if isinstance(objective, Classify):
+        with row_draws(keys_B):
+            return objective.judged(outputs, batch)[0].float()
     if not objective.pairs:
-        alone = [objective.loss(_row(outputs, row), rows_of(batch, slice(row, row + 1))) for row in range(len(batch))]
-        return torch.stack([loss.float() for loss, _ in alone])
+        return torch.stack([_alone(objective, outputs, batch, keys_B, row) for row in range(len(batch))])
     image_BD, text_BD, scale = (each.float() for each in outputs[:3])
     if isinstance(objective, Sigmoid):
         bias = outputs[3].float()
@@ -36,6 +42,11 @@ def row_losses(objective: Objective, outputs: Any, batch: "Batch") -> Tensor:
             ]
         )
     return (_found(image_BD, text_BD, scale) + _found(text_BD, image_BD, scale)) / 2
+
+
+def _alone(objective: Objective, outputs: Any, batch: "Batch", keys_B: Tensor, row: int) -> Tensor:
+    with row_draws(keys_B[row : row + 1]):
+        return objective.loss(_row(outputs, row), rows_of(batch, slice(row, row + 1)))[0].float()
 
 
 def _found(rows_BD: Tensor, columns_BD: Tensor, scale: Tensor) -> Tensor:

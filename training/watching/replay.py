@@ -183,24 +183,28 @@ class _Look:
                 found = MODEL_STEPS.match(name)
                 block = found[1] if found else name
                 squares[block] = squares.get(block, 0.0) + square
-        outputs = _outputs(engine, objective, batch, keys_B, chunks)
-        losses = row_losses(objective, outputs, batch).tolist()
+        losses = _losses(engine, objective, batch, keys_B, chunks).tolist()
         return _Look(batch.samples, losses, {name: math.sqrt(value) for name, value in squares.items()}, broken)
 
 
 @torch.no_grad()
-def _outputs(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, chunks: int) -> Any:
-    """The model's outputs for the whole batch, in training mode, with the draws of the step."""
+def _losses(engine: Engine, objective: Objective, batch: Batch, keys_B: Tensor, chunks: int) -> Tensor:
+    """(B,): each sample's share of the loss, by the model in training mode, with the chunks and the draws of the step."""
     size = -(-len(keys_B) // chunks)
-    found = []
+    found, losses = [], []
     for start in range(0, len(keys_B), size):
         part = slice(start, start + size)
         with row_draws(keys_B[part]):
-            found.append(engine.forward(*objective.inputs(rows_of(batch, part))))
-    if isinstance(found[0], Tensor):
-        return torch.cat(found)
-    rows = objective.row_outputs if objective.pairs else len(found[0])
-    return (*(torch.cat(each) for each in zip(*(output[:rows] for output in found), strict=True)), *found[0][rows:])
+            outputs = engine.forward(*objective.inputs(rows_of(batch, part)))
+        if objective.pairs:
+            found.append(outputs)
+        else:
+            losses.append(row_losses(objective, outputs, rows_of(batch, part), keys_B[part]))
+    if losses:
+        return torch.cat(losses)
+    rows = objective.row_outputs
+    joined = (*(torch.cat(each) for each in zip(*(output[:rows] for output in found), strict=True)), *found[0][rows:])
+    return row_losses(objective, joined, batch, keys_B)
 
 
 def as_json(found: Replay, worst: int) -> dict[str, Any]:
