@@ -80,7 +80,7 @@ class TextConfig(Settings):
     """Languages to keep, as ISO 639-1 codes; () keeps all."""
     language_odds: float = Field(30.0, ge=1)
     """A text falls where another language is so many times likelier than the wanted ones together; 1: where the likeliest
-    is none of them (DataComp, LAION, MetaCLIP, COYO). 30 keeps 96 % of English names of one or two words, 1 keeps 28 %."""
+    is none of them (DataComp, LAION, MetaCLIP, COYO). 30 keeps 96 % of English names of one or two words, 1 keeps 29 %."""
     minimum_language_probability: float = Field(0.0, ge=0, le=1)
     """Least probability of the wanted languages together (OBELICS: 0.8)."""
     boilerplate: bool = True
