@@ -1,9 +1,9 @@
 """The bound of an evaluation set's embeddings: the smallest cosine at which hashes and embeddings together are precise enough.
 
 Planted copies and distractors are those of pipeline/overlap/calibrate.py. The bound is drawn from the half that gave the
-hashes' limits, what both find is told of the other half. An embedding cannot be turned on its head as a hash can, so here the
-set's pictures are upside down and the training pictures upright: near by chance, not as copies. Training pictures that
-hashes call near are left out.
+hashes' limits, what both find is told of the other half. An embedding cannot be mirrored as a hash can, so here the
+set's pictures are mirrored at the diagonal and the training pictures upright: near by chance, not as copies. Training pictures
+that hashes call near are left out, as they are and mirrored at the diagonal, so copies of every right-angled turn are.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.overlap.calibrate import Cosines, Trial, judge, lookup
+from pipeline.overlap.calibrate import Cosines, Trial, judge, lookup, transposed
 from pipeline.overlap.embedded import cosines, exactly, with_places
 from pipeline.overlap.lookup import Described, Limits
 
@@ -26,7 +26,7 @@ NOTHING = 2.0
 def with_cosines(
     trial: Trial, index: pa.Table, planted: pa.Table, decoys: pa.Table, training: pa.Table, limits: Limits
 ) -> Trial:
-    """The trial with every copy's and distractor's largest cosines; `decoys` are the set's pictures upside down, `limits`
+    """The trial with every copy's and distractor's largest cosines; `decoys` are the set's pictures transposed, `limits`
     the hashes'."""
     their_MD, places = with_places(index)
     numbers_M, size = trial.pictures[places], their_MD.shape[1]
@@ -50,8 +50,10 @@ def with_cosines(
     of_set[trial.twinned] = -1.0
     of_training = _largest(training, with_places(decoys, size)[0])
     long = "phash256" in training.column_names
-    upright = lookup(Described.of(training, long), Described.of(index, long), limits.radius)
-    of_training[np.unique(upright.i[limits.near(upright)])] = -1.0
+    upright, references = Described.of(training, long), Described.of(index, long)
+    for form in (upright, transposed(upright)):
+        pairs = lookup(form, references, limits.radius)
+        of_training[np.unique(pairs.i[limits.near(pairs)])] = -1.0
     return replace(trial, cosines=Cosines(own, wrong, np.concatenate([of_set, of_training])))
 
 

@@ -174,11 +174,12 @@ CHANGES: Mapping[str, Callable[[Picture, random.Random], Picture]] = {
 """Name -> a change to plant; every planted copy is also saved as JPEG of quality 85, as the web would."""
 
 
-DECOY = "upside_down"
-"""A picture that stands on its head looks like a picture of the set and is none: whatever is near it is near by chance."""
+DECOY = "transposed"
+"""Mirrored at the diagonal a picture looks like one of the set and is no copy that anybody makes: what is near is so by chance."""
 
 
 def plant(picture: Picture, change: str, seed: str) -> Picture:
     """A copy of the picture under `change` (or as DECOY), what is free about it drawn by `seed`."""
-    changed = ImageOps.flip(picture) if change == DECOY else CHANGES[change](picture, random.Random(f"{seed}/{change}"))
-    return recompressed(changed, 85)
+    if change == DECOY:
+        return recompressed(picture.convert("RGB").transpose(Image.Transpose.TRANSPOSE), 85)
+    return recompressed(CHANGES[change](picture, random.Random(f"{seed}/{change}")), 85)

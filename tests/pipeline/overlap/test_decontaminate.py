@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from phases import phase_of, split
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from pipeline import storage
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
-from pipeline.overlap.calibrate import upside_down
+from pipeline.overlap.calibrate import LOW_RECALL, transposed
 from pipeline.overlap.changes import CHANGES, VARIANTS, chosen_variants, plant
 from pipeline.overlap.decontaminate import DecontaminateConfig, decontaminate
 from pipeline.overlap.lookup import Described, Limits, Table
@@ -223,15 +223,33 @@ def test_rows_without_long_hashes_are_judged_by_what_they_have(references: str, 
     assert result.fates["pairs"].reasons == {"near_evaluation": 2}
 
 
-def test_decoys_are_the_pictures_upside_down() -> None:
+def test_decoys_are_the_pictures_mirrored_at_the_diagonal() -> None:
     upright = Described.of(rows_of([scene(n) for n in range(20)]))
-    truly = Described.of(rows_of([ImageOps.flip(scene(n)) for n in range(20)]))
+    truly = Described.of(rows_of([scene(n).transpose(Image.Transpose.TRANSPOSE) for n in range(20)]))
     places = np.arange(20)
-    pairs = upside_down(upright).pairs(places, truly, places)
-    assert np.median(pairs.bits) <= 4
-    assert np.median(pairs.bits256) <= 24
-    assert pairs.look.max() == 0
+    pairs = transposed(upright).pairs(places, truly, places)
+    assert pairs.bits.max() <= 2
+    assert pairs.bits256.max() <= 4
+    assert pairs.look.max() <= 1
     assert upright.pairs(places, truly, places).bits.min() > 10
+
+
+def test_no_copy_among_the_training_pictures_takes_the_threshold(references: str, tmp_path: Path) -> None:
+    strangers = [scene(n) for n in range(1000, 1060)]
+    ways = [None, *Image.Transpose]
+    found = []
+    for way in ways:
+        copies = [scene(n) if way is None else scene(n).transpose(way) for n in range(0, 30, 3)]
+        name = "none" if way is None else way.name
+        rows = pa.concat_tables([rows_of(strangers, "s"), rows_of(copies, "c")])
+        result = decontaminate(
+            DecontaminateConfig(), phase_of(str(tmp_path / name), [rows]), references, str(tmp_path / f"{name}-out"),
+            InProcess(),
+        )  # fmt: skip
+        told = storage.read_table(str(tmp_path / f"{name}-out" / "thresholds.parquet")).to_pylist()[0]
+        assert told["recall"] > LOW_RECALL, (name, told)
+        found.append(told["distance"])
+    assert len(set(found)) == 1, found
 
 
 def test_without_an_index_every_row_stays(tmp_path: Path) -> None:
