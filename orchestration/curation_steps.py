@@ -50,7 +50,8 @@ def curation_steps(recipe: Recipe, curate: CurateConfig, shown: Mapping[str, Any
     section["decontaminate"] = {**section["decontaminate"], "against": [[one.name, one.identity] for one in given]}
     names = tuple(sorted(curate.sources))
     steps += [_source(curate, name, section["sources"][name], network, from_web) for name in names]
-    section = {**section, "network": network, "sources": _without_places(curate, section["sources"])}
+    named = network | {"contact": curate.network.contact}  # for a recheck: no result depends on it
+    section = {**section, "network": named, "sources": _without_places(curate, section["sources"])}
     phases: tuple[str, ...] = PHASES
     pictures, scoring = "fetch", list[Step]()
     if curate.score:

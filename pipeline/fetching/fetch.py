@@ -43,6 +43,7 @@ from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.gather import gather
 from pipeline.fetching.journal import Journal, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
+from pipeline.fetching.standing import Standing
 from pipeline.web.answer import UNREACHED
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.web_config import NetworkConfig
@@ -70,14 +71,14 @@ def fetch(
     """Download, check and resize the pictures of the selected pairs. Raises DataError when the whole site is down.
 
     `roots` are the folders of sources whose pictures are on storage already; `store` is where the journal is kept (None: in
-    `folder`), and must be another one when the pictures' form or the network's limits change (see `store_name`).
+    `folder`), and must be another one when the pictures' form or whose rules are obeyed changes (see `store_name`).
     `sites` are what crawls have read of their hosts (robots.txt, ...): it is not asked for again while it counts.
     Of the list `exclude` (pipeline/datasets/exclusion.py) the hashes of pictures count here: before, none is known.
     """
     store = store or storage.join(folder, "pictures")
     config = config.model_copy(update={"lanes": _lanes(config, sum(file.rows for file in selected.kept))})
     parts = _arrange(config, selected, folder, executor, progress)
-    _hand_over(sites, parts, config.lanes, store)
+    _hand_over(sites, parts, config.lanes, store, Standing(config, network))
     taken_down = frozenset(Exclusions.load(exclude).rules["sha256"]) if exclude else frozenset()
     told = [storage.sha256(storage.canonical_json(sorted(taken_down)))] if taken_down else []
     items = {
@@ -102,7 +103,7 @@ def fetch(
     fate = result.fates["pairs"]
     if fate.rows_in and not fate.kept and set(fate.reasons) <= set(PASSING):
         for lane in parts:
-            Journal(store, config.lanes, lane).forget_failures()
+            Journal(store, config.lanes, lane, Standing(config, network)).forget_failures()
         storage.remove_tree(folder)  # a site that is down is no fate of its pictures: forget the attempt
         raise DataError(f"no picture could be downloaded: {dict(fate.reasons)}; is the site up? run again when it is")
     result.save()
@@ -111,8 +112,10 @@ def fetch(
 
 
 def store_name(config: FetchConfig, network: NetworkConfig, code: str) -> str:
-    """`pictures-<hash>` of all that a fetched picture depends on; `code` is the version of pipeline.fetching.decoding."""
-    identity = [config.picture_header(), network.identity(), code]
+    """`pictures-<hash>` of all that a stored picture depends on; `code` is the version of pipeline.fetching.decoding.
+
+    Filters and limits are not in it: what they leave of a store is found row by row (standing.py)."""
+    identity = [config.stored_form(), network.bounds(), code]
     return f"pictures-{storage.sha256(storage.canonical_json(identity))[:12]}"
 
 
@@ -144,13 +147,13 @@ def _arrange(config: FetchConfig, selected: PhaseResult, folder: str, executor: 
     return dict(sorted(found.items()))
 
 
-def _hand_over(sites: Sequence[SiteFiles], parts: Parts, lanes: int, store: str) -> None:
+def _hand_over(sites: Sequence[SiteFiles], parts: Parts, lanes: int, store: str, standing: Standing) -> None:
     """Each origin's files to the lane that asks it."""
     by_lane: dict[int, list[SiteFiles]] = {}
     for files in sites:
         by_lane.setdefault(lane_of(f"{files.origin}/", lanes), []).append(files)
     for lane in sorted(by_lane.keys() & parts.keys()):
-        Journal(store, lanes, lane).take_sites(by_lane[lane])
+        Journal(store, lanes, lane, standing).take_sites(by_lane[lane])
 
 
 def _lanes(config: FetchConfig, rows: int) -> int:

@@ -20,6 +20,7 @@ from pipeline.fetching.decoding import Decoder
 from pipeline.fetching.dispatch import OPEN_PER_PLACE, Dispatcher
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.lane import Lane, LaneWork
+from pipeline.fetching.standing import Standing
 from pipeline.web.network import Network
 from pipeline.web.web_config import NetworkConfig
 
@@ -38,6 +39,7 @@ class Worker:
 
     def __init__(self, config: FetchConfig, network: NetworkConfig) -> None:
         self.network = Network(network, open_at_once=OPEN_PER_PLACE * network.concurrency, patient=False)
+        self.standing = Standing(config, network)
         self.bytes_unwritten = 0
         self.learned: dict[Lane, list[str]] = {}
         """Origins whose site files a lane has yet to write."""

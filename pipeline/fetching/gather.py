@@ -18,6 +18,7 @@ from pipeline.fetching.decoding import decode
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.journal import OUTCOME, Journal
 from pipeline.fetching.located import locations, read_located
+from pipeline.fetching.standing import Standing
 from pipeline.pictures.picture_config import IMAGE_COLUMNS
 from pipeline.web.web_config import NetworkConfig
 
@@ -37,7 +38,7 @@ def gather(
     places = locations(rows)
     located = [place["location"] is not None for place in places]
     web = sorted({url for url, here in zip(urls, located, strict=True) if not here})
-    outcomes = Journal(store, config.lanes, lane).outcomes(web)
+    outcomes = Journal(store, config.lanes, lane, Standing(config, network)).outcomes(web)
     on_storage = _from_storage(config, network, roots, [place for place in places if place["location"] is not None])
     facts = pa.concat_tables([outcomes, pa.Table.from_pylist(on_storage, schema=OUTCOME)])
     numbers = {url: number for number, url in enumerate(outcomes.column("url").to_pylist())}

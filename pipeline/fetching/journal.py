@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
+from pipeline.fetching.standing import JUDGED, Standing, Verdict
 from pipeline.pictures.picture_config import IMAGE_COLUMNS
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.urls import UnusableURLError, canonical, host_of
@@ -39,11 +40,15 @@ ATTEMPT = pa.schema(
         ("redirects", pa.int32()),
         ("at", pa.float64()),  # seconds since 1970
         ("next_retry", pa.float64()),  # when the next attempt may begin, null: none will
+        ("under", pa.string()),  # the settings that it may be due to (standing.py)
+        ("header_width", pa.int32()),  # of the picture, whatever became of it
+        ("header_height", pa.int32()),
     ]
 )
 PICTURE = pa.schema([*IMAGE_COLUMNS])
 OUTCOME = pa.schema([*ATTEMPT, *PICTURE])
-_RANKED = ("url", "round", "attempt", "settled", "reason", "evidence", "at")
+_TRIED = ("round", "attempt", "settled", "passing", "next_retry")
+_RANKED = ("url", "round", "attempt", "settled", "reason", "evidence", "at", "under")
 SITE = pa.schema(
     [
         ("origin", pa.string()),
@@ -83,14 +88,15 @@ class State:
 
 
 class Journal:
-    """One lane's view of the journal below `store`."""
+    """One lane's view of the journal below `store`; of its rows those count that `standing` lets stand."""
 
-    def __init__(self, store: str, lanes: int, lane: int) -> None:
-        self._store, self._lanes, self._lane = store, lanes, lane
+    def __init__(self, store: str, lanes: int, lane: int, standing: Standing) -> None:
+        self._store, self._lanes, self._lane, self._standing = store, lanes, lane, standing
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """One new file; whole or not at all."""
-        table = pa.Table.from_pylist(list(rows), schema=OUTCOME)
+        under = self._standing.under
+        table = pa.Table.from_pylist([{**row, "under": under} for row in rows], schema=OUTCOME)
         places = [place_of(row["url"]) >> 47 for row in rows]
         name = f"{min(places):04x}-{max(places):04x}-{uuid.uuid4().hex[:16]}.parquet"
         storage.write_table(storage.join(self._home("journal"), name), table)
@@ -99,6 +105,8 @@ class Journal:
         """What is known of each of `urls` that was tried before."""
         found: dict[str, State] = {}
         for row in self._attempts(list(urls)):
+            if self._standing.verdict(row) is None:
+                continue
             final = row["reason"] is None or (row["settled"] and not row["passing"])
             if final or (row["settled"] and row["round"] == round):
                 found[row["url"]] = State(True)
@@ -110,27 +118,25 @@ class Journal:
 
     def outcomes(self, urls: Sequence[str]) -> pa.Table:
         """The row of schema OUTCOME that counts for each URL, its picture, else its last settled attempt; in any order."""
-        best: dict[str, tuple[tuple[Any, ...], str, int]] = {}
-        wanted = set(urls)
-        for path, table in self._files(urls, _RANKED):
+        best: dict[str, tuple[tuple[Any, ...], str, int, Verdict]] = {}
+        wanted, today = set(urls), self._standing.under
+        for path, table in self._files(urls, list(dict.fromkeys((*_RANKED, *JUDGED)))):
             columns = (table.column(name).to_pylist() for name in _RANKED)
             for number, row in enumerate(zip(*columns, strict=True)):
-                url, round, attempt, settled, reason, evidence, at = row
+                url, round, attempt, settled, reason, evidence, at, under = row
                 if not settled or url not in wanted:
                     continue
+                verdict: Verdict | None = (reason, evidence)
+                if under != today:
+                    verdict = self._standing.verdict(table.slice(number, 1).to_pylist()[0])
                 # Two runs at once may both have fetched a URL; which of the pictures counts must not be chance.
                 rank = (reason is not None, -round, -attempt, at, evidence or "")
-                if url not in best or rank < best[url][0]:
-                    best[url] = (rank, path, number)
-        by_path: dict[str, list[int]] = {}
-        for _, path, number in best.values():
-            by_path.setdefault(path, []).append(number)
-        tables = [OUTCOME.empty_table()]
-        for path, numbers in by_path.items():
-            table = _read(path, None)
-            assert table is not None
-            tables.append(table if numbers == list(range(table.num_rows)) else table.take(pa.array(numbers)))
-        return pa.concat_tables(tables)
+                if verdict is not None and (url not in best or rank < best[url][0]):
+                    best[url] = (rank, path, number, verdict)
+        by_path: dict[str, dict[int, Verdict]] = {}
+        for _, path, number, verdict in best.values():
+            by_path.setdefault(path, {})[number] = verdict
+        return pa.concat_tables([OUTCOME.empty_table(), *(_outcomes(path, rows) for path, rows in by_path.items())])
 
     def forget_failures(self) -> None:
         """Remove the files that hold no picture, so that their URLs are asked for as if for the first time."""
@@ -158,7 +164,7 @@ class Journal:
 
     def _attempts(self, urls: Sequence[str]) -> Iterator[dict[str, Any]]:
         wanted = pa.array(urls, pa.string())
-        for _, table in self._files(urls, ATTEMPT.names):
+        for _, table in self._files(urls, list(dict.fromkeys((*_TRIED, *JUDGED)))):
             yield from table.filter(pc.is_in(table.column("url"), value_set=wanted)).to_pylist()
 
     def _files(self, urls: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
@@ -189,6 +195,26 @@ class Journal:
                     storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")
                 ]
         return paths
+
+
+def _outcomes(path: str, rows: Mapping[int, Verdict]) -> pa.Table:
+    """These rows of a file, with what they come to; a picture that a filter takes leaves no more than it would have left."""
+    table = _read(path, None)
+    assert table is not None
+    numbers = list(rows)
+    if numbers != list(range(table.num_rows)):
+        table = table.take(pa.array(numbers))
+    told = zip(table.column("reason").to_pylist(), table.column("evidence").to_pylist(), strict=True)
+    turned = [number for number, (was, now) in enumerate(zip(told, rows.values(), strict=True)) if was != now]
+    if not turned:
+        return table
+    found = table.to_pylist()
+    for number in turned:
+        reason, evidence = list(rows.values())[number]
+        thumbnail = found[number]["thumbnail"] if reason in ("image_blank", "image_blurred") else None
+        found[number] |= dict.fromkeys(PICTURE.names) | {"thumbnail": thumbnail}
+        found[number] |= {"reason": reason, "evidence": evidence, "met": reason}
+    return pa.Table.from_pylist(found, schema=OUTCOME)
 
 
 def _read(path: str, columns: list[str] | None) -> pa.Table | None:

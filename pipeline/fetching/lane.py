@@ -49,7 +49,7 @@ class Lane:
 
     def __init__(self, work: LaneWork, worker: "Worker") -> None:
         self._work, self._worker, self._number = work, worker, next(worker.numbers)
-        self._journal = Journal(work.store, work.lanes, work.lane)
+        self._journal = Journal(work.store, work.lanes, work.lane, worker.standing)
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
         self._writes: set[asyncio.Task[None]] = set()

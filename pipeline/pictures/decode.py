@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pipeline.pictures import colour
+from pipeline.pictures.picture_config import size_fault
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 """What browsers draw; Pillow's other parsers stay closed to what comes from the web."""
@@ -48,11 +49,13 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 class UnusableError(Exception):
-    """A picture that falls: (reason, evidence), with its thumbnail where it was decoded before."""
+    """A picture that falls: (reason, evidence), with its thumbnail where it was decoded before, and what else is known of it."""
 
-    def __init__(self, reason: str, evidence: str, thumbnail: bytes | None = None) -> None:
+    def __init__(
+        self, reason: str, evidence: str, thumbnail: bytes | None = None, known: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(reason, evidence)
-        self.reason, self.evidence = reason, evidence
+        self.reason, self.evidence, self.known = reason, evidence, known or {}
         self.thumbnails = [thumbnail] if thumbnail is not None else []
 
 
@@ -65,11 +68,23 @@ class Decoded:
     height: int
     format: str
     repairs: list[str]
+    header_size: dict[str, int]  # as the header says it, lying or upright
 
 
 def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> Decoded:
     """Decode a picture of which `wanted_side` pixels will be used (None: all). Raises UnusableError."""
     picture = _open(payload, header["maximum_pixels"])
+    size = dict(zip(("header_width", "header_height"), picture.size, strict=True))
+    try:
+        return _decode(picture, size, payload, header, wanted_side)
+    except UnusableError as verdict:
+        verdict.known |= size
+        raise
+
+
+def _decode(
+    picture: Image.Image, size: dict[str, int], payload: bytes, header: dict[str, Any], wanted_side: int | None
+) -> Decoded:
     _check(*picture.size, header)
     _check_scans(picture, payload)
     repairs: list[str] = []
@@ -95,7 +110,7 @@ def decode(payload: bytes, header: dict[str, Any], wanted_side: int | None) -> D
         repairs.append("exif_rotated")
         if orientation >= 5:
             width, height = height, width
-    return Decoded(np.ascontiguousarray(pixels), width, height, format, repairs)
+    return Decoded(np.ascontiguousarray(pixels), width, height, format, repairs, size)
 
 
 def _open(payload: bytes, maximum_pixels: int) -> Image.Image:
@@ -121,14 +136,9 @@ def _other_format(payload: bytes) -> str | None:
 
 def _check(width: int, height: int, header: dict[str, Any]) -> None:
     """Judge the size by the header, before a single pixel is decoded."""
-    if min(width, height) < 1:
-        raise UnusableError("decode_failed", f"{width} x {height}")
-    if width * height > header["maximum_pixels"]:
-        raise UnusableError("pixel_limit", f"{width} x {height}")
-    if min(width, height) < header["minimum_side_pixels"]:
-        raise UnusableError("image_too_small", f"{width} x {height}")
-    if max(width, height) / min(width, height) > header["maximum_aspect_ratio"]:
-        raise UnusableError("aspect_too_extreme", f"{width} x {height}")
+    fault = size_fault(width, height, header)
+    if fault is not None:
+        raise UnusableError(*fault)
 
 
 def _check_scans(picture: Image.Image, payload: bytes) -> None:

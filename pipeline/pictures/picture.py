@@ -6,8 +6,11 @@ Runs inside the sandbox (a limited child process), so a crash or a hang of a dec
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.pictures.decode import NOTES, UnusableError, decode
 from pipeline.pictures.descriptors import LOOK_PIXELS, Description, describe
+from pipeline.pictures.picture_config import look_fault
 from pipeline.pictures.resize import encode, frame, scale, stored_size
 
 
@@ -23,7 +26,7 @@ def process(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], lis
         scaled = scale(picture.pixels, width, height, header)
         # What is stored most often is also what is looked at: then it is scaled once.
         seen = describe(scaled if max(scaled.shape[:2]) == LOOK_PIXELS < max(width, height) else picture.pixels)
-        _judge(seen, header)
+        _judge(seen, header, picture.header_size)
         unchanged = stored_size(width, height, header) is None and not set(picture.repairs) - set(NOTES)
         if header["skip_reencode"] and unchanged and picture.format == header["format"]:
             stored = payload
@@ -32,9 +35,9 @@ def process(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], lis
             height, width = pixels.shape[:2]
             stored = encode(pixels, header)
     except UnusableError as verdict:
-        return {"reason": verdict.reason, "evidence": verdict.evidence}, verdict.thumbnails
+        return verdict.known | {"reason": verdict.reason, "evidence": verdict.evidence}, verdict.thumbnails
     except ValueError as error:
-        return {"reason": "decode_failed", "evidence": str(error)[:200]}, []
+        return picture.header_size | {"reason": "decode_failed", "evidence": str(error)[:200]}, []
     facts = {
         "width": width,
         "height": height,
@@ -42,6 +45,7 @@ def process(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], lis
         "original_height": picture.height,
         "format": header["format"],
         "repairs": picture.repairs,
+        **picture.header_size,
     }
     return facts | _numbers(seen), [stored, seen.thumbnail8, seen.thumbnail]
 
@@ -49,18 +53,19 @@ def process(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], lis
 def look(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Sandbox target: the descriptors alone, as [thumbnail8, thumbnail] and facts; nothing is stored."""
     try:
-        seen = describe(decode(payload, header, LOOK_PIXELS).pixels)
-        _judge(seen, header)
+        picture = decode(payload, header, LOOK_PIXELS)
+        seen = describe(picture.pixels)
+        _judge(seen, header, picture.header_size)
     except UnusableError as verdict:
-        return {"reason": verdict.reason, "evidence": verdict.evidence}, verdict.thumbnails
+        return verdict.known | {"reason": verdict.reason, "evidence": verdict.evidence}, verdict.thumbnails
     return _numbers(seen), [seen.thumbnail8, seen.thumbnail]
 
 
-def _judge(seen: Description, header: dict[str, Any]) -> None:
-    if seen.entropy < header["minimum_entropy"]:
-        raise UnusableError("image_blank", f"entropy {seen.entropy:.2f} bits", seen.thumbnail)
-    if seen.sharpness < header["minimum_sharpness"]:
-        raise UnusableError("image_blurred", f"sharpness {seen.sharpness:.1f}", seen.thumbnail)
+def _judge(seen: Description, header: dict[str, Any], size: dict[str, int]) -> None:
+    entropy, sharpness = (float(np.float32(number)) for number in (seen.entropy, seen.sharpness))  # as rows hold them
+    fault = look_fault(entropy, sharpness, header)
+    if fault is not None:
+        raise UnusableError(*fault, seen.thumbnail, {"entropy": entropy, "sharpness": sharpness, **size})
 
 
 def _numbers(seen: Description) -> dict[str, Any]:

@@ -14,7 +14,8 @@ _TARGETS = {"process": "pipeline.pictures.picture:process", "look": "pipeline.pi
 def picture_row(
     header: dict[str, Any], payload: bytes, target: Literal["process", "look"] = "process"
 ) -> dict[str, Any]:
-    """IMAGE_COLUMNS of a picture (`look`: without `image`, format and sizes), or its reason and evidence.
+    """IMAGE_COLUMNS of a picture (`look`: without `image`, format and sizes), or its reason and evidence; with either the size
+    that its header names, where it could be read (header_width, header_height).
 
     `header` is PictureConfig.picture_header(); the work is done in this process's sandbox.
     """

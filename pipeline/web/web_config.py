@@ -9,8 +9,9 @@ from pydantic import Field, field_validator
 
 from pipeline.settings import Settings
 
-# How politely and how fast we fetch; what we get does not depend on it, so no step's identity does.
+# How politely and how fast we fetch, and whom to write to; what we get does not depend on it, so no step's identity does.
 _PACE = (
+    "contact",
     "concurrency",
     "per_host_concurrency",
     "retry_wait_seconds",
@@ -21,6 +22,19 @@ _PACE = (
     "host_rest_seconds",
     "robots_hours",
 )
+
+
+LIMITS = (
+    "total_seconds",
+    "connect_seconds",
+    "minimum_bytes_per_second",
+    "grace_seconds",
+    "retries",
+    "max_bytes",
+    "max_redirects",
+    "allowed_ports",
+)
+"""What decides whether a fetch ends well, and nothing of what it brings."""
 
 
 class NetworkConfig(Settings):
@@ -105,9 +119,13 @@ class NetworkConfig(Settings):
         return f"{self.user_agent} (+{self.contact})" if self.contact else self.user_agent
 
     def identity(self) -> dict[str, Any]:
-        """What fetched content depends on: everything but the pace and the addresses behind `hosts`."""
+        """What fetched content depends on: everything but the pace, the contact and the addresses behind `hosts`."""
         value = self.model_dump(mode="json", exclude=set(_PACE))
         return value | {"hosts": sorted(self.hosts)}
+
+    def bounds(self) -> dict[str, Any]:
+        """What a picture that was brought depends on: `identity` less the limits, which it has passed."""
+        return {name: value for name, value in self.identity().items() if name not in LIMITS}
 
 
 def split_address(address: str) -> tuple[str, int]:

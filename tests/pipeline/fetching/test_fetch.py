@@ -293,12 +293,103 @@ def test_a_store_has_a_name_of_its_own_for_each_form_of_pictures(web: Web) -> No
     network = web.config()
     one = store_name(FetchConfig(), network, "code")
     assert one == store_name(FetchConfig(lanes=2, retry_round=3), web.config(concurrency=1), "code")
+    assert one == store_name(FetchConfig(minimum_side_pixels=9), web.config(contact="me@a.example", retries=9), "code")
+    package = FetchConfig(engine="img2dataset")  # it filters by itself
     others = [
         store_name(FetchConfig(image_size=64), network, "code"),
-        store_name(FetchConfig(), web.config(max_bytes=5), "code"),
+        store_name(FetchConfig(), web.config(user_agent="other/1"), "code"),
+        store_name(FetchConfig(), web.config(opt_out_directives=("noai",)), "code"),
         store_name(FetchConfig(), network, "other code"),
+        store_name(package, network, "code"),
+        store_name(package.model_copy(update={"minimum_side_pixels": 9}), network, "code"),
     ]
-    assert len({one, *others}) == 4
+    assert len({one, *others}) == 7
+
+
+def wide(seed: int, *size: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(sink, "PNG")
+    return plain(sink.getvalue(), Content_Type="image/png")
+
+
+def asked_for(web: Web) -> set[str]:
+    """Names of the pictures that were asked for since."""
+    found = {path.strip("/").removesuffix(".jpg") for _, path in web.asked if path.endswith(".jpg")}
+    web.asked.clear()
+    return found
+
+
+NETWORK = {"retries": 1, "total_seconds": 0.4, "retry_wait_seconds": 0.01, "allowed_ports": (80, 81)}
+
+
+@pytest.mark.parametrize(
+    ("network", "fetching", "asked"),
+    [
+        ({"contact": "me@a.example", "concurrency": 3}, {"lanes": 2}, set()),
+        ({"retries": 0}, {}, {"busy", "slow"}),
+        ({"total_seconds": 3.0}, {}, {"busy", "slow"}),
+        ({"allowed_ports": (80, 81, 82)}, {}, {"port82"}),
+        ({"allowed_ports": (80,)}, {}, {"once", "twice", "good"}),  # which ports their redirects went over is not known
+        ({"max_redirects": 1}, {}, {"twice", "once"}),
+        ({"max_bytes": 60_000}, {}, {"large"}),
+        ({"max_bytes": 2_000}, {}, {"large"}),
+        ({}, {"minimum_side_pixels": 30}, set()),
+        ({}, {"minimum_side_pixels": 0, "maximum_aspect_ratio": 9.0}, {"wide", "tiny"}),
+        ({}, {"maximum_pixels": 5_000, "minimum_entropy": 2.0, "minimum_sharpness": 9.0}, set()),
+        ({}, {"minimum_entropy": 0.0}, {"blank"}),
+    ],
+    ids=str,
+)
+def test_a_changed_setting_asks_again_for_what_it_may_turn_and_changes_the_result_like_an_empty_store(
+    web: Web, tmp_path: Path, network: dict[str, Any], fetching: dict[str, Any], asked: set[str]
+) -> None:
+    def slow(out: Any, headers: dict[str, str]) -> None:
+        time.sleep(0.8)
+        out.write(jpeg(5))
+
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(noise).save(sink, "PNG")
+    web.answers |= {
+        "/good.jpg": jpeg(1),
+        "/flat.jpg": wide(2, 100, 40),
+        "/wide.jpg": wide(3, 100, 20),
+        "/tiny.jpg": wide(4, 15, 9),
+        "/blank.jpg": plain(blank(), Content_Type="image/png"),
+        "/large.jpg": plain(sink.getvalue(), Content_Type="image/png"),
+        "/cut.jpg": plain(blank()[:50], Content_Type="image/png"),
+        "/text.jpg": plain(b"no picture"),
+        "/busy.jpg": plain(b"", "503 Busy"),
+        "/no.jpg": plain(b"", "403 Forbidden"),
+        "/slow.jpg": slow,
+        "/once.jpg": plain(b"", "302 Moved", Location="/good.jpg"),
+        "/twice.jpg": plain(b"", "302 Moved", Location="/once.jpg"),
+        "/port82.jpg": jpeg(8),
+        "/port81.jpg": jpeg(9),
+    }
+    names = [path.strip("/").removesuffix(".jpg") for path in web.answers if path.endswith(".jpg")]
+    urls = [f"http://a.example/{name}.jpg" for name in [*names, "gone"] if not name.startswith("port")]
+    urls += [f"http://b.example:{port}/port{port}.jpg" for port in (81, 82)]
+    common = {"minimum_side_pixels": 12, "minimum_entropy": 0.5, "lanes": 4}
+    first = Runs(web, tmp_path, max_bytes=50_000, **NETWORK)(urls, "first", **common)
+    assert set(reasons(first).values()) == {
+        *("image_too_small", "aspect_too_extreme", "image_blank", "too_large", "decode_failed", "not_an_image"),
+        *("http_error", "timeout", "not_found", "address_refused"),
+    }
+    asked_for(web)
+    changed = {"max_bytes": 50_000, **NETWORK, **network}
+    again = Runs(web, tmp_path, **changed)(urls, "again", **common | fetching)
+    assert asked_for(web) == asked
+    empty = Runs(web, tmp_path / "empty", **changed)(urls, "again", **common | fetching)
+    assert reasons(again) == reasons(empty)
+    assert again.id == empty.id
+
+
+def blank() -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (40, 40), (90, 90, 90)).save(sink, "PNG")
+    return sink.getvalue()
 
 
 def test_lanes_are_by_host() -> None:

@@ -31,7 +31,12 @@ def test_the_recipes_limit_of_pixels_holds_above_pillows_own() -> None:
     pillows = Image.MAX_IMAGE_PIXELS
     huge = header_of_png(20_000, 20_000)  # without pixels: whoever begins to decode it says decode_failed
     assert run(huge)[0] == {"reason": "pixel_limit", "evidence": "more than 64,000,000 pixels"}
-    assert run(huge, maximum_pixels=399_999_999)[0] == {"reason": "pixel_limit", "evidence": "20000 x 20000"}
+    assert run(huge, maximum_pixels=399_999_999)[0] == {
+        "reason": "pixel_limit",
+        "evidence": "20000 x 20000",
+        "header_width": 20000,
+        "header_height": 20000,
+    }
     assert run(huge, maximum_pixels=400_000_000)[0]["reason"] == "decode_failed"
     assert pillows == Image.MAX_IMAGE_PIXELS
     with pytest.raises(ValueError, match="less than or equal to 1073741824"):

@@ -305,7 +305,7 @@ def test_statistics_tell_blank_and_blurred_pictures() -> None:
 def test_a_row_has_every_column_and_a_fallen_picture_its_thumbnail() -> None:
     header = PictureConfig(minimum_entropy=1.0).picture_header()
     kept = picture_row(PictureConfig().picture_header(), encoded(two_halves()))
-    assert set(kept) == {name for name, _ in IMAGE_COLUMNS}
+    assert set(kept) == {*(name for name, _ in IMAGE_COLUMNS), "header_width", "header_height"}
     assert (len(kept["phash256"]), len(kept["thumbnail8"])) == (32, 192)
     fallen = picture_row(header, encoded(Image.new("RGB", (60, 40), (9, 9, 9)), "PNG"))
     assert fallen["reason"] == "image_blank"
