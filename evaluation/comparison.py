@@ -145,6 +145,9 @@ def averages(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
 def scope(rows: Sequence[Row]) -> list[str]:
     """What the intervals and verdicts of these rows cover, and what not."""
     told = ["Intervals and verdicts hold for other test pictures of the same kind; models and probes are as they are."]
+    films = dict.fromkeys(row.task for row in rows if "cluster" in row.test and row.protocol != "retrieval")
+    if films:
+        told.append(f"Those of {', '.join(films)} hold for other videos: clips and frames of one count together.")
     drawn: dict[int, list[str]] = {}
     for row in rows:
         if row.draws and row.protocol not in drawn.setdefault(row.draws, []):

@@ -62,15 +62,17 @@ def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
     ]
     show.rows(("benchmark", "state", "test pictures", "pictures to read", "features", "minutes"), lines)
     minutes = [row["minutes"] for row in found if row["minutes"] is not None]
-    missing = [row for row in found if row["status"] in ("absent", "broken")]
+    # What is broken is a surprise, what is absent often is known: those first.
+    broken, absent = ([row for row in found if row["status"] == status] for status in ("broken", "absent"))
+    missing = [*broken, *absent]
     there = len(found) - len(missing)
     known = f"about {sum(minutes):,.1f} minutes for {len(minutes)} of {there} benchmarks"
     unknown = f"{there} benchmarks; how long is not known before such a model was run here"
-    print(f"\n{known if minutes or not there else unknown}; {len(missing)} not there")
+    print(f"\n{known if minutes or not there else unknown}; {len(broken)} broken, {len(absent)} absent")
     for row in missing[:5]:
         print(f"  {row['task']}: {row['reason']}")
     if len(missing) > 5:
-        print(f"  and {len(missing) - 5} more: openwit tasks")
+        print(f"  and {len(missing) - 5} more: --json has all reasons")
     lacks = [{"task": row["task"], **lack} for row in found for lack in row["lacks"]]
     if lacks:
         print("\nwould not be measured:")

@@ -132,7 +132,7 @@ def _given_checkpoint(place: str) -> Step:
     if not folder and not any(storage.exists(storage.join(place, name)) for name in ("checkpoint.json", *CONFIGS)):
         raise ConfigError(
             f"checkpoint: {place!r} holds no checkpoint.json, {' or '.join(CONFIGS)}; give the folder of a finished"
-            " checkpoint, of an open_clip or Hugging Face model, or a file of OpenAI's"
+            " checkpoint, of an open_clip or Hugging Face model, a file of OpenAI's, or FILE.py:FUNCTION"
         )
 
     def work(context: Context, _: str) -> Made:

@@ -92,7 +92,9 @@ def test_a_card_of_ones_own_makes_intervals_and_tests_count_films(tmp_path: Path
     assert set(rows["cluster"]) == {f"v{film}" for film in range(12)}
     assert report.details["films"]["knn"]["clusters"] == 12
     assert "clusters" not in alone.details["plain"]["knn"]
-    tests = {(row.protocol, row.metric): row.test for row in compare(report, report).rows}
+    comparison = compare(report, report)
+    tests = {(row.protocol, row.metric): row.test for row in comparison.rows}
+    assert comparison.scope[1].startswith("Those of films hold for other videos")
     assert tests["knn", "top1"] == tests["linear_probe", "mean_per_class"] == "signs of clusters swapped, mid-p"
     assert tests["linear_probe", "roc_auc"] == "models by cluster exchanged, mid-p"
     assert tests["linear_probe", "calibration_error"] == "paired bootstrap of clusters"

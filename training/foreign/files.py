@@ -4,6 +4,7 @@ refuses all but tensors and plain containers; TorchScript archives by their opco
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +42,9 @@ def _read(path: str) -> Mapping[str, Tensor]:
             return load(data)
         if zipfile.is_zipfile(io.BytesIO(data)) and is_torchscript(data):
             return read_torchscript(data)
-        value: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of a pickle's age: what cannot be read is said below, in one line
+            warnings.simplefilter("ignore", UserWarning)
+            value: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(
             f"{path}: cannot be read as weights ({type(error).__name__}); save it as safetensors"
