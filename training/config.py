@@ -81,6 +81,9 @@ class TrainConfig(Settings):
     """What is measured while training goes on."""
     start_from: str | None = None
     """A checkpoint's folder whose weights this run begins with (fine-tuning, LiT, LoRA): those of equal name and shape."""
+    start_from_state: bool = False
+    """Go on from that checkpoint, or the newest fitting one of that run, with its moments and at its step: a branch that differs
+    in steps, epochs or cooldown_steps alone, such as a cooldown off an rsqrt run (Scaling ViT, section 3.5)."""
     freeze: tuple[str, ...] = ()
     """Parts that do not learn: image, text, or the beginning of a parameter's name. LiT (arXiv:2111.07991) is [image]."""
     patch_dropout: float = Field(default=0.0, ge=0, lt=1)

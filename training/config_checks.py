@@ -62,6 +62,13 @@ def _shares(config: "TrainConfig") -> Iterator[str]:
 
 def _adapts(config: "TrainConfig") -> Iterator[str]:
     rank = config.optimizer.lora.rank
+    if config.start_from_state and config.start_from is None:
+        yield "start_from_state is true and start_from names no run; name one in start_from, or unset start_from_state"
+    if config.start_from_state and rank:
+        yield (
+            f"start_from_state goes on with all moments, and optimizer.lora.rank is {rank}, whose factors are other parameters;"
+            " unset one of the two"
+        )
     if rank and config.start_from is None:
         yield (
             f"optimizer.lora.rank is {rank} and start_from names no trained model, so the factors would adapt random weights;"

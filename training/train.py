@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from pipeline import storage
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.check import notes
@@ -37,7 +37,8 @@ from training.saving import checkpoint as checkpoints
 from training.saving.checkpoint import Checkpoint
 from training.saving.leaving import Preemption
 from training.saving.meanings import TOKENIZER, Meanings
-from training.saving.resume import Saver, is_same_run
+from training.saving.resume import Saver
+from training.saving.same_run import LENGTH, is_same_run, require_same_run
 from training.saving.snapshots import SnapshotFolder
 from training.saving.start import start_from, starting_spec, starting_tokenizer
 from training.spec import build
@@ -111,8 +112,10 @@ def train(
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
-        if not _is_finished(config, data, folder, ranks):
-            yield from _train(config, data, folder, ranks, preemption, ending, look, is_measured)
+        found = _finished(config, data, folder, ranks)
+        if found != "finished":
+            is_prolonged = found == "shorter"
+            yield from _train(config, data, folder, ranks, preemption, ending, look, is_measured, is_prolonged, say)
 
 
 def _unmeasured(config: TrainConfig, is_measured: bool) -> Iterator[str]:
@@ -123,15 +126,36 @@ def _unmeasured(config: TrainConfig, is_measured: bool) -> Iterator[str]:
         )
 
 
-def _is_finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> bool:
-    answer = None
+def _finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> str:
+    """Whether the folder's finished model is this run's ("finished"), one of a run that is this one but "shorter", or "none".
+
+    Raises ConfigError where it is of another run: what is finished is not written over.
+    """
+    answer = "none"
     if ranks.is_first and storage.exists(storage.join(folder, FINAL, checkpoints.NAME)):
-        try:
-            done = Checkpoint.load(storage.join(folder, FINAL))
-        except DataError:
-            done = None  # damaged: the run is taken up again from its last resumable checkpoint
-        answer = "finished" if done is not None and is_same_run(done, config, data.id) else None
-    return ranks.say(answer) == "finished"
+        # A damaged one: the run is taken up again from its last resumable checkpoint.
+        with contextlib.suppress(DataError):
+            answer = _compared(Checkpoint.load(storage.join(folder, FINAL)), config, data)
+    answer = ranks.say(answer) or "none"
+    if answer not in ("finished", "shorter", "none"):
+        raise ConfigError(answer)
+    return answer
+
+
+def _compared(done: Checkpoint, config: TrainConfig, data: Data) -> str:
+    if is_same_run(done, config, data.id):
+        return "finished"
+    total = config.total_steps(data.rows)
+    try:
+        require_same_run(done, config, data.id, LENGTH)
+    except ConfigError as error:
+        return str(error)
+    if done.step < total:
+        return "shorter"
+    return (
+        f"{done.folder} is the finished model of {done.step:,} steps and this run has {total:,} of another plan; choose another"
+        " folder (start_from_state branches off a checkpoint)"
+    )
 
 
 def _train(
@@ -143,6 +167,8 @@ def _train(
     ending: contextlib.ExitStack,
     look: Look | None,
     is_measured: bool,
+    is_prolonged: bool,
+    say: Callable[[str], None],
 ) -> Iterator[StepResult]:
     spec = starting_spec(fitted(config, data), config)
     objective = make_objective(config, spec)
@@ -150,14 +176,16 @@ def _train(
     meanings = Meanings(tokenizer, data.classes if "label" in objective.needs else ())
     loader = Loader(config, data, tokenizer, spec.image_size, ranks.rank, ranks.world_size)
 
-    model, anew = _model(config, spec, objective, data)
+    model, anew, lines = _model(config, spec, objective, data, meanings)
+    for line in lines:
+        say(line)
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks, anew)
     saver = ending.enter_context(
         contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption, is_measured))
     )
-    done = saver.resume(engine.state())
+    done = saver.resume(engine.state(), data.rows, is_prolonged)
     total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)
     snapshots = SnapshotFolder(folder, config, spec, data.id, ranks, is_measured)
@@ -199,13 +227,16 @@ def _train(
     engine.close()
 
 
-def _model(config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data) -> tuple[Model, frozenset[str]]:
-    """With the weights that training begins with, the same on every rank; and which of them no trained model brought."""
+def _model(
+    config: TrainConfig, spec: ModelSpec, objective: Objective, data: Data, meanings: Meanings
+) -> tuple[Model, frozenset[str], tuple[str, ...]]:
+    """With the weights that training begins with, the same on every rank; which of them no trained model brought; and a line for
+    each part that begins anew though that model has one."""
     torch.manual_seed(config.seed)
     model = build(spec)
     model.patch_dropout = config.patch_dropout
     objective.prepare(model, partial(first_pictures, config, data, spec.image_size))
-    return model, start_from(model, config)
+    return model, *start_from(model, config, meanings.classes)
 
 
 def _gradients(

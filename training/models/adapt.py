@@ -2,7 +2,7 @@
 (arXiv:2010.11929, section 3.2: a new head of zeros, positions interpolated in 2-D).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -14,11 +14,19 @@ HEADS = ("head", "class_head", "representation")
 """Parts that fine-tuning may begin anew, whatever their sizes."""
 
 
-def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+def adapted(
+    weights: Mapping[str, Tensor],
+    fresh: Mapping[str, Tensor],
+    where: str,
+    rows: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Tensor]:
     """What a model with the state dict `fresh` takes of a trained one's `weights`; names that are missing stay fresh.
 
     A part (the first word of a name) that only one of the two has is left out: a head, another text tower. One that both
-    have must fit wholly. Raises ConfigError that begins with `where` and names the first tensor that does not.
+    have must fit wholly. `rows` says of a head which row of the trained one each class has; () that
+    all are others.
+
+    Raises ConfigError that begins with `where` and names the first tensor that does not.
     """
     parts = {part_of(name) for name in weights} & {part_of(name) for name in fresh} - set(HEADS)
     if not parts:
@@ -28,10 +36,15 @@ def adapted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], where: s
     found = {}
     for name, own in fresh.items():
         given = weights.get(name)
-        if part_of(name) in HEADS and (given is None or given.shape != own.shape):
+        part = part_of(name)
+        if part in HEADS and (given is None or given.shape != own.shape):
             continue  # other classes
+        if given is not None and rows is not None and part in rows:
+            if not rows[part]:
+                continue  # as many, but others
+            given = given[list(rows[part])]
         if given is None:
-            if part_of(name) in parts:
+            if part in parts:
                 raise ConfigError(
                     f"{where}: it has no {name}, so it is of another model; name one of this model's sizes"
                 )

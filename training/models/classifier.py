@@ -42,8 +42,8 @@ class Classifier(Model):
             nn.init.zeros_(self.visual.class_embedding)
         if isinstance(self.visual.conv1, nn.Conv2d):
             nn.init.xavier_uniform_(self.visual.conv1.weight.flatten(1))
-            assert self.visual.conv1.bias is not None
-            nn.init.zeros_(self.visual.conv1.bias)
+            if self.visual.conv1.bias is not None:  # CLIP's tower has none
+                nn.init.zeros_(self.visual.conv1.bias)
         _initialise_blocks(self.visual.transformer)
         if self.map_head is not None:
             nn.init.xavier_uniform_(self.map_head.probe)

@@ -79,8 +79,14 @@ def metrics_of(folder: Path) -> Mapping[str, float]:
     return found
 
 
-def surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
-    """Of sealed folders, oldest first, those that are neither among the newest nor among the best."""
+def surplus(folders: Sequence[Path], config: CheckpointsConfig, step: int | None = None) -> list[Path]:
+    """Of sealed folders, oldest first, those that are neither among the newest nor among the best. With `step`, the one that was
+    just written: later ones go too, for this run went on from before them."""
+    later = [folder for folder in folders if step is not None and folder.name > name_of(step)]
+    return later + _surplus([folder for folder in folders if folder not in later], config)
+
+
+def _surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
     older = list(folders)[: -config.keep]
     sign = 1 if config.best_is == "lowest" else -1
     scored = [(sign * value, folder) for folder in folders if (value := _score(folder, config)) is not None]

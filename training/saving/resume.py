@@ -8,32 +8,26 @@ The folder must be one that all ranks see: a local disk on one machine, a shared
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.engine.ranks import Ranks
 from training.saving import folder as folders
-from training.saving.checkpoint import FINAL, Checkpoint, checksums, write_model
+from training.saving.checkpoint import FINAL, WEIGHTS, Checkpoint, checksums, write_model
 from training.saving.leaving import Notice, PreemptedError, Preemption
 from training.saving.meanings import Meanings
 from training.saving.parts import State, checksums_of_parts
+from training.saving.same_run import BEGINNING, LENGTH, cannot_go_on, goes_on, is_same_run, require_same_run
 from training.saving.transfer import HostCopies, Stateful, restore
 from training.saving.writing import Writer
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHANGEABLE = (
-    *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
-    *("data.decoded_cache_mib", "data.shard_cache_mib", "data.cache_folder", "data.threads", "data.processes"),
-    *("data.batches_ahead", "data.verify_checksums", "data.max_broken_share", "data.max_bare_share"),
-)
-"""Settings that a resumed run may change: they say where and how fast, not what."""
 
 
 class Finished(Protocol):
@@ -69,34 +63,70 @@ class Saver:
         self._saved_at = self._polled_at = self._step_at = time.monotonic()
         self._answered = False
 
-    def resume(self, state: Stateful) -> int:
-        """Put the newest undamaged checkpoint of this run into a fresh engine; the step that it was made after, or 0.
+    def resume(self, state: Stateful, rows: int, is_prolonged: bool = False) -> int:
+        """Put the newest undamaged checkpoint that this run goes on from into a fresh engine; the step that it was made after,
+        or 0. `rows` are the dataset's; with `is_prolonged` the folder holds the finished model of a shorter run.
 
-        Raises ConfigError when it belongs to another config or dataset, DataError when it is of another model.
+        Raises ConfigError when it belongs to another config or dataset, or to a run of another length that went otherwise;
+        DataError when it is of another model.
         """
-        found = self._newest()
+        found = self._newest(str(self._folder.parent), self._own(), rows, must=is_prolonged)
+        if found is None and self._config.start_from_state:
+            place = str(self._config.start_from)
+            found = self._newest(place, self._branched(place), rows, True, BEGINNING)
         if found is None:
             return 0
-        require_same_run(found, self._config, self._manifest_id)
         restore(state, State(found.folder, found.ranks))
-        self._saved_step = found.step
+        self._saved_step = found.step if found.folder.startswith(str(self._folder)) else 0
         return found.step
 
-    def _newest(self) -> Checkpoint | None:
-        names = self._ranks.say("\n".join(each.name for each in folders.sealed(self._folder))) or ""
-        for name in reversed(names.split()):
-            where = str(self._folder / name)
-            damage = 0.0
-            try:
-                checkpoint = Checkpoint.load(where, verify=False)
-                # Each rank looks at every W-th file: checksums take as long as reading.
-                mine = sorted(checkpoint.files)[self._ranks.rank :: self._ranks.world_size]
-                folders.require_intact(Path(where), mine, checkpoint.files)
-            except (DataError, ValueError, KeyError, OSError):
-                damage = 1.0
-            if self._ranks.highest([damage]) == [0.0]:
-                return checkpoint
+    def _own(self) -> list[str]:
+        """This run's checkpoints, oldest first, as the first rank sees them."""
+        found = self._ranks.say("\n".join(str(each) for each in folders.sealed(self._folder))) or ""
+        return found.splitlines()
+
+    def _branched(self, place: str) -> list[str]:
+        """Those at `train.start_from`: of a run, or the one of that folder. Raises ConfigError where it has no moments."""
+        own = self._ranks.say("\n".join(str(each) for each in folders.sealed(Path(place) / "checkpoints"))) or ""
+        if own:
+            return own.splitlines()
+        if WEIGHTS in Checkpoint.load(place, verify=False).files:
+            raise ConfigError(
+                f"train.start_from_state: {place} is a finished model without moments; name the folder of its run, or one in"
+                " its checkpoints/"
+            )
+        return [place]
+
+    def _newest(
+        self, place: str, folders_of_it: Sequence[str], rows: int, must: bool, may_differ: tuple[str, ...] = ()
+    ) -> Checkpoint | None:
+        """The newest undamaged one that this run goes on from; None where there is no undamaged one.
+
+        Raises ConfigError where there are some, or there `must` be one, and this run goes on from none of them.
+        """
+        for where in reversed(folders_of_it):
+            found = self._intact(where)
+            if found is None:
+                continue
+            require_same_run(found, self._config, self._manifest_id, (*LENGTH, *may_differ))
+            if is_same_run(found, self._config, self._manifest_id) or goes_on(found, self._config, rows):
+                return found
+            must = True
+        if must:
+            raise cannot_go_on(place, self._config, self._config.total_steps(rows))
         return None
+
+    def _intact(self, where: str) -> Checkpoint | None:
+        """The checkpoint in a folder where no rank finds a file damaged."""
+        damage, checkpoint = 0.0, None
+        try:
+            checkpoint = Checkpoint.load(where, verify=False)
+            # Each rank looks at every W-th file: checksums take as long as reading.
+            mine = sorted(checkpoint.files)[self._ranks.rank :: self._ranks.world_size]
+            folders.require_intact(Path(where), mine, checkpoint.files)
+        except (DataError, ValueError, KeyError, OSError):
+            damage = 1.0
+        return checkpoint if self._ranks.highest([damage]) == [0.0] else None
 
     def after_step(
         self, state: Stateful, meanings: Meanings, step: int, total: int, metrics: Mapping[str, float]
@@ -124,6 +154,8 @@ class Saver:
         if failed:
             self._raise_together()
         if step == total:
+            if self._may_be_prolonged:
+                self._save(state, meanings, step, wait=False)
             return
         if told and (no_room or not self._answered):
             self._answered = True
@@ -137,6 +169,11 @@ class Saver:
         if ask:  # decided together, so that every rank calls it equally often
             self._polled_at = now
             self._notice.ask()
+
+    @property
+    def _may_be_prolonged(self) -> bool:
+        """Whether more steps could follow the last one, so that its moments are worth keeping."""
+        return self._config.schedule in ("constant", "rsqrt") and not self._config.cooldown_steps
 
     def _is_old(self, now: float) -> bool:
         minutes = self._settings.every_minutes
@@ -172,7 +209,7 @@ class Saver:
             folders.seal(
                 partial, self._describe(str(partial), step, checksums_of_parts(partial, self._ranks.world_size))
             )
-            for old in folders.surplus(folders.sealed(self._folder), self._settings):
+            for old in folders.surplus(folders.sealed(self._folder), self._settings, step):
                 folders.remove(old)
 
         self._writer.start(partial, part, seal if self._ranks.is_first else None)
@@ -212,6 +249,7 @@ class Saver:
         weights, averages = engine.weights(), engine.averaged_weights()
         if self._ranks.is_first:
             target = storage.join(str(self._folder.parent), FINAL)
+            folders.remove(Path(target))  # that of a shorter run, or a damaged one
             write_model(target, weights, meanings, averages)
             self._describe(target, step, checksums(target)).save()
         self._ranks.wait_for_all()
@@ -225,40 +263,3 @@ class Saver:
 def _unwritable(folder: Path, reason: str) -> DataError:
     text = reason if str(folder) in reason else f"{folder}: {reason}"
     return DataError(f"{text.split('; ')[0]}; the checkpoints before it are intact: free space and run again")
-
-
-def is_same_run(checkpoint: Checkpoint, config: TrainConfig, manifest_id: str) -> bool:
-    """Whether `checkpoint` is one of the run that `config` describes."""
-    try:
-        require_same_run(checkpoint, config, manifest_id)
-    except ConfigError:
-        return False
-    return True
-
-
-def require_same_run(checkpoint: Checkpoint, config: TrainConfig, manifest_id: str) -> None:
-    """Raises ConfigError naming the first thing that makes `checkpoint` one of another run."""
-    if checkpoint.manifest_id != manifest_id:
-        raise ConfigError(f"{checkpoint.folder} belongs to another dataset; choose another folder")
-    theirs, ours = what_is_learned(checkpoint.config), what_is_learned(config.model_dump(mode="json"))
-    for key in sorted({*theirs, *ours}):
-        if theirs.get(key) != ours.get(key):
-            raise ConfigError(
-                f"{checkpoint.folder} was trained with {key} {theirs.get(key)} and this run has {ours.get(key)};"
-                " choose another folder"
-            )
-
-
-def what_is_learned(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys and values of a TrainConfig as JSON, less those that a resumed run may change."""
-
-    def flat(value: Mapping[str, Any], above: str) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, each in value.items():
-            name = f"{above}{key}"
-            if name in CHANGEABLE:
-                continue
-            out |= flat(each, f"{name}.") if isinstance(each, Mapping) else {name: each}
-        return out
-
-    return flat(config, "")
