@@ -14,7 +14,8 @@ from training.models.igpt_masks import masked_class_probabilities
 
 
 def tells_classes(model: Any) -> bool:
-    return isinstance(model, Classifier) or (isinstance(model, IGPT) and model.class_head is not None)
+    head = model.head if isinstance(model, Classifier) else model.class_head if isinstance(model, IGPT) else None
+    return head is not None
 
 
 def class_logits(model: Any, config: Mapping[str, Any], pixels_B3SS: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ from training.spec import REGISTRY
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
 from training.specs.igpt import IgptSpec
+from training.specs.vit import VitSpec
 from training.tokens.tokenizer import Tokenizer
 
 # Millions of parameters as published: CLIP's as measured on OpenAI's and open_clip's models (open_clip,
@@ -75,6 +76,8 @@ class Case:
     @property
     def spec(self) -> ModelSpec:
         spec = REGISTRY[self.name]
+        if isinstance(spec, VitSpec) and spec.representation:  # transformers' ViTModel: no classes behind it
+            return spec.with_classes(0)
         return replace(spec, layers=self.layers) if self.layers and isinstance(spec, IgptSpec) else spec
 
 
@@ -87,7 +90,7 @@ SUPERVISED = tuple(
 CASES = (
     *(Case(name, "open_clip", "open_clip") for name in (*RESNETS, *VITS, *LARGER)),
     *(Case(name, "openai", "open_clip") for name in ("clip-rn50", "clip-vit-b-32")),
-    *(Case(name, "huggingface", "transformers") for name in (*VITS, *SUPERVISED, "igpt-s")),
+    *(Case(name, "huggingface", "transformers") for name in (*VITS, *SUPERVISED, "vit-b-32-rep", "igpt-s")),
     Case("igpt-m", "huggingface", "plain reference", 6),
     Case("igpt-m", "huggingface", "transformers", 6),
     Case("igpt-l", "huggingface", "plain reference", 6),
@@ -169,7 +172,7 @@ def counted(spec: ModelSpec, layout: Layout, folder: Path) -> float:
 def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict[str, str]]:
     """A row of the table, and the peers' versions."""
     spec = case.spec
-    millions = round(REGISTRY[case.name].parameters() / 1e6, 2)
+    millions = round((spec if case.name.endswith("-rep") else REGISTRY[case.name]).parameters() / 1e6, 2)
     label = f"{case.name}, {case.layers} of its layers" if case.layers else case.name
     told = [label, f"{case.peer}, {case.layout}", millions, PUBLISHED.get(case.name, "")]
     if spec.parameters() / 1e6 > LIMIT_MILLIONS:

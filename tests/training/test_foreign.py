@@ -12,12 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluation.models.own_classes import tells_classes
 from pipeline.errors import ConfigError, DataError
 from training.foreign.read import Layout, read_foreign
 from training.foreign.torchscript import is_torchscript, read_torchscript
 from training.foreign.write import write_foreign
+from training.models.adapt import adapted
 from training.saving.checkpoint import Checkpoint, checksums, write_model
-from training.saving.conversion import import_model
+from training.saving.conversion import export_model, import_model
 from training.saving.meanings import Meanings
 from training.spec import REGISTRY
 from training.specs.base import ModelSpec
@@ -42,6 +44,8 @@ CASES: list[tuple[ModelSpec, Layout]] = [
     (replace(ODD, logit_bias=True), "open_clip"),
     (replace(ODD, image=replace(ODD.image, epsilon=1e-6, pixel_mean=(0.5, 0.4, 0.3))), "huggingface"),
     (VitSpec("m", tower(32, 8, 48, 2, 3, mlp=100), classes=7), "huggingface"),
+    (VitSpec("m", tower(32, 8, 48, 2, 3), classes=0), "huggingface"),
+    (VitSpec("m", tower(32, 8, 48, 2, 3), classes=0, representation=40), "huggingface"),
     (IgptSpec("m", 4, 24, 2, 2, colours=9), "huggingface"),
 ]
 
@@ -84,7 +88,11 @@ def test_what_another_library_cannot_express_is_refused_before_anything_is_writt
         (replace(VIT, text=WordsTower(64, 12, 270)), "open_clip", "bag of words"),
         (plain, "huggingface", "otherwise than by a class token"),
         (plain, "open_clip", "is of family vit"),
-        (IgptSpec("m", 4, 24, 2, 2, colours=9, classes=3), "huggingface", "head of classes"),
+        (
+            IgptSpec("m", 4, 24, 2, 2, colours=9, classes=3),
+            "huggingface",
+            "behind a start vector, beside its head of colours",
+        ),
     ]
     for number, (spec, layout, said) in enumerate(refused):
         ours = Checkpoint(str(tmp_path), spec, 0, 0, "none", {}, 1, {})
@@ -173,7 +181,8 @@ def test_a_file_that_is_no_clip_and_weights_that_are_cut_short_are_told_in_a_lin
     config = json.loads((tmp_path / "b" / "config.json").read_text("utf-8"))
     for change, said in (
         ({"model_type": "swin"}, "model_type 'swin' is not known here; clip, vit, imagegpt are"),
-        ({"architectures": ["ViTModel"]}, "has no classes"),
+        ({"architectures": ["ViTModel"]}, "tensor embeddings.cls_token is missing"),
+        ({"architectures": ["ViTForMaskedImageModeling"]}, "ViTForImageClassification and ViTModel are"),
         ({"patch_size": 5}, "patches of 5 pixels do not divide pictures of 32; use 30 or 35"),
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
         ({"num_hidden_layers": 3}, "vit.encoder.layer.2.* is missing"),
@@ -210,6 +219,30 @@ def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> Non
     parts = read_foreign(str(tmp_path / "b"))
     assert parts.weight_files == ("model-0.safetensors", "model-1.safetensors")
     assert all(torch.equal(whole[name], each) for name, each in parts.weights().items())
+
+
+def test_a_vit_with_a_representation_goes_out_as_a_vit_model_and_is_fine_tuned_from_it(tmp_path: Path) -> None:
+    """As the ViTs pre-trained on ImageNet-21k come: a pooler and no classes. The head that has no place there is named."""
+    spec = VitSpec("v", tower(16, 8, 32, 1, 2), classes=3, representation=32)
+    made = checkpoint(spec, tmp_path / "ours")
+    made.save()
+    told = export_model(str(tmp_path / "ours"), str(tmp_path / "there"), "huggingface")
+    assert told["left_out"] == ["head.weight", "head.bias"]
+    assert told["largest_output_difference"] == 0
+    assert json.loads((tmp_path / "there" / "config.json").read_text("utf-8"))["architectures"] == ["ViTModel"]
+    import_model(str(tmp_path / "there"), str(tmp_path / "again"))
+    again = Checkpoint.load(str(tmp_path / "again"))
+    assert again.spec == replace(spec, name=again.spec.name, classes=0)
+    assert not tells_classes(again.model())
+    before, fresh = made.weights(), spec.build().state_dict()
+    taken = adapted(again.weights(), fresh, "start_from there")
+    assert set(fresh) - set(taken) == {"head.weight", "head.bias"}
+    assert all(torch.equal(taken[name], before[name]) for name in taken)
+    # Without a pooler, as transformers writes it where none was asked for.
+    tensors = load_file(tmp_path / "there" / "model.safetensors")
+    bare = {name: each for name, each in tensors.items() if not name.startswith("pooler.")}
+    save_file(bare, tmp_path / "there" / "model.safetensors")
+    assert read_foreign(str(tmp_path / "there")).model().spec.to_json()["representation"] == 0
 
 
 def test_names_of_classes_go_to_hugging_face_and_come_back(tmp_path: Path) -> None:

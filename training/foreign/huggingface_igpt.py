@@ -57,8 +57,11 @@ def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tu
 
 
 def refusal(spec: IgptSpec) -> str | None:
-    """Why transformers has no such model."""
-    return "has a head of classes beside the one of colours" if spec.classes else None
+    """Why transformers has no such model: its ImageGPTForImageClassification reads the picture itself, where ours (as OpenAI's
+    code) reads the start vector and all pixels but the last, and it has no place for the head of colours."""
+    if not spec.classes:
+        return None
+    return "names classes from pixels that come one place later, behind a start vector, beside its head of colours"
 
 
 def links(spec: IgptSpec) -> list[Link]:

@@ -28,6 +28,8 @@ class HuggingFace:
     tensors_of_configs: Callable[[Mapping[str, Any]], dict[str, "Tensor"]] = lambda extra: {}
     classes: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda config: ()
     """Names of the classes, from config.json."""
+    left_out: Callable[[Any], tuple[str, ...]] = lambda spec: ()
+    """Tensors of ours that have no place there."""
 
 
 HUGGINGFACE: Mapping[str, HuggingFace] = {
@@ -41,6 +43,7 @@ HUGGINGFACE: Mapping[str, HuggingFace] = {
         huggingface_vit.refusal,
         huggingface_vit.configs,
         classes=huggingface_vit.classes,
+        left_out=huggingface_vit.left_out,
     ),
     "igpt": HuggingFace(
         "imagegpt",

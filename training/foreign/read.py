@@ -1,7 +1,7 @@
 """Models of others as ours.
 
     read_foreign("folder")             open_clip: open_clip_config.json, open_clip_model.safetensors (or *_pytorch_model.bin)
-                                       Hugging Face: config.json of a CLIPModel, ViTForImageClassification or ImageGPT,
+                                       Hugging Face: config.json of a CLIPModel, ViTForImageClassification, ViTModel or ImageGPT,
                                        preprocessor_config.json, model.safetensors (or pytorch_model.bin)
     read_foreign("folder/ViT-B-32.pt") OpenAI's CLIP: a TorchScript archive or a state dict, safetensors too
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.scoring.scorers import PixelForm
-from training.foreign import open_clip
+from training.foreign import open_clip, tensor_names
 from training.foreign.fields import name_of
 from training.foreign.links import Link, to_ours
 from training.foreign.models import HUGGINGFACE, read_huggingface
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Layout = Literal["openai", "open_clip", "huggingface"]
 WEIGHTS: Mapping[str, tuple[str, ...]] = {
     "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-    "huggingface": ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"),
+    "huggingface": tensor_names.HUGGINGFACE,
 }
 CONFIGS: Mapping[str, Layout] = {open_clip.CONFIG: "open_clip", "config.json": "huggingface"}
 EXTRA = "preprocessor_config.json"

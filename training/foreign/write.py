@@ -52,6 +52,11 @@ def fits(spec: ModelSpec, layout: Layout) -> None:
         raise ConfigError(f"{spec.name} {why}, which {layout} cannot express; keep our own format for it")
 
 
+def left_out(spec: ModelSpec, layout: Layout) -> tuple[str, ...]:
+    """Our tensors that have no place in `layout`."""
+    return HUGGINGFACE[spec.family].left_out(spec) if layout == "huggingface" else ()
+
+
 def _clip_refusal(spec: ClipSpec, layout: Layout) -> str | None:
     image, text = spec.image, spec.text
     if not isinstance(text, TextTower):

@@ -32,7 +32,7 @@ class Classifier(Model):
             else None
         )
         self.representation = Linear(tower.width, spec.representation) if spec.representation else None
-        self.head = Linear(spec.representation or tower.width, spec.classes)
+        self.head = Linear(spec.representation or tower.width, spec.classes) if spec.classes else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -54,8 +54,9 @@ class Classifier(Model):
                 nn.init.normal_(layer.bias, std=1e-6)
         if self.representation is not None:
             _xavier(self.representation)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def reset_constants(self) -> None:
         self.visual.reset_pixel_statistics()
@@ -63,6 +64,7 @@ class Classifier(Model):
     def expect_one_class_in_many(self) -> None:
         """Before training with a sigmoid per class: every class begins at a chance of 1 / K, its logit near -ln K
         (-6.9 for ImageNet, -10 for ImageNet-21k, as big_vision's configs have it)."""
+        assert self.head is not None
         with torch.no_grad():
             self.head.bias.fill_(-math.log(self.spec.classes))
 
@@ -84,10 +86,12 @@ class Classifier(Model):
         return features
 
     def forward(self, pixels_B3SS: Tensor) -> Tensor:
-        """(B, K) logits in float32."""
+        """(B, K) logits in float32; without classes, what a head would read: (B, W) or the representation's width."""
         features = self.image_features(pixels_B3SS)
         if self.representation is not None:
             features = torch.tanh(self.representation(features))
+        if self.head is None:
+            return features.float()
         with torch.autocast(features.device.type, enabled=False):
             out: Tensor = self.head(features.float())
         return out

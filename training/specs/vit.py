@@ -27,7 +27,8 @@ class VitSpec(ImageSpec):
     """A tower, how its tokens become one vector, and classes.
 
     `pool`: the class token, the mean of the patches, or one attention over them (Scaling ViT, section 3.2: "MAP").
-    `representation` > 0 puts a layer of that width and tanh before the classes (arXiv:2010.11929, section 3.1).
+    `representation` > 0 puts a layer of that width and tanh before the classes (arXiv:2010.11929, section 3.1). 0 `classes`: no
+    head, as models are handed on that others fine-tune.
     """
 
     family: ClassVar[str] = "vit"

@@ -62,14 +62,16 @@ def transformers_clip(given, back):
 
 def transformers_vit(given, back):
     import transformers
-    from transformers.models.vit.modeling_vit import ViTForImageClassification
+    from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
-    model = ViTForImageClassification.from_pretrained(given)
+    kinds = json.loads((Path(given) / "config.json").read_text("utf-8"))["architectures"]
+    model = (ViTModel if kinds == ["ViTModel"] else ViTForImageClassification).from_pretrained(given)
     model.save_pretrained(back)
     (back / "preprocessor_config.json").write_text((Path(given) / "preprocessor_config.json").read_text("utf-8"))
 
     def run(pixels):
-        return {"logits": model(pixel_values=pixels).logits}
+        found = model(pixel_values=pixels)
+        return {"logits": found.pooler_output if kinds == ["ViTModel"] else found.logits}
 
     return model, run, {"transformers": transformers.__version__}
 
