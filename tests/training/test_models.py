@@ -8,7 +8,7 @@ from torch import Tensor
 
 from training.models.blocks import Attention, QuickGELU
 from training.models.clip import INITIAL_LOGIT_SCALE
-from training.models.ragged import ragged
+from training.models.ragged import ragged, rounded
 from training.spec import REGISTRY, build
 from training.specs.towers import PIXEL_MEAN, PIXEL_STD
 
@@ -74,14 +74,19 @@ def test_texts_without_their_padding_have_the_features_and_gradients_of_texts_wi
     """The slow twin computes every place up to the longest; the embedding of 0, which stands in the padding, gets no gradient."""
     torch.manual_seed(0)
     model = build(SPEC).text
-    tokens, wanted = texts_with_ends(), torch.randn(3, SPEC.text.width)
+    tokens = texts_with_ends().repeat(5, 1)  # so many that some padding fills their number up
+    ends_B = tokens.argmax(dim=1)
+    short = ragged(ends_B, int(ends_B.max()) + 1)
+    assert short is not None
+    assert len(short.places_N) > int((ends_B + 1).sum())
+    wanted = torch.randn(len(tokens), SPEC.text.width)
     found, gradients = [], []
     for packed in (True, False):
         if packed:
             features = model(tokens)
         else:
             x = model.token_embedding(tokens) + model.positional_embedding
-            features = model.ln_final(model.transformer(x)[range(3), tokens.argmax(dim=1)])
+            features = model.ln_final(model.transformer(x)[range(len(tokens)), ends_B])
         model.zero_grad()
         (features * wanted).sum().backward()
         found.append(features.detach())
@@ -101,6 +106,21 @@ def test_full_texts_keep_their_rows_and_short_ones_lose_their_padding() -> None:
     x_NW = torch.arange(16.0).view(8, 2)
     assert torch.equal(short.packed(short.padded(x_NW)), x_NW)
     assert not short.padded(x_NW)[0, 2:].any()
+
+
+def test_few_numbers_of_tokens_arise_and_those_that_fill_them_up_are_padding_that_nobody_reads() -> None:
+    assert {rounded(tokens) for tokens in range(600, 700)} == {608, 640, 672, 704}
+    assert all(tokens <= rounded(tokens) <= tokens * 17 / 16 for tokens in range(1, 5000))
+    ends_B = torch.tensor([20, 3, 7, 1] * 4)
+    short = ragged(ends_B, 21)
+    assert short is not None
+    tokens = int((ends_B + 1).sum())  # 140: 4 more are taken
+    wanted = [text * 21 + place for text, end in enumerate(ends_B.tolist()) for place in range(end + 1)]
+    assert short.places_N.tolist()[:tokens] == wanted
+    added = short.places_N.tolist()[tokens:]
+    assert len(added) == rounded(tokens) - tokens == 4
+    assert not set(added) & set(wanted)
+    assert all(place % 21 > ends_B[place // 21] for place in added)
 
 
 def test_pixels_are_normalised_inside_and_only_uint8_is_taken() -> None:
