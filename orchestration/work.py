@@ -15,6 +15,7 @@ from orchestration.step import StepRecord
 from orchestration.training_rows import evaluation_note, train_note
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.execution.arenas import give_back
 from pipeline.execution.executor import Executor, InProcess
 from pipeline.execution.ledger import Progress
 from pipeline.execution.on_processes import Processes
@@ -69,6 +70,7 @@ class Work:
         for workers in (self._on_ray, self._processes):
             if workers is not None:
                 workers.close()
+        give_back()
         self._join()
 
     def _join(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 
@@ -37,6 +38,16 @@ def part_arenas() -> None:
     os.environ.pop(ONE_ARENA, None)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 8 * (os.cpu_count() or 1))  # glibc's own number
+
+
+def give_back() -> None:
+    """Give the system what this process has freed and kept: for one that from here on waits for others."""
+    import pyarrow as pa
+
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _NoPandas:
