@@ -144,7 +144,7 @@ def transposed(pictures: Described) -> Described:
 def _turned_over(packed_NB: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Packed squares of bits, each with rows for columns."""
     bits = np.unpackbits(packed_NB, axis=1).reshape(-1, side, side).swapaxes(1, 2)
-    return np.packbits(bits.reshape(len(packed_NB), -1), axis=1)
+    return np.packbits(bits.reshape(len(packed_NB), side * side), axis=1)
 
 
 def lookup(rows: Described, references: Described, radius: int) -> Pairs:

@@ -242,7 +242,7 @@ def test_no_copy_among_the_training_pictures_takes_the_threshold(references: str
         copies = [scene(n) if way is None else scene(n).transpose(way) for n in range(0, 30, 3)]
         name = "none" if way is None else way.name
         rows = pa.concat_tables([rows_of(strangers, "s"), rows_of(copies, "c")])
-        result = decontaminate(
+        decontaminate(
             DecontaminateConfig(), phase_of(str(tmp_path / name), [rows]), references, str(tmp_path / f"{name}-out"),
             InProcess(),
         )  # fmt: skip
