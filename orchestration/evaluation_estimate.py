@@ -28,15 +28,16 @@ def evaluation_rows(recipe: Recipe, steps: Sequence[PlannedStep], root: str) -> 
 
 
 def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[ModelSpec | None, str | None]:
-    """The model's spec and the id of its checkpoint, each None where it is not known before the run."""
+    """The model's spec and the id of its checkpoint, each None where it is not known before the run. Raises UserError for a given
+    checkpoint that no run could evaluate."""
+    if recipe.checkpoint:
+        if is_own(recipe.checkpoint):  # a plan runs nobody's code: its id is known once it was run
+            given = next(step for step in steps if step.name == "checkpoint")
+            record = read_record(given.path) if given.done else None
+            return None, record.output_id if record else None
+        checkpoint = open_checkpoint(recipe.checkpoint)
+        return checkpoint.spec, checkpoint.id
     try:
-        if recipe.checkpoint:
-            if is_own(recipe.checkpoint):  # a plan runs nobody's code: its id is known once it was run
-                given = next(step for step in steps if step.name == "checkpoint")
-                record = read_record(given.path) if given.done else None
-                return None, record.output_id if record else None
-            checkpoint = open_checkpoint(recipe.checkpoint)
-            return checkpoint.spec, checkpoint.id
         for step in steps:
             folder = storage.join(step.path, "checkpoint") if step.name == "train" and step.done else ""
             if folder and storage.exists(storage.join(folder, NAME)):

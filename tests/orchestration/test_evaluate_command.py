@@ -41,3 +41,15 @@ def test_one_score_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "fruit/zero_shot/top1" in capsys.readouterr().out
     assert evaluate_alone([*how, "--tasks", "food101"]) == 2
     assert capsys.readouterr().err.startswith("evaluate: nothing was measured of food101: ")
+
+
+def test_a_plan_refuses_the_checkpoint_that_a_run_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "resnet").mkdir()
+    (tmp_path / "resnet/config.json").write_text('{"model_type": "resnet"}')
+    (tmp_path / "resnet/model.safetensors").write_bytes(b"")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"name: mine\ncheckpoint: {tmp_path / 'resnet'}\nevaluate: {{tasks: [digits]}}\n")
+    assert main(["plan", str(recipe), "--root", str(tmp_path / "runs")]) == 2
+    assert "model_type 'resnet' is not known here; clip, vit, imagegpt are" in capsys.readouterr().err
