@@ -43,6 +43,12 @@ def takedown(found: Mapping[str, Any]) -> None:
         lines = [(row["uid"], row["key"], visible(row["url"], 80)) for row in found["removed"][:MOST_LINES]]
         show.rows(("removed uid", "key", "url"), lines)
         _more(len(found["removed"]), "in takedown.parquet")
+        folded = sum(row["folded_url"] is not None for row in found["removed"])
+        if folded:
+            print()
+            show.facts(
+                {"of them": f"{folded:,} stand for a duplicate that a rule names (folded_url in takedown.parquet)"}
+            )
     unmet = found["rules_that_met_nothing"]
     if unmet:
         print()

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.datasets.folded import write_folded
 from pipeline.datasets.packing import Form, grouped, uid_numbers, write_shards
 from pipeline.datasets.picture_places import locate
 from pipeline.datasets.shard_form import PACKED, carried
@@ -88,6 +89,7 @@ def pack(
     if manifest.rows != len(places):
         raise DataError(f"{folder}: {manifest.rows:,} rows in shards, {len(places):,} were kept; run the recipe again")
     storage.remove_tree(storage.join(folder, "rows"))  # what the shards now hold
+    write_folded(phases, manifest_config, folder)
     manifest.save(folder)
     return manifest
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.datasets.folded import carry_on
 from pipeline.datasets.pack import PackConfig, commonest
 from pipeline.datasets.packing import Form, uid_numbers, write_shards
 from pipeline.datasets.shard_form import carried
@@ -76,6 +77,7 @@ def reshard(
         raise DataError(f"{out}: {new.rows:,} rows in shards, {len(place):,} were wanted; run the command again")
     storage.remove_tree(storage.join(out, "rows"))
     storage.write_json(storage.join(out, "origin.json"), {"folder": folder, "manifest_id": manifest.id})
+    carry_on(folder, out)
     new.save(out)
     return new
 

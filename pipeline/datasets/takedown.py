@@ -1,8 +1,9 @@
 """Takedown: a new dataset without the samples that somebody's list names. The one it is made from stays as it is.
 
 Only shards that lose a sample are written anew: what stays keeps its key, its order and its bytes. The others are linked
-(or copied, where a link cannot be). A shard that loses every sample is left out: webdataset raises on a tar without any.
-Beside the new manifest lie
+(or copied, where a link cannot be). A sample that stands for a pair which the list names, since deduplication folded that one
+into it (folded.py), goes as well: it is the same picture, and may have that pair's words. A shard that loses every sample is
+left out: webdataset raises on a tar without any. Beside the new manifest lie
 
     takedown.parquet   a row per removed sample with the rule it met
     takedown.json      the same as counts: by rule, by shard, and the rules that met nothing
@@ -13,7 +14,7 @@ import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.datasets.exclusion import COLUMNS, Exclusions
+from pipeline.datasets.folded import carry_on, folded_rules, stands_for_others
 from pipeline.datasets.shard_form import stats
 from pipeline.datasets.shard_subset import keep_rows
 from pipeline.datasets.shards import read_index
@@ -39,6 +41,7 @@ REMOVED = pa.schema(
         ("sha256", pa.string()),
         ("shard", pa.string()),
         ("rule", pa.string()),
+        ("folded_url", pa.string()),  # of the pair that met the rule, where it is not this one: this one stands for it
     ]
 )
 
@@ -66,8 +69,10 @@ def takedown(
     """
     manifest = Manifest.load(folder)
     manifest.require_files(folder)
-    removed, by_shard = _removed(folder, manifest, rules)
+    through = folded_rules(folder, rules)
+    removed, by_shard = _removed(folder, manifest, rules, through)
     met = set(removed.column("rule").to_pylist())
+    met |= {rule for uid in removed.column("uid").to_pylist() for rule in through.get(uid, ())}
     unmet = tuple(line for line in rules.lines() if line not in met)
     if not removed.num_rows:
         return Takedown(removed, unmet)
@@ -80,7 +85,8 @@ def takedown(
     out = out or storage.join(folder.rstrip("/").rpartition("/")[0] or ".", f"takedown-{digest[:12]}")
     shards = _write_shards(folder, manifest, by_shard, out, executor, progress)
     new = derived(manifest, "takedown", shards, removed.num_rows, "taken_down", {"rules_sha256": digest})
-    _write_diff(out, manifest, new, Takedown(removed, unmet), rules)
+    _write_diff(folder, out, manifest, new, Takedown(removed, unmet), rules)
+    carry_on(folder, out, removed.column("uid").to_pylist())
     storage.write_json(storage.join(out, "origin.json"), {"folder": folder, "manifest_id": manifest.id})
     new.save(out)
     return Takedown(removed, unmet, new, out)
@@ -103,16 +109,25 @@ def derived(
     )
 
 
-def _removed(folder: str, manifest: Manifest, rules: Exclusions) -> tuple[pa.Table, dict[int, list[int]]]:
-    """The samples that go, and by shard their rows."""
+def _removed(
+    folder: str, manifest: Manifest, rules: Exclusions, through: Mapping[str, Mapping[str, str]]
+) -> tuple[pa.Table, dict[int, list[int]]]:
+    """The samples that go, and by shard their rows; `through` are rules that pairs folded into them meet."""
     rows: list[dict[str, Any]] = []
     by_shard: dict[int, list[int]] = {}
     for number, shard in enumerate(manifest.shards):
         table = read_index(folder, shard, ["key", *COLUMNS])
         found = rules.rules_for(table)
+        told: list[str | None] = [None] * len(found)
+        for place, uid in enumerate(table.column("uid").to_pylist()):
+            if found[place] is None and uid in through:
+                found[place], told[place] = min(through[uid].items())
         by_shard[number] = [place for place, rule in enumerate(found) if rule]
         for place in by_shard[number]:
-            rows.append(table.slice(place, 1).to_pylist()[0] | {"shard": shard.tar, "rule": found[place]})
+            rows.append(
+                table.slice(place, 1).to_pylist()[0]
+                | {"shard": shard.tar, "rule": found[place], "folded_url": told[place]}
+            )
     return pa.Table.from_pylist(rows, schema=REMOVED), by_shard
 
 
@@ -172,7 +187,7 @@ def _same(folder: str, out: str, name: str, sha256: str) -> storage.Written:
     return sink.written
 
 
-def _write_diff(out: str, manifest: Manifest, new: Manifest, found: Takedown, rules: Exclusions) -> None:
+def _write_diff(folder: str, out: str, manifest: Manifest, new: Manifest, found: Takedown, rules: Exclusions) -> None:
     storage.write_table(storage.join(out, "takedown.parquet"), found.removed)
     summary = {
         "parent": manifest.id,
@@ -187,6 +202,11 @@ def _write_diff(out: str, manifest: Manifest, new: Manifest, found: Takedown, ru
     tombs = Exclusions()
     for kind, values in rules.rules.items():
         tombs.rules[kind] |= values
-    tombs.rules["uid"] |= set(found.removed.column("uid").to_pylist())
+    uids = found.removed.column("uid").to_pylist()
+    tombs.rules["uid"] |= set(uids)
+    # A picture that was known under several addresses would come back under the next of them.
+    several = stands_for_others(folder, uids)
+    hashes = found.removed.column("sha256").to_pylist()
+    tombs.rules["sha256"] |= {digest for uid, digest in zip(uids, hashes, strict=True) if digest and uid in several}
     text = f"# Taken out of dataset {manifest.id}; keep out with curate.select.exclude.\n" + "\n".join(tombs.lines())
     storage.write_bytes(storage.join(out, "tombstones.txt"), text.encode() + b"\n")

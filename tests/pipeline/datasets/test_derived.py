@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from phases import phase_of
 
 from pipeline import storage
 from pipeline.datasets.exclusion import Exclusions, exclude
 from pipeline.datasets.expression import Condition
-from pipeline.datasets.pack import PackConfig
+from pipeline.datasets.folded import folded
+from pipeline.datasets.pack import PackConfig, pack
 from pipeline.datasets.packing import uid_numbers
 from pipeline.datasets.reshard import reshard
 from pipeline.datasets.shards import iterate, read_image, read_index
@@ -24,6 +26,7 @@ from pipeline.datasets.takedown import takedown
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.batch import Batch
 from pipeline.execution.executor import InProcess
+from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.manifest import Manifest
 from tests.pipeline.datasets.test_pack import index_of, packed, rows
 
@@ -261,6 +264,75 @@ def test_a_takedown_rewrites_only_the_shards_that_change(
     again = takedown(out, wish, str(tmp_path / "again"), IN)
     assert again.manifest is not None
     assert again.manifest.id == done.manifest.id
+
+
+def test_a_takedown_reaches_what_was_folded_into_a_duplicate(tmp_path: Path) -> None:
+    """Pictures 0, 1 and 2 are one, under three addresses; 3 looks like it, and 4 like 3."""
+    table = rows(12)
+    hashes = ["ab" * 32] * 3 + table.column("sha256").to_pylist()[3:]
+    table = table.set_column(table.column_names.index("sha256"), "sha256", pa.array(hashes))
+    uid = table.column("uid").to_pylist()
+    evidence = {
+        1: f"of {uid[0]}: equal",
+        2: f"of {uid[1]}: equal",
+        3: f"of {uid[0]}: 2 bits",
+        4: f"of {uid[3]}: 3 bits",
+    }
+    reasons = [
+        None,
+        "duplicate_bytes",
+        "duplicate_bytes",
+        "near_duplicate",
+        "near_duplicate",
+        *[None] * 6,
+        "near_caption",
+    ]
+    evidence[11] = f"of {uid[10]}: equal captions"
+    batch = Batch.of(table).drop(reasons, [evidence.get(n) for n in range(12)])
+    fetched = phase_of(str(tmp_path / "fetch"), [table])
+    kept = storage.table_bytes(batch.rows)
+    gone = storage.table_bytes(batch.dropped)
+    for name, data in (("kept", kept), ("dropped", gone)):
+        storage.write_bytes(str(tmp_path / "dedup" / f"{name}.parquet"), data)
+    files = [
+        (File(f"{n}.parquet", t.num_rows, len(d), storage.sha256(d)),)
+        for n, t, d in (("kept", batch.rows, kept), ("dropped", batch.dropped, gone))
+    ]
+    fate = {"pairs": Fate.of(12, batch)}
+    phase = PhaseResult("deduplicate", str(tmp_path / "dedup"), files[0], files[1], fate)
+    out = str(tmp_path / "out")
+    pack(
+        PackConfig(samples_per_shard=10),
+        [fetched, phase],
+        {"deduplicate": {"captions": {"scope": "everywhere"}}},
+        "code",
+        out,
+        IN,
+    )
+    assert sum(each.num_rows for each in folded(out)) == 4
+    url, page = table.column("url").to_pylist(), table.column("page_url").to_pylist()
+    for number, rule in (
+        (2, {"url": [url[2]]}),
+        (4, {"url": [url[4]]}),
+        (3, {"uid": [uid[3]]}),
+        (1, {"url": [page[1]]}),
+    ):
+        done = takedown(out, rules(**rule), str(tmp_path / f"less-{number}"), IN)
+        assert uid[0] in done.removed.column("uid").to_pylist(), number
+        assert not done.unmet
+    told = {row["uid"]: row["folded_url"] for row in done.removed.to_pylist()}
+    assert told[uid[0]] in (url[1], url[4])  # both stand on that page
+    assert [told[uid[n]] for n in (7, 10)] == [None, None]
+    stones = Exclusions.load(str(tmp_path / "less-2" / "tombstones.txt"))
+    assert stones.rules["sha256"] == {"ab" * 32}  # else the picture would come back from its third address
+    # Captions alone were compared everywhere: nothing of the eleventh pair is left in the tenth.
+    assert takedown(out, rules(url=[url[11]]), str(tmp_path / "none"), IN).manifest is None
+    # A dataset made from it knows as much.
+    thinner = takedown(out, rules(uid=[uid[6]]), str(tmp_path / "thinner"), IN)
+    assert thinner.folder is not None
+    assert takedown(thinner.folder, rules(url=[url[2]]), str(tmp_path / "last"), IN).removed.column(
+        "uid"
+    ).to_pylist() == [uid[0]]
 
 
 def test_a_domain_takes_what_lies_on_it_and_below_it(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
