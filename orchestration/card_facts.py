@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from orchestration import overlap_view
 from orchestration.inspection import spread
 from orchestration.show import bytes_text
 from pipeline import storage
@@ -54,6 +55,8 @@ class CardFacts:
     formats: Counter[str] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
     overlap: Counter[str] = field(default_factory=Counter)
+    thresholds: Sequence[Mapping[str, Any]] = ()
+    """How well copies of evaluation pictures are found, where that was measured."""
     sides: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
     scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -90,6 +93,7 @@ def gather_facts(folder: str) -> CardFacts:
         manifest.counts,
         manifest.config,
     )
+    facts.thresholds = overlap_view.measured(folder)
     sides: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from orchestration import overlap_view
 from orchestration.card_facts import TOP, CardFacts
 from orchestration.reasons import MEANING
 from pipeline.web.taxonomy import OPT_OUTS
@@ -55,6 +56,17 @@ def sections(facts: CardFacts) -> list[Section]:
             "Pictures near one of an evaluation set: dropped, or kept and marked.",
             ("what", "where", "rows"),
             [(reason, phase, f"{n:,}") for phase, _, reason, n in facts.reasons(("near_evaluation",))] + overlap,
+        ),
+        (
+            "Copies of evaluation pictures that are found",
+            " ".join(
+                [
+                    "Of copies planted under usual changes, at the threshold that was measured for each set.",
+                    *(line.partition(": ")[2] + "." for line in overlap_view.low(facts.thresholds)),
+                ]
+            ),
+            overlap_view.HEADINGS,
+            overlap_view.cells(facts.thresholds),
         ),
         ("Original sizes", f"Shorter side. {measured}", ("side", "pictures", "share"), _in_order(facts.sides)),
         ("Caption lengths", f"Characters. {measured}", ("characters", "captions", "share"), _in_order(facts.lengths)),

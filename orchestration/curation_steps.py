@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.advice import ENOUGH, advice_for
+from orchestration.progress import say
 from orchestration.recipe import Recipe
 from orchestration.reference_step import given_evaluation_sets, reference_step
 from orchestration.step import Context, Made, Step
@@ -260,13 +261,15 @@ def _deduplicate(curate: CurateConfig, source: str) -> Any:
 
 def _decontaminate(curate: CurateConfig, with_references: bool) -> Any:
     def work(context: Context, folder: str) -> Made:
+        from orchestration import overlap_view
         from pipeline.overlap.decontaminate import decontaminate
 
         references = context.records["references"].path if with_references else None
         rows = _load(context, "deduplicate")
-        return _phase(
-            decontaminate(curate.decontaminate, rows, references, folder, context.executor(), context.progress)
-        )
+        made = decontaminate(curate.decontaminate, rows, references, folder, context.executor(), context.progress)
+        for line in overlap_view.low(overlap_view.measured(folder)):
+            say(context.progress, line)
+        return _phase(made)
 
     return work
 

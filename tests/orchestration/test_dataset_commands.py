@@ -2,18 +2,21 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from orchestration import data_card
+from orchestration import data_card, overlap_view
 from orchestration.card_facts import classes, gather_facts
 from orchestration.cli import main
 from pipeline import storage
 from pipeline.manifest import Manifest
+from pipeline.overlap.calibrate import THRESHOLDS
 from tests.orchestration.test_cli import openwit
 from tests.pipeline.datasets.test_pack import packed, picture, rows
 from tests.pipeline.sources.test_site import Site
@@ -146,6 +149,22 @@ def test_the_data_card_says_what_is_in_the_dataset(dataset: str) -> None:
         assert part in text
     with Image.open(written["picture"]) as sheet:
         assert sheet.width > 500
+
+
+def test_where_few_copies_are_found_the_card_and_the_terminal_say_so(dataset: str, tmp_path: Path) -> None:
+    def row(task: str, change: str, found: int) -> dict[str, object]:
+        facts = {"task": task, "change": change, "radius": 11, "distance": 4.0, "planted": 100, "found": found}
+        return facts | {"recall": found / 100, "precision": 0.99 if change == "all" else None}
+
+    rows = [row("food", "all", 95), row("birds", "all", 18), row("birds", "grey", 3), row("birds", "flip", 33)]
+    shutil.copytree(dataset, tmp_path / "d")
+    storage.write_table(str(tmp_path / "d" / overlap_view.NAME), pa.Table.from_pylist(rows, THRESHOLDS))
+    lines = overlap_view.low(overlap_view.measured(str(tmp_path / "d")))
+    assert [line[:66] for line in lines] == ["decontaminate: of birds only 18% of planted copies are found, at d"]
+    text = Path(data_card.write(str(tmp_path / "d"))["markdown"]).read_text()
+    assert "of birds only 18% of planted copies are found" in text
+    assert "| birds | 4 | 18 of 100 (18%) | 99.0% | grey 3%, flip 33% |" in text
+    assert "of food only" not in text
 
 
 def test_nothing_from_the_web_acts_on_the_card(dataset: str) -> None:
