@@ -132,12 +132,12 @@ def plan(recipe: str, sets: tuple[str, ...], root: str, as_json: bool, pilot: in
     from orchestration import flow, show
     from orchestration.evaluation_estimate import evaluation_rows, print_evaluation
     from orchestration.snapshot_estimate import print_snapshots
-    from orchestration.trainable import training_rows_found
+    from orchestration.trainable import start_found, training_rows_found
     from orchestration.training_estimate import estimate_of, print_estimate
 
     with show.stdout_kept_clean(as_json):
         steps = flow.plan(loaded, root)
-        estimate = estimate_of(loaded, steps, training_rows_found(loaded, steps))
+        estimate = estimate_of(loaded, steps, training_rows_found(loaded, steps), start_found(loaded))
         evaluation = evaluation_rows(loaded, steps, root)
     if as_json:
         show.print_json(

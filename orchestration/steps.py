@@ -160,7 +160,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
     def work(context: Context, folder: str) -> Made:
         from orchestration.launch import train_on_ray
         from training.data.check import left_out, notes
-        from training.fitting import opened
+        from training.fitting import opened, require_start
         from training.saving.checkpoint import Checkpoint
 
         assert recipe.train is not None
@@ -169,6 +169,7 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         # are compared once, here (of remote shards when they come), and by the workers only where one is to be left alone.
         first = _with(recipe.train, verify_checksums=bool(dataset) or recipe.train.data.verify_checksums)
         data = opened(first, dataset)
+        require_start(first, data)
         for line in notes(data):
             say(context.progress, f"train: {line}")
         compare = recipe.train.data.verify_checksums or data.is_changed

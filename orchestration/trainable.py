@@ -20,6 +20,22 @@ def training_rows_found(recipe: Recipe, steps: Sequence[PlannedStep]) -> int | N
         place and (storage.is_local(place) or storage.exists(storage.join(place, MANIFEST))) for place in places
     ):
         return None
-    from training.fitting import opened
+    from training.fitting import opened, require_start
 
-    return opened(recipe.train, folder).rows
+    data = opened(recipe.train, folder)
+    require_start(recipe.train, data)  # the training could begin now, so what it begins with must be there
+    return data.rows
+
+
+def start_found(recipe: Recipe) -> bool | None:
+    """Whether the model of `train.start_from` is there; None without one. Raises the ConfigError or DataError that the training
+    would raise of one that is there and does not fit."""
+    if recipe.train is None or recipe.train.start_from is None:
+        return None
+    place = recipe.train.start_from
+    if not storage.exists(place):
+        return False
+    from training.fitting import require_start
+
+    require_start(recipe.train, None)
+    return True

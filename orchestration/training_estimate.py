@@ -63,9 +63,12 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
     }
 
 
-def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep], found: int | None = None) -> dict[str, Any] | None:
+def estimate_of(
+    recipe: Recipe, steps: Sequence[PlannedStep], found: int | None = None, start: bool | None = None
+) -> dict[str, Any] | None:
     """The recipe's training, with the `found` rows or those of its dataset where that is finished, else with those that it
-    expects; `config` is its section as JSON, which launchers other than Ray take, `snapshots` what is evaluated meanwhile."""
+    expects; `config` is its section as JSON, which launchers other than Ray take, `snapshots` what is evaluated meanwhile,
+    `start_is_there` whether the model is that it starts from."""
     if recipe.train is None:
         return None
     rows = recipe.expects.rows if recipe.expects else None
@@ -74,7 +77,7 @@ def estimate_of(recipe: Recipe, steps: Sequence[PlannedStep], found: int | None 
             rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
     estimate = training_estimate(recipe.train, found or rows)
     snapshots = snapshot_estimate(recipe.train, estimate["steps"], estimate["seconds"])
-    return estimate | {"config": recipe.shown()["train"], "snapshots": snapshots}
+    return estimate | {"config": recipe.shown()["train"], "snapshots": snapshots, "start_is_there": start}
 
 
 def print_estimate(found: Mapping[str, Any]) -> None:
@@ -89,6 +92,11 @@ def print_estimate(found: Mapping[str, Any]) -> None:
         + ", ".join(f"{part} {_size(size)}" for part, size in parts.items())
         + ")",
     }
+    if found.get("start_is_there") is not None:
+        place = found["config"]["start_from"]
+        told["start"] = (
+            place if found["start_is_there"] else f"{place}: nothing is there yet, and training cannot begin without it"
+        )
     if not found["fits"]:
         told["too much"] = (
             f"for a {card}: raise train.memory.chunks or train.workers, set train.memory.activation_checkpointing=true,"

@@ -21,7 +21,8 @@ from orchestration.training_estimate import SPARE, estimate_of, print_estimate, 
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
-from training.saving.checkpoint import Checkpoint
+from training.saving.checkpoint import Checkpoint, checksums, write_model
+from training.saving.meanings import Meanings
 from training.spec import get_spec
 from training.watching.cards import CARDS
 
@@ -169,6 +170,25 @@ def test_plan_refuses_what_train_would_refuse(
         err = capsys.readouterr().err.strip()
         assert said in err.splitlines()[-1], command
         assert "Traceback" not in err
+
+
+def test_plan_looks_at_the_model_to_start_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Refused as `train` refuses it where training could begin now; a line where the data is not there either."""
+    root, none = ["--root", str(tmp_path / "runs")], f"train.start_from={tmp_path / 'none'}"
+    small = [f"data={pairs(tmp_path / 'set')}", "train.global_batch_size=4", "train.workers=1", "train.memory.chunks=1"]
+    small += ["train.warmup_steps=0", "train.steps=2"]
+    for command in ("plan", "train"):
+        assert (
+            main([command, "clip-vit-b-32", *root, *(part for one in (none, *small) for part in ("--set", one))]) == 2
+        )
+        assert "none: holds no checkpoint.json" in capsys.readouterr().err.strip().splitlines()[-1], command
+    assert main(["plan", "clip-vit-b-32", *root, "--set", none]) == 0
+    assert "nothing is there yet" in capsys.readouterr().out
+    spec = get_spec("vit-tiny-8")
+    write_model(str(tmp_path / "vit"), spec.build().state_dict(), Meanings())
+    Checkpoint(str(tmp_path / "vit"), spec, 1, 8, "none", {}, 1, checksums(str(tmp_path / "vit"))).save()
+    assert main(["plan", "clip-vit-b-32", *root, "--set", f"train.start_from={tmp_path / 'vit'}"]) == 2
+    assert "models that fit it: clip-tiny, clip-tiny-gap" in capsys.readouterr().err
 
 
 def test_a_given_dataset_with_a_shard_that_is_cut_off_is_not_refused_before_it_is_trained_on(tmp_path: Path) -> None:

@@ -82,6 +82,18 @@ def test_a_folder_gives_pictures_classes_and_captions(tmp_path: Path, classes: P
     assert batch.labels.tolist() == [[0, 1, 1, 2][sample] for sample in batch.samples]
 
 
+def test_linked_folders_of_classes_are_followed_and_circles_are_not(tmp_path: Path, classes: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for name in ("cat", "dog", "eel"):
+        (linked / name).symlink_to(classes / name, target_is_directory=True)
+    (classes / "dog" / "deep" / "up").symlink_to(classes / "dog", target_is_directory=True)
+    data, own = (opened(tmp_path, SourceConfig(path=str(folder))) for folder in (linked, classes))
+    assert data.classes == ("cat", "dog", "eel")
+    assert grey(data) == [0, 1, 2, 3]
+    assert data.id == own.id
+
+
 def test_the_id_of_a_folder_is_that_of_its_content(tmp_path: Path, classes: Path) -> None:
     before = opened(tmp_path, SourceConfig(path=str(classes))).id
     moved = tmp_path / "elsewhere"

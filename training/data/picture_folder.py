@@ -4,7 +4,9 @@ Where pictures lie in folders directly below the given one, these are the classe
 one. The id is a hash of names, sizes and captions: reading all pictures to know whether one was changed would cost an epoch.
 """
 
+import os
 import posixpath
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,32 @@ def _listing(folder: str) -> dict[str, int]:
     root = root.rstrip("/")
     if not filesystem.exists(root):
         raise DataError(f"{folder}: no such folder; give train.data.sources a path that exists")
-    files = filesystem.find(root, detail=True)
-    names = {str(path)[len(root) + 1 :]: int(info["size"]) for path, info in files.items()}
+    if storage.is_local(folder) and filesystem.isdir(root):
+        names = dict(_walked(root))
+    else:
+        files = filesystem.find(root, detail=True)
+        names = {str(path)[len(root) + 1 :]: int(info["size"]) for path, info in files.items()}
     return {name: size for name, size in names.items() if not any(part.startswith(".") for part in name.split("/"))}
+
+
+def _walked(root: str, below: str = "", above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, int]]:
+    """Name and size of each file, through symbolic links too (fsspec's `find` passes over linked folders), but for one that
+    leads back to a folder it lies in. Raises DataError for a folder that cannot be read."""
+    folder = os.path.join(root, below)
+    try:
+        found = os.stat(folder)
+        with os.scandir(folder) as listed:
+            entries = [each for each in listed if not each.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be read ({error.strerror or error}); make it readable or take it out"
+        ) from error
+    here = (found.st_dev, found.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        name = f"{below}/{entry.name}" if below else entry.name
+        if entry.is_dir():
+            yield from _walked(root, name, (*above, here))
+        elif entry.is_file():
+            yield name, entry.stat().st_size
