@@ -42,7 +42,8 @@ def _number(value: float | None) -> str:
 
 
 def export(found: Mapping[str, Any]) -> None:
-    show.facts({**found, "files": ", ".join(found["files"]), "bytes": show.bytes_text(found["bytes"])})
+    told = {**found, "files": ", ".join(found["files"]), "bytes": show.bytes_text(found["bytes"])}
+    show.facts(told | ({"left_out": ", ".join(found["left_out"])} if "left_out" in found else {}))
 
 
 def import_(found: Mapping[str, Any]) -> None:

@@ -157,7 +157,7 @@ def test_a_tower_goes_from_one_family_to_another_and_computes_what_it_did(data: 
         (
             TEXT | {"model": "clip-tiny-rn"},
             "vit",
-            r"image\..* \(models that fit it: clip-tiny, clip-tiny-gap, clip-tiny-bow\)",
+            r"image\.kind is vit, that of clip-tiny-rn is resnet.* \(models that fit it: clip-tiny, clip-tiny-gap, clip-tiny-bow\)",
         ),
     ):
         with pytest.raises(ConfigError, match=line):

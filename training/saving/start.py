@@ -93,7 +93,7 @@ def _taken(
 ) -> dict[str, Any]:
     """`ours` with what is `taken` over; all else must be equal in a model of the same family, and in an image tower."""
     out = dict(ours)
-    for key, own in ours.items():
+    for key, own in sorted(ours.items(), key=lambda item: item[0] != "kind"):  # which kind of tower is said first
         if key not in theirs:
             continue
         given = theirs[key]
