@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestration.recipe import TEXT_FAMILIES
+from orchestration.recipe import wanted_beside
 from orchestration.training_rows import EVALUATIONS, read_evaluations
 from pipeline.errors import UserError
 from training.config import TrainConfig
 from training.saving.checkpoint import NAME
 from training.saving.snapshots import FOLDER
-from training.spec import get_spec
 
 Scores = dict[str, float]
 
@@ -120,15 +119,7 @@ def measure(config: dict[str, Any], snapshot: str) -> Scores:
     return {score.name: score.value for score in headline(report)}
 
 
-def wanted(config: TrainConfig) -> dict[str, Any]:
-    """The EvaluateConfig of a snapshot, as JSON values."""
-    watch = config.watch
-    can_read = get_spec(config.model).family in TEXT_FAMILIES
-    protocols = watch.evaluate_protocols if can_read else ("linear_probe",)
-    return {"tasks": list(watch.evaluate_tasks), "protocols": list(protocols), "threads": 1}
-
-
 def _on_ray(config: TrainConfig, snapshot: str) -> Call:
     from orchestration.cluster import Apart
 
-    return Apart(measure, wanted(config), snapshot, gpus=config.watch.evaluate_gpus)
+    return Apart(measure, wanted_beside(config), snapshot, gpus=config.watch.evaluate_gpus)

@@ -4,6 +4,7 @@ load("demo", ["train.learning_rate=0.001"])     a shipped recipe with one change
 load("my.yaml")                                 a file of one's own, usually `extends: demo` and the difference
 """
 
+import difflib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.settings_errors import config_error
 from training.config import TrainConfig
+from training.saving.best_metric import asks_for_a_score, step_metrics
 from training.spec import get_spec
 
 Model = TypeVar("Model", bound=Settings)
@@ -93,6 +95,7 @@ class Recipe(Settings):
             raise ValueError("nothing to do; add at least one of curate, train and evaluate, or `extends: demo`")
         self._family_fits()
         self._tasks_beside_are_known()
+        self._best_metric_can_occur()
         return self
 
     def _family_fits(self) -> None:
@@ -119,11 +122,33 @@ class Recipe(Settings):
         except ConfigError as error:
             raise ValueError(str(error).replace("evaluate.tasks", "watch.evaluate_tasks", 1)) from error
 
+    def _best_metric_can_occur(self) -> None:
+        """A slip in the name of a score would else be a run that keeps no best checkpoint, and says nothing."""
+        if self.train is None or not asks_for_a_score(self.train):
+            return
+        from evaluation.score_names import headline_names
+
+        asked = wanted_beside(self.train)
+        names = headline_names(asked["tasks"], asked["protocols"])
+        if (named := self.train.checkpoints.best_metric) not in names:
+            near = difflib.get_close_matches(named, names, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            there = ", ".join((*step_metrics(self.train), *names))
+            raise ValueError(f"train.checkpoints.best_metric: there will be no {named}; {hint}there will be {there}")
+
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:
         """The recipe as JSON values for logs and pages: whatever came from the environment stays `${env:NAME}`."""
         return hide_environment(self.model_dump(mode="json"), self._written)
+
+
+def wanted_beside(config: TrainConfig) -> dict[str, Any]:
+    """The EvaluateConfig of a snapshot that is measured while training goes on (orchestration/beside.py), as JSON values."""
+    watch = config.watch
+    can_read = get_spec(config.model).family in TEXT_FAMILIES
+    protocols = watch.evaluate_protocols if can_read else ("linear_probe",)
+    return {"tasks": list(watch.evaluate_tasks), "protocols": list(protocols), "threads": 1}
 
 
 def _names_its_own(train: TrainConfig) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from evaluation.config import EvaluateConfig
 from evaluation.plan import DECODED_PER_SECOND, USED_SHARE, plan_evaluation
 from orchestration import show
-from orchestration.beside import wanted
+from orchestration.recipe import wanted_beside
 from orchestration.show_forecast import hours_text
 from training.config import TrainConfig
 from training.spec import get_spec
@@ -22,7 +22,7 @@ def snapshot_estimate(config: TrainConfig, steps: int | None, seconds: float | N
     watch = config.watch
     if not watch.evaluate_every_steps:
         return None
-    evaluate = EvaluateConfig.model_validate(wanted(config))
+    evaluate = EvaluateConfig.model_validate(wanted_beside(config))
     # The folder that holds no features: those of a snapshot are always made anew.
     rows = plan_evaluation(evaluate, "", "", None, None)
     pictures = sum(row["to_read"] for row in rows)

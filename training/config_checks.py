@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
+from training.saving.best_metric import never_measured
 from training.spec import REGISTRY
 from training.unread_keys import unread
 
@@ -18,6 +19,8 @@ def mistakes(config: "TrainConfig") -> Iterator[str]:
     yield from _shares(config)
     yield from _stages(config)
     yield from _adapts(config)
+    if (line := never_measured(config, config.watch.evaluate_every_steps > 0)) is not None:
+        yield line
     yield from unread(config)
 
 

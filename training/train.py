@@ -34,6 +34,7 @@ from training.models.base import Model
 from training.objectives.objective import Objective, make_objective
 from training.optim.schedule import learning_rate
 from training.saving import checkpoint as checkpoints
+from training.saving.best_metric import never_measured
 from training.saving.checkpoint import Checkpoint
 from training.saving.leaving import Preemption
 from training.saving.meanings import TOKENIZER, Meanings
@@ -100,6 +101,9 @@ def train(
     whose gradient is zero, and DataError naming the step when loss or gradient stop being finite. Raises PreemptedError when it
     was told to leave and has saved.
     """
+    mistake = never_measured(config, is_measured and config.watch.evaluate_every_steps > 0)
+    if mistake is not None:
+        raise ConfigError(f"train.{mistake}")
     data = opened(config, manifest_folder)
     for line in (*notes(data), *_unmeasured(config, is_measured)):
         say(line)
@@ -182,9 +186,7 @@ def _train(
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks, anew)
-    saver = ending.enter_context(
-        contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption, is_measured))
-    )
+    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
     done = saver.resume(engine.state(), data.rows, is_prolonged)
     total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)

@@ -18,6 +18,7 @@ from evaluation.pictures.pictures import load
 from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report, fingerprint, headline
 from evaluation.run import evaluate
+from evaluation.score_names import headline_names
 from pipeline import storage
 from pipeline.errors import DataError
 from training.data.transforms import evaluation_pixels
@@ -74,6 +75,9 @@ def test_the_headline_is_what_a_result_table_shows(report: Report) -> None:
         "scenes-retrieval/retrieval/recall@1/text_to_image",
         "scenes-retrieval/retrieval/recall@5/text_to_image",
     ]
+    beside = ("zero_shot", "linear_probe")
+    foretold = headline_names(CONFIG.tasks, beside)
+    assert foretold == [score.name for score in headline(report) if score.protocol in beside]
 
 
 def test_outcomes_confusions_and_curves_tell_the_same_as_the_scores(report: Report) -> None:

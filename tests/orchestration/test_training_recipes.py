@@ -306,6 +306,16 @@ def test_how_a_model_is_trained_is_no_other_training(tmp_path: Path) -> None:
             "objective.kind is contrastive and the model is of family igpt",
         ),
         ("clip-small", ["train.launch.minimum_workers=2"], "launch.minimum_workers is 2 and workers 1"),
+        (
+            "clip-small",
+            [
+                "train.watch.evaluate_every_steps=5",
+                "train.checkpoints.keep_best=1",
+                "train.checkpoints.best_metric=digits/zero_shot/accuracy",
+            ],
+            "best_metric: there will be no digits/zero_shot/accuracy; did you mean digits/zero_shot/top1/ensemble? there will"
+            " be loss, gradient_norm, accuracy_image_to_text, accuracy_text_to_image, digits/zero_shot/top1/ensemble,",
+        ),
         ("clip-small", ["train.watch.card=h1000"], "'h1000' is no card that is known here"),
     ],
 )

@@ -1,6 +1,7 @@
 """Losses of classes and pixels against their definitions, and their draws against ranks and chunks."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from training.data.batch import Batch
 from training.models.draws import row_draws
 from training.models.igpt import IGPT
 from training.objectives.classify import label_shares, mixed
-from training.objectives.objective import Objective, make_objective
+from training.objectives.config import KINDS, METRICS
+from training.objectives.objective import Objective, fit_spec, make_objective
 from training.objectives.pixels import masked_mean
 from training.spec import build, get_spec
 
@@ -30,6 +32,25 @@ def objective(model: str, classes: int = 0, **chosen: Any) -> Objective:
 def batch(rows: int, size: int = 8, labels: Tensor | None = None) -> Batch:
     pixels = torch.randint(0, 256, (rows, 3, size, size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     return Batch(pixels, labels=labels, samples=tuple(range(rows)))
+
+
+def test_the_metrics_that_best_checkpoints_can_be_kept_by_are_those_that_each_objective_measures() -> None:
+    texts = torch.tensor([[6, 1, 2, 7], [6, 3, 7, 0]])
+    for model, kinds in {
+        "clip-tiny": "clip",
+        "vit-tiny-8": "vit",
+        "igpt-tiny": "igpt",
+        "captioner-tiny": "captioner",
+    }.items():
+        for kind in KINDS[kinds]:
+            config = TrainConfig.model_validate({"model": model, "objective": {"kind": kind}})
+            spec = get_spec(model)
+            spec = spec.with_text(8, 4) if kinds in ("clip", "captioner") else spec.with_classes(3)
+            made = make_objective(config, fit_spec(config, spec))
+            rows = replace(batch(2, spec.image_size, torch.tensor([0, 2])), tokens=texts)
+            with row_draws(torch.arange(2)):
+                _, metrics = made.loss(build(fit_spec(config, spec))(*made.inputs(rows)), rows)
+            assert {*metrics} - {"logit_scale"} == {*METRICS[kind]}
 
 
 def test_cross_entropy_with_smoothing_is_torch_s_and_unlabelled_rows_give_nothing() -> None:

@@ -113,7 +113,8 @@ def test_snapshots_are_written_only_where_somebody_measures_them_and_never_end_a
     assert [each.measured.get("failed_snapshots") for each in results] == [None, None, None, 1.0]
     best = CheckpointsConfig(keep_best=1, best_metric="digits/zero_shot/top1/ensemble")
     with pytest.raises(ConfigError, match=r"best_metric is digits/.* measure scores under `openwit train`"):
-        list(train(watched.model_copy(update={"checkpoints": best}), dataset, str(tmp_path / "best")))
+        next(iter(train(watched.model_copy(update={"checkpoints": best}), dataset, str(tmp_path / "best"))))
+    assert not (tmp_path / "best").exists()
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])

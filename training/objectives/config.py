@@ -16,6 +16,19 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "words": ("words",),
 }
 """What each family of models can learn; the first is what it learns when nothing is said."""
+_FOUND = ("accuracy_image_to_text", "accuracy_text_to_image")
+_PIXELS = ("nats_per_pixel", "bits_per_pixel")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "contrastive": _FOUND,
+    "sigmoid": ("logit_bias", *_FOUND),
+    "classify": ("accuracy",),
+    "next_pixel": _PIXELS,
+    "masked_pixels": _PIXELS,
+    "joint": (*_PIXELS, "class_loss", "accuracy"),
+    "caption": ("text_nats",),
+    "words": ("likeliest_word_is_in_text",),
+}
+"""What a step of each kind measures beside its loss, by the names in steps.jsonl's `metrics`."""
 
 
 class ObjectiveConfig(Settings):

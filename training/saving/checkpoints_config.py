@@ -20,7 +20,8 @@ class CheckpointsConfig(Settings):
     """And so many of the others: those with the best `best_metric`."""
     best_metric: str = "loss"
     """loss, gradient_norm or a name among a step's metrics: its mean over the steps since the checkpoint before counts. Or the
-    name of a score that evaluation beside the training gives (train.watch); it counts for a checkpoint of the same step."""
+    name of a score that evaluation beside the training gives (train.watch), as digits/zero_shot/top1/ensemble; it counts for a
+    checkpoint of the same step. A name that can never occur is refused before work, with those that will."""
     best_is: Literal["lowest", "highest"] = "lowest"
     """Whether a small or a large `best_metric` is good."""
     asynchronous: bool = True

@@ -48,12 +48,10 @@ class Saver:
         manifest_id: str,
         ranks: Ranks,
         preemption: Preemption | None = None,
-        is_measured: bool = False,
     ) -> None:
         self._folder = Path(folder) / "checkpoints"
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
         self._settings = config.checkpoints
-        self._is_measured = is_measured and config.watch.evaluate_every_steps > 0
         self._copies = HostCopies()
         self._writer = Writer(ranks.rank, ranks.world_size)
         self._notice = Notice(self._settings.seconds_after_sigterm, preemption)
@@ -133,10 +131,9 @@ class Saver:
     ) -> None:
         """Save where it is time to.
 
-        Raises ConfigError when no step has the metric that the best are kept by, DataError when the checkpoint before could
-        not be written, PreemptedError when the run was told to leave and has saved.
+        Raises DataError when the checkpoint before could not be written, PreemptedError when the run was told to leave and has
+        saved.
         """
-        self._require_metric(metrics)
         self._count(metrics)
         now = time.monotonic()
         left = self._notice.seconds_left
@@ -178,15 +175,6 @@ class Saver:
     def _is_old(self, now: float) -> bool:
         minutes = self._settings.every_minutes
         return self._ranks.is_first and minutes > 0 and now - self._saved_at >= 60 * minutes
-
-    def _require_metric(self, metrics: Mapping[str, float]) -> None:
-        """Where nothing is evaluated beside the training, only a step's own metrics can be meant."""
-        wanted = self._settings.best_metric
-        if self._settings.keep_best and wanted not in metrics and not self._is_measured:
-            raise ConfigError(
-                f"train.checkpoints.best_metric is {wanted}, and a step has {', '.join(metrics)}; choose one of them, or let"
-                " train.watch.evaluate_every_steps measure scores under `openwit train`"
-            )
 
     def _count(self, metrics: Mapping[str, float]) -> None:
         self._steps_summed += 1
