@@ -84,6 +84,8 @@ def test_a_profile_leaves_a_trace_and_says_what_bounds_the_step(dataset: str, tm
     assert written["advice"] == ADVICE[found.bound_by]
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert sum(event.get("name") == COMPUTE for event in events) >= 3
+    assert "data wait" in written["shares"]
+    assert not [name for name in written["measured"] if "wait" in name]  # one figure, of the profiled steps
     assert not (tmp_path / "checkpoint").exists()
 
 

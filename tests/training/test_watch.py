@@ -62,6 +62,30 @@ def test_speed_waiting_and_mfu_are_those_of_the_last_seconds() -> None:
     assert flops < 3 * spec.sample_flops() * 8  # short texts are not counted as long ones
 
 
+def test_steps_that_are_timed_precisely_are_a_window_of_their_own() -> None:
+    """A profile's MFU and share of waiting are those of its steps: not of the slow ones just before, and of all of its own."""
+    clock, spec = Clock(), get_spec("clip-tiny")
+    watch = Watch(config(), spec, 1, CPU, clock, peak=1e9)
+
+    def loader():  # type: ignore[no-untyped-def]
+        for seconds in (6, 6, 6, 5, 1, 1, 1, 1):
+            clock.now += seconds
+            yield texts_of_nine()
+
+    batches = watch.over(loader())
+
+    def step() -> dict[str, float]:
+        batch = next(batches)
+        clock.now += 3
+        return watch.tick(batch).measured
+
+    assert [step()["data_wait_share"] for _ in range(3)] == pytest.approx([2 / 3] * 3, rel=1e-3)
+    with timed_precisely() as phases:
+        found = [step() for _ in range(5)][-1]
+    assert found["data_wait_share"] == 9 / 24 == phases["data wait"] / 24
+    assert found["mfu"] == pytest.approx(3 * spec.sample_flops(9) * 8 * 5 / 24 / 1e9, rel=1e-3)
+
+
 def test_a_slow_start_is_forgotten_and_left_out_patches_are_not_counted() -> None:
     clock, spec = Clock(), get_spec("clip-tiny")
     watch = Watch(config(patch_dropout=0.5), spec, 1, CPU, clock, peak=1e9)

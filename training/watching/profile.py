@@ -47,7 +47,8 @@ ADVICE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds per step by part; they sum to `step_seconds`. `measured` is the last step's pace (MFU, memory, ...)."""
+    """Seconds per step by part; they sum to `step_seconds`. `measured` is the pace of these same steps (MFU, memory, ...); what
+    they waited for data stands in `seconds` alone."""
 
     steps: int
     step_seconds: float
@@ -95,7 +96,8 @@ def profile(config: TrainConfig, manifest_folder: str, folder: str, steps: int) 
     if traced is None:
         return None
     parts = split({name: spent / steps for name, spent in phases.items()}, seconds, traced)
-    found = Profile(steps, seconds, parts, last.measured, TRACE)
+    measured = {name: value for name, value in last.measured.items() if name != "data_wait_share"}
+    found = Profile(steps, seconds, parts, measured, TRACE)
     storage.write_json(os.path.join(folder, SUMMARY), found.to_json())
     return found
 

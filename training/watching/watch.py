@@ -65,8 +65,8 @@ class Watch:
         self._peak = world_size * (peak_flops(config, device) if peak is None else peak)
         self._waited = 0.0
         self._flops = 0.0
-        self._now = [(clock(), 0.0, 0.0)]
-        self._window: deque[tuple[float, float, float]] = deque(self._now)
+        self._window = deque([(clock(), 0.0, 0.0)])
+        self._timed: dict[str, float] | None = None
 
     def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches as they are, the time until each is there counted as waiting for data."""
@@ -98,8 +98,13 @@ class Watch:
     def tick(self, batch: _Textual) -> Pace:
         """At the end of each step that trained on `batch`."""
         self._flops += self._samples * self._sample_flops(batch)
+        if (
+            timed := _precise.get()
+        ) is not self._timed:  # somebody times precisely from here on, or no longer: a window of its own
+            self._timed = timed
+            self._window = deque([self._window[-1]])
         self._window.append((self._clock(), self._waited, self._flops))
-        while len(self._window) > 2 and self._window[0][0] < self._window[-1][0] - WINDOW_SECONDS:
+        while timed is None and len(self._window) > 2 and self._window[0][0] < self._window[-1][0] - WINDOW_SECONDS:
             self._window.popleft()
         (start, waited, flops), (end, waited_now, flops_now) = self._window[0], self._window[-1]
         seconds = max(1e-9, end - start)
@@ -120,7 +125,10 @@ class Watch:
 
 @contextmanager
 def timed_precisely() -> Iterator[dict[str, float]]:
-    """Inside, seconds by phase are gathered, and each phase waits for the GPU, so that its work counts there; that costs."""
+    """Inside, seconds by phase are gathered, and each phase waits for the GPU, so that its work counts there; that costs.
+
+    A `Watch` that ticks inside tells the pace of these steps alone.
+    """
     seconds: dict[str, float] = {}
     token = _precise.set(seconds)
     try:
