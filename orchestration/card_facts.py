@@ -121,7 +121,8 @@ def gather_facts(folder: str) -> CardFacts:
     facts.kept = spread(kept, PICTURES)
     facts.dropped = _dropped(folder, manifest)
     if not facts.languages:
-        facts.languages = Counter(map(_language, sample))
+        identifier = _identifier()  # of 100 MB, for this only
+        facts.languages = Counter(_language(identifier, text) for text in sample)
         facts.identified = len(sample)
     return facts
 
@@ -166,16 +167,15 @@ def _host(url: str) -> str | None:
         return None
 
 
-@functools.cache
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def _language(text: str) -> str:
+def _language(identifier: Any, text: str) -> str:
     """The likeliest of 140 languages; "unsure" below 0.2, from where on nine of ten short captions are told right."""
-    language, probability = _identifier().classify(text)
+    language, probability = identifier.classify(text)
     return str(language) if float(probability) >= 0.2 else "unsure"
 
 

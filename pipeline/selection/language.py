@@ -109,27 +109,32 @@ class Model:
     first: np.ndarray  # language i is the same as language first[i] (one language in two scripts)
 
 
-@functools.cache
 def _package() -> Any:
+    """Nearly 100 MB, of which a model takes over what it needs."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def known_languages() -> frozenset[str]:
-    """ISO 639-1 codes that the model tells apart."""
-    return frozenset(_package().nb_classes)
+def check(wanted: tuple[str, ...]) -> None:
+    """Raises ConfigError for a code that the model does not know; keeps nothing, since who asks is not who identifies."""
+    _check(wanted, _package())
+
+
+def _check(wanted: tuple[str, ...], package: Any) -> None:
+    known = set(package.nb_classes)  # ISO 639-1
+    if unknown := sorted(set(wanted) - known):
+        raise ConfigError(
+            f"curate.select.text.languages: {unknown[0]!r} is no language that can be told; use ISO 639-1 codes of these:"
+            f" {' '.join(sorted(known))}"
+        )
 
 
 @functools.cache
 def model(wanted: tuple[str, ...]) -> Model:
     """The model, once `wanted` has been looked at. Raises ConfigError for a code that it does not know."""
-    if unknown := sorted(set(wanted) - known_languages()):
-        raise ConfigError(
-            f"curate.select.text.languages: {unknown[0]!r} is no language that can be told; use ISO 639-1 codes of these:"
-            f" {' '.join(sorted(known_languages()))}"
-        )
     package = _package()
+    _check(wanted, package)
     names = tuple(package.nb_classes)
     return Model(
         names,

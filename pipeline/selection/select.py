@@ -75,7 +75,7 @@ def select(
 def _check(config: SelectConfig) -> tuple[str, ...] | None:
     """The given query list, if any. Raises ConfigError, before any work, for files and languages that cannot be used."""
     if config.text.languages:
-        language.model(config.text.languages)
+        language.check(config.text.languages)
     queries = read_queries(config.queries.path) if config.queries.path else None
     if config.balance.counts:
         earlier_counts(config.balance.counts, queries or ())
