@@ -509,6 +509,7 @@ def test_identity_leaves_out_addresses_and_pace(web: Web) -> None:
     other = web.config(hosts=dict.fromkeys(one.hosts, "127.0.0.1:1"), concurrency=1, per_host_concurrency=1)
     assert one.identity() == other.identity()
     assert one.identity() != web.config(max_bytes=5).identity()
+    assert web.config(contact="me@a.example").identity() == web.config().identity()
     assert one.identity()["hosts"] == ["a.example", "b.example", "xn--mnchen-3ya.example"]
 
 
