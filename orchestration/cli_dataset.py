@@ -48,7 +48,7 @@ def _show(name: str, as_json: bool, *arguments: Any) -> None:
 @dataset_argument
 @click.option("--where", metavar="CONDITION", help="Condition on the index's columns, as in: score_a > 0.28 and ...")
 @click.option("--top", metavar="COLUMN:FRACTION", help="The best part by a column, 0.3 for 30 % of the dataset.")
-@click.option("--within", metavar="FILE", help="Only uids that are in this subset file too.")
+@click.option("--within", metavar="FILE", help="Only samples that this subset file names, by uid or source_uid.")
 @click.option("--out", required=True, metavar="FILE", help="Subset file (.npy) to write.")
 @json_option
 @debug_option

@@ -29,17 +29,13 @@ def executor() -> Iterator[Executor]:
 def subset(
     folder: str, where: str | None, top: str | None, within: str | None, out: str, progress: Progress
 ) -> dict[str, Any]:
-    import numpy as np
-
     from pipeline.datasets.subset import load_uids, save_uids, select_uids
 
     if not where and not top and not within:
         raise ConfigError("subset: nothing to choose by; give --where, --top or --within")
     manifest = Manifest.load(folder)
     others = load_uids(within) if within else None
-    uids = select_uids(folder, manifest, where, top)
-    if others is not None:
-        uids = np.intersect1d(uids, others)
+    uids = select_uids(folder, manifest, where, top, others)
     save_uids(out, uids)
     return {"subset": out, "samples": len(uids), "of": manifest.rows, "dataset": manifest.id}
 

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest
 
 UID = np.dtype("u8,u8")
+_HEX = re.compile(r"[0-9a-fA-F]{32}")
 _TOP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):(0?\.\d+|1(?:\.0*)?)")
 
 
@@ -53,8 +54,16 @@ def hex_of(uids: np.ndarray) -> list[str]:
     return [f"{high:016x}{low:016x}" for high, low in uids.tolist()]
 
 
-def select_uids(folder: str, manifest: Manifest, where: str | None = None, top: str | None = None) -> np.ndarray:
-    """Uids of the samples that fulfil `where` and are in the `top` ("score:0.3": the best 30 % by that column).
+def select_uids(
+    folder: str,
+    manifest: Manifest,
+    where: str | None = None,
+    top: str | None = None,
+    within: np.ndarray | None = None,
+) -> np.ndarray:
+    """Uids of the samples that fulfil `where`, are in the `top` ("score:0.3": the best 30 % by that column) and `within` these.
+
+    `within` names samples by their uid, or by the one that their source's table gave them: DataComp's own subset files apply.
 
     The fraction is one of all samples of the dataset, as DataComp counts it. Memory: one index, 16 bytes per sample found
     and 8 per sample for the threshold. Raises ConfigError for a condition or column that does not fit.
@@ -62,15 +71,29 @@ def select_uids(folder: str, manifest: Manifest, where: str | None = None, top: 
     schema = _schema(folder, manifest)
     condition = Condition(where, schema) if where else None
     column, lowest = _threshold(folder, manifest, schema, top) if top else (None, 0.0)
-    wanted = dict.fromkeys(["uid", *(condition.columns if condition else ()), *((column,) if column else ())])
+    names = ("uid", *(("source_uid",) if within is not None and "source_uid" in schema.names else ()))
+    wanted = dict.fromkeys([*names, *(condition.columns if condition else ()), *((column,) if column else ())])
     parts = [np.empty((0, 2), np.uint64)]
     for table in _tables(folder, manifest, list(wanted)):
         if condition:
             table = table.filter(condition.keeps(table))
         if column:
             table = table.filter(pa.array(_values(table, column) >= lowest))
+        if within is not None:
+            found = [_is_in(table.column(name).to_pylist(), within) for name in names]
+            table = table.filter(pa.array(np.logical_or.reduce(found)))
         parts.append(uid_numbers(table.column("uid")))
     return as_uids(np.concatenate(parts))
+
+
+def _is_in(words: list[str | None], uids: np.ndarray) -> np.ndarray:
+    """Which words are 32 hex digits that the sorted `uids` hold."""
+    found = np.zeros(len(words), bool)
+    rows = [row for row, word in enumerate(words) if word and _HEX.fullmatch(word)]
+    if rows and len(uids):
+        here = np.ascontiguousarray(uid_numbers([words[row] or "" for row in rows])).view(UID).reshape(-1)
+        found[rows] = uids[np.minimum(np.searchsorted(uids, here), len(uids) - 1)] == here
+    return found
 
 
 def _schema(folder: str, manifest: Manifest) -> pa.Schema:

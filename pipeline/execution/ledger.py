@@ -297,7 +297,8 @@ class PhaseResult:
 
     def read_kept(self, columns: list[str] | None = None) -> pa.Table:
         """All kept rows in one table: for small results and tests; phases read file by file."""
-        return pa.concat_tables([storage.read_table(storage.join(self.folder, f.path), columns) for f in self.kept])
+        tables = [storage.read_table(storage.join(self.folder, f.path), columns) for f in self.kept]
+        return pa.concat_tables(tables, promote_options="default")
 
     def read_dropped(self) -> pa.Table:
         tables = [storage.read_table(storage.join(self.folder, f.path)) for f in self.dropped]

@@ -27,6 +27,7 @@ from pipeline.execution.ledger import Fate, PhaseResult, Progress, Record, WorkI
 from pipeline.matching.matcher import Matcher
 from pipeline.matching.queries import read_queries
 from pipeline.matching.word_list import frequent_words
+from pipeline.sample import CARRIED
 from pipeline.selection import language, select_passes
 from pipeline.selection.balance import earlier_counts, from_uniform, probabilities, tail_t
 from pipeline.selection.domain_frequency import frequent_keys
@@ -99,7 +100,10 @@ class _Passes:
     def text(self, candidates: Sequence[PhaseResult], buckets: int) -> list[Record]:
         excluded = self.config.exclude
         rules = Exclusions.load(excluded).lines() if excluded else []
-        identity = storage.sha256("\n".join([self.config.text.model_dump_json(), *rules]).encode())
+        further = sorted(
+            {name[len(CARRIED) :] for each in candidates for name in each.telemetry if name.startswith(CARRIED)}
+        )
+        identity = storage.sha256("\n".join([self.config.text.model_dump_json(), *rules, *further]).encode())
         items = [
             WorkItem(
                 f"text-{rank:02d}-{number:05d}",
@@ -109,7 +113,7 @@ class _Passes:
             for rank, source in enumerate(candidates)
             for number, file in enumerate(source.kept)
         ]
-        work = functools.partial(select_passes.text, self.config.text, excluded, buckets)
+        work = functools.partial(select_passes.text, self.config.text, excluded, buckets, further)
         return self._run("text", work, items, "text rules")
 
     def gather(self, cleaned: Sequence[Record], buckets: int) -> list[Record]:

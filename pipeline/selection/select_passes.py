@@ -1,6 +1,6 @@
 """The work items of selection: what each pass does with one file or one bucket (select.py says in which order)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import PIECES, in_pieces, read_pieces
 from pipeline.execution.ledger import Fate, Output
 from pipeline.matching.matcher import Matcher
+from pipeline.sample import CANDIDATE, FURTHER
 from pipeline.selection.balance import keep_probabilities
 from pipeline.selection.domain_frequency import occurrences
 from pipeline.selection.text import filter_text
@@ -28,10 +29,25 @@ ORDER = ("uid", RANK, "page_url", "text_origin", "heading", "licence", "crawl_id
          "location_offset", "location_bytes")  # fmt: skip
 
 
-def text(config: TextConfig, excluded: str | None, buckets: int, source: tuple[int, str]) -> Output:
-    """One file of the source with that rank: text rules, then its rows cut into buckets by uid."""
+def text(
+    config: TextConfig, excluded: str | None, buckets: int, further: Sequence[str], source: tuple[int, str]
+) -> Output:
+    """One file of the source with that rank: text rules, then its rows cut into buckets by uid.
+
+    All files leave with the columns `further`, which some sources have beyond sample.CANDIDATE.
+    """
     rank, path = source
     rows = storage.read_table(path)
+    known = [name for name in rows.column_names if name not in further]
+    more = {
+        name: rows.column(name)
+        if name in rows.column_names
+        else pa.nulls(rows.num_rows, FURTHER.get(name, pa.float64()))
+        for name in further
+    }
+    rows = rows.select(known)
+    for name, column in more.items():
+        rows = rows.append_column(name, column)
     rules = Exclusions.load(excluded) if excluded else None
     batch = exclude(Batch.of(rows), rules) if rules else Batch.of(rows)
     batch = filter_text(batch, config)
@@ -63,7 +79,7 @@ def gather(paths: list[str], buckets: int, bucket: int) -> Output:
 
 def _sorted(rows: pa.Table) -> pa.Table:
     texts = rows.column("texts").combine_chunks()
-    keys = rows.select(ORDER)
+    keys = rows.select([*ORDER, *(name for name in rows.column_names if name not in {*CANDIDATE.names, *ORDER})])
     for field in ("text", "origin"):
         lists = pa.ListArray.from_arrays(texts.offsets, texts.values.field(field).fill_null(""))
         keys = keys.append_column(f"texts.{field}", pc.binary_join(lists, "\0"))

@@ -163,6 +163,8 @@ class TableSource(FilesSource):
     """Column of the page's URL; null detects it."""
     licence_column: str | None = None
     """Column of the licence; null detects it."""
+    score_columns: tuple[str, ...] = ()
+    """Further columns of numbers that stay with the pairs; those of DataComp, LAION and COYO do by themselves."""
     rows_per_item: int = Field(200_000, ge=1)
     """Rows in one work item."""
 

@@ -6,23 +6,45 @@
 
 Parquet is read by row groups; text files are cut at line ends found in one pass over the file, so no item holds more than
 `rows_per_item` rows. A row that cannot be used is one dropped row.
+
+What a table says of a pair stays with it: its own uid as `source_uid`, so that subsets of the published dataset apply
+(`openwit subset --within`), and its scores, so that they choose (`--where "similarity > 0.3"`). Parts without have no such column.
 """
 
 import functools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.sample import candidates, pair_uid
+from pipeline.sample import CANDIDATE, CARRIED, candidates, pair_uid
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import Part, cut_file, read_part
-from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
+from pipeline.sources.table_form import (
+    LICENCE_NAMES,
+    PAGE_NAMES,
+    SCORE_NAMES,
+    SOURCE_UID,
+    TEXT_NAMES,
+    UID_NAMES,
+    URL_NAMES,
+)
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
+
+FACTS = 4
+"""URL, text, page and licence stand first in a row that was read."""
+_LONGEST_UID = 128
+_WORD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
+_OURS = ("score_", "location", "embedding", "phash", "thumbnail", "met_", "image")
+"""How columns begin that later phases make."""
 
 
 def harvest_table(
@@ -34,8 +56,9 @@ def harvest_table(
     network: NetworkConfig | None = None,
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE; a row without text is dropped as text_empty."""
+    scores = _scores(config, f"curate.sources.{name}")
     inputs = identified(expanded(config, f"curate.sources.{name}", network), executor, progress)
-    columns = [config.url_column, config.text_column, config.page_url_column, config.licence_column]
+    columns = [config.url_column, config.text_column, config.page_url_column, config.licence_column, *scores]
     items: list[WorkItem] = []
     cut = functools.partial(cut_file, config.rows_per_item)
     for position, parts in executor.map(cut, [each.path for each in inputs]):
@@ -45,23 +68,49 @@ def harvest_table(
             for number, part in enumerate(parts)
         ]
     items.sort(key=lambda item: item.name)
-    read = functools.partial(_read, config)
+    read = functools.partial(_read, config, scores)
     records = run_items(folder, read, items, executor, progress, f"{name}: table rows")
     result = PhaseResult.of_records(name, folder, records, {"files": len(inputs)})
     result.save()
     return result
 
 
-def _read(config: TableSource, part: Part) -> Output:
+def _scores(config: TableSource, key: str) -> tuple[str, ...]:
+    """The columns of numbers that are carried, in lower case. Raises ConfigError for a name that means something else here."""
+    for name in config.score_columns:
+        word = name.strip().lower()
+        taken = {*CANDIDATE.names, SOURCE_UID, "caption", "key", "status", "queries", "repairs", "format", "sha256"}
+        taken |= {
+            "width",
+            "height",
+            "original_width",
+            "original_height",
+            "repeated",
+            "source_rank",
+            "near_evaluation",
+            "brightness",
+            "entropy",
+            "sharpness",
+        }
+        if not _WORD.fullmatch(word) or word in taken or word.startswith(_OURS):
+            raise ConfigError(
+                f"{key}.score_columns: {name!r} cannot be carried; rename the column in the table (letters, digits, _)"
+            )
+    return tuple(dict.fromkeys([*SCORE_NAMES, *(name.strip().lower() for name in config.score_columns)]))
+
+
+def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
     pairs: list[Mapping[str, Any]] = []
+    told: list[Sequence[Any]] = []
     fallen = Dropped()
     count = 0
     wanted = (config.url_column, config.text_column, config.page_url_column, config.licence_column)
-    for row in read_part(part, functools.partial(choose, wanted)):
+    for row in read_part(part, functools.partial(choose, wanted, scores=scores)):
         count += 1
         if isinstance(row, str):
             fallen.add("", "", "damaged_row", row)
             continue
+        row, more = row[:FACTS], row[FACTS:]
         if any(isinstance(each, dict) for cell in row for each in (cell if isinstance(cell, list) else [cell])):
             fallen.add("", "", "damaged_row", "a cell holds an object where words should be")
             continue
@@ -77,8 +126,34 @@ def _read(config: TableSource, part: Part) -> Output:
         pairs.append(
             {"url": url, "text": text, "text_origin": "table", "page_url": _page(page), "licence": licence or None}
         )
+        told.append(more)
     fate = Fate(count, len(pairs), fallen.counts())
-    return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate})
+    kept, carried = _with_told(candidates(pairs), told, scores)
+    return Output({"kept": kept, "dropped": fallen.table()}, {"pairs": fate}, telemetry=carried)
+
+
+def _with_told(rows: pa.Table, told: Sequence[Sequence[Any]], scores: Sequence[str]) -> tuple[pa.Table, dict[str, int]]:
+    """The rows with what their table said of any of them, and of how many it said each."""
+    columns = {
+        SOURCE_UID: pa.array([_words(more[0])[:_LONGEST_UID] or None if more else None for more in told], pa.string())
+    }
+    for place, name in enumerate(scores, 1):
+        columns[name] = pa.array([_number(more[place]) if more else None for more in told], pa.float64())
+    counts = {}
+    for name, column in columns.items():
+        if column.null_count < len(column):
+            rows = rows.append_column(name, column)
+            counts[f"{CARRIED}{name}"] = len(column) - column.null_count
+    return rows, counts
+
+
+def _number(cell: Any) -> float | None:
+    """A finite number, or none."""
+    try:
+        value = float(cell) if isinstance(cell, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _words(cell: Any) -> str:
@@ -98,8 +173,12 @@ def _page(word: str) -> str:
         return ""
 
 
-def choose(wanted: Sequence[str | None], names: Sequence[str], first: Sequence[Any]) -> list[int | None]:
-    """Which columns are URL, text, page and licence. `names` is empty where there is no header; `first` is the first row.
+def choose(
+    wanted: Sequence[str | None], names: Sequence[str], first: Sequence[Any], scores: Sequence[str] = ()
+) -> list[int | None]:
+    """Which columns are URL, text, page and licence, and then, where `scores` are named, the table's uid and those.
+
+    `names` is empty where there is no header; `first` is the first row.
 
     Raises LookupError with what is missing.
     """
@@ -121,6 +200,9 @@ def choose(wanted: Sequence[str | None], names: Sequence[str], first: Sequence[A
         cells = [str(cell)[:40] for cell in first[:20]]
         said = ", ".join(map(str, names[:20])) or f"no header; the first row is {', '.join(cells)}"
         raise LookupError(f"no column of picture URLs ({said})")
+    if scores:
+        found.append(next((lower.index(word) for word in UID_NAMES if word in lower), None))
+        found += [lower.index(word) if word in lower else None for word in scores]
     return found
 
 

@@ -19,6 +19,21 @@ URL_NAMES = ("url", "image_url", "imageurl", "img_url", "image", "link", "conten
 TEXT_NAMES = ("text", "caption", "alt", "alt_text", "top_caption", "title", "description")
 PAGE_NAMES = ("page_url", "pageurl", "referrer", "source_page")
 LICENCE_NAMES = ("license", "licence", "license_url", "licence_url")
+UID_NAMES = ("uid", "sample_id", "id")
+"""The table's own name of a pair (DataComp, LAION, COYO), carried as SOURCE_UID."""
+SOURCE_UID = "source_uid"
+SCORE_NAMES = (
+    *("clip_b32_similarity_score", "clip_l14_similarity_score"),  # DataComp
+    *("similarity", "punsafe", "pwatermark", "aesthetic", "aesthetic_score"),  # LAION
+    *(
+        "clip_similarity_vitb32",
+        "clip_similarity_vitl14",
+        "nsfw_score_opennsfw2",
+        "nsfw_score_gantman",
+    ),  # COYO, to the end
+    *("watermark_score", "aesthetic_score_laion_v2", "num_faces"),
+)
+"""Numbers that published tables say of a pair, carried under their own names in lower case."""
 HEADER_WORDS = frozenset((*URL_NAMES, *TEXT_NAMES, *PAGE_NAMES, *LICENCE_NAMES, "uid", "key", "sha256"))
 MAX_CELL = 1 << 20
 MARKS = ",;\t|"

@@ -8,19 +8,27 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.datasets.subset import UID, hex_of, select_uids
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
+from pipeline.matching.queries import QueriesConfig
+from pipeline.selection.select import select
+from pipeline.selection.select_config import BalanceConfig, SelectConfig
+from pipeline.selection.text_config import TextConfig
 from pipeline.sources.config import TableSource
 from pipeline.sources.harvest import harvest
 from pipeline.sources.json_values import TOO_LONG, json_values
 from pipeline.sources.rows import cut_file, read_part
 from pipeline.sources.table_form import MAX_CELL
 from pipeline.web.web_config import NetworkConfig
+from tests.pipeline.datasets.test_pack import packed
+from tests.pipeline.datasets.test_pack import rows as table_of
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 PAIRS = [(f"http://a.example/{n}.jpg", f"text {n}") for n in range(50)]
@@ -87,6 +95,50 @@ def test_columns_may_be_named_by_the_recipe(tmp_path: Path) -> None:
     assert found(run(tmp_path, "b.tsv", rows([("x", t, u) for u, t in PAIRS], "\t"), "b", text_column="1")) == PAIRS
     with pytest.raises(ConfigError, match="has no column 'nope', it has link to it, url"):
         run(tmp_path, "a.parquet", data, "c", url_column="nope")
+
+
+def test_a_tables_own_uid_and_scores_reach_the_dataset_and_choose(tmp_path: Path) -> None:
+    uids = [f"{n:032x}" for n in range(50)]
+    datacomp: dict[str, list[Any]] = {
+        "uid": uids,
+        "url": URLS,
+        "text": TEXTS,
+        "clip_l14_similarity_score": [n / 100 for n in range(50)],
+    }
+    first = run(tmp_path / "1", "a.parquet", parquet(datacomp | {"my score": ["2.5", "x"] * 25, "MINE": ["3", "nan"] * 25}),
+                score_columns=("mine",), rows_per_item=20)  # fmt: skip
+    bare = [(f"http://b.example/{n}.jpg", f"words {n}") for n in range(9)]
+    second = run(tmp_path / "2", "a.csv", rows([("url", "text"), *bare], ","))
+    laion = [{"URL": f"http://c.example/{n}", "TEXT": f"said {n}", "SAMPLE_ID": n, "similarity": 0.4} for n in range(5)]
+    third = run(tmp_path / "3", "a.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in laion))
+    wish = SelectConfig(
+        text=TextConfig(languages=()), balance=BalanceConfig(t=1000), queries=QueriesConfig(minimum_count=1), buckets=3
+    )
+    selected = select(wish, [first, second, third], str(tmp_path / "s"), InProcess())
+    got = {row["url"]: row for row in selected.read_kept().to_pylist()}
+    assert len(got) == 64
+    row = got[URLS[30]]
+    assert (row["source_uid"], row["clip_l14_similarity_score"], row["mine"], row["similarity"]) == (
+        uids[30],
+        0.3,
+        3.0,
+        None,
+    )
+    assert got[URLS[31]]["mine"] is None
+    assert {got[url]["source_uid"] for url, _ in bare} == {None}
+    assert (got["http://c.example/2"]["source_uid"], got["http://c.example/2"]["similarity"]) == ("2", 0.4)
+    names = ("source_uid", "clip_l14_similarity_score", "mine", "similarity")
+    table = table_of(64, **{name: [each[name] for each in got.values()] for name in names})
+    folder, manifest = packed(tmp_path, [table], "d")
+    official = np.sort(np.array([(0, n) for n in (3, 7, 20, 45, 99)], UID))  # as DataComp publishes a subset
+    index = {row["uid"]: row for row in table.to_pylist()}
+    chosen = [index[uid]["source_uid"] for uid in hex_of(select_uids(folder, manifest, within=official))]
+    assert sorted(chosen) == [uids[n] for n in (3, 7, 20, 45)]
+    by_score = hex_of(select_uids(folder, manifest, "clip_l14_similarity_score > 0.3"))
+    assert {index[uid]["source_uid"] for uid in by_score} == set(uids[31:])
+    for name in ("width", "score_x", "two words", "Source_UID"):
+        with pytest.raises(ConfigError, match=r"score_columns: .* cannot be carried"):
+            run(tmp_path / "4", "a.csv", rows([("url", "text")], ","), score_columns=(name,))
 
 
 def test_csv_with_line_ends_in_cells_is_cut_between_rows(tmp_path: Path) -> None:
