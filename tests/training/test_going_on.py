@@ -15,9 +15,12 @@ from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.models.classifier import Classifier
 from training.models.clip import CLIP
+from training.run import read_steps
+from training.run import run as run_recorded
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
 from training.train import StepResult, train
+from training.watching.replay import replay
 
 SETTINGS: dict[str, Any] = {
     "model": "vit-tiny-8",
@@ -96,11 +99,14 @@ def test_a_run_is_prolonged_and_branched_as_if_planned_so(data: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"trained with learning_rate 0\.001 and this run has 1\.0"):
         run(data, tmp_path / "no", steps=9, learning_rate=1.0, **rsqrt, **branch)
     run(data, tmp_path / "base", steps=3, **rsqrt)
-    made = run(
-        data, tmp_path / "branch", steps=6, cooldown_steps=3, **rsqrt, **branch | {"start_from": str(tmp_path / "base")}
-    )
+    values = {"steps": 6, "cooldown_steps": 3} | rsqrt | branch | {"start_from": str(tmp_path / "base")}
+    run_recorded(TrainConfig.model_validate(SETTINGS | values), str(data), str(tmp_path / "branch"), is_first=True)
+    made = read_steps(str(tmp_path / "branch"))
     assert [result.step for result in made] == [4, 5, 6]
     np.testing.assert_allclose(losses(made), losses(cooled[3:]), rtol=1e-5)  # under another ZeRO stage
+    assert replay(str(tmp_path / "branch"), str(data), 5).loss == made[1].loss
+    with pytest.raises(ConfigError, match=r"--step 2: .* begins with step 4; replay that run, or give a later step"):
+        replay(str(tmp_path / "branch"), str(data), 2)
 
 
 def test_a_head_of_other_classes_begins_anew_though_they_are_as_many(data: Path, tmp_path: Path) -> None:

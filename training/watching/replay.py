@@ -79,6 +79,11 @@ def replay(folder: str, data: str, step: int, on_step: Callable[[int], None] | N
         raise ConfigError(
             f"--step {step:,}: the run in {folder} has come to step {max(recorded):,}; give one of its steps"
         )
+    if recorded and step < min(recorded):
+        raise ConfigError(
+            f"--step {step:,}: the run in {folder} branched off {config.start_from} and begins with step {min(recorded):,}; replay"
+            " that run, or give a later step"
+        )
     seen: list[_Look] = []
     losses: dict[int, float] = {}
 
