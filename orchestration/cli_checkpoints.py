@@ -83,8 +83,8 @@ def export(checkpoint: str, folder: str, layout: str, average: bool, as_json: bo
 def import_(path: str, folder: str, tokenizer: str | None, as_json: bool) -> None:
     """Make a checkpoint of a model of others.
 
-    PATH is a folder of open_clip or Hugging Face (CLIP, ViT, ImageGPT), or a file of OpenAI's CLIP. Nothing is unpickled
-    but plain tensors.
+    PATH is a folder of open_clip or Hugging Face (CLIP, ViT, ImageGPT), a file of OpenAI's CLIP, or a file of open_clip's
+    training with its model_configs/NAME.json beside it as open_clip_config.json. Nothing is unpickled but plain tensors.
     """
     _show("import_", as_json, path, folder, tokenizer)
 

@@ -26,6 +26,7 @@ from pipeline.execution.executor import Executor
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 from training.config import TrainConfig
+from training.foreign.open_clip import CONFIG as OPEN_CLIP_CONFIG
 from training.foreign.read import CONFIGS, FILES
 
 
@@ -149,6 +150,9 @@ def _given_checkpoint(place: str) -> Step:
     else:
         files = content_of_folder(place, WEIGHTS_ENDS)
     what = {"folder": place, "files": storage.sha256(storage.canonical_json(files))}
+    beside = storage.join(place.rpartition("/")[0] or ".", OPEN_CLIP_CONFIG)
+    if place.endswith(FILES) and storage.exists(beside):  # says what the file's tensors are
+        what["configuration"] = storage.sha256_file(beside)
     return Step("checkpoint", what, "evaluation.models.foreign", (), work, "a given checkpoint")
 
 

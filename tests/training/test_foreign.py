@@ -21,6 +21,7 @@ from training.models.adapt import adapted
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.conversion import export_model, import_model
 from training.saving.meanings import Meanings
+from training.saving.opening import open_model
 from training.spec import REGISTRY
 from training.specs.base import ModelSpec
 from training.specs.clip import ClipSpec
@@ -191,6 +192,59 @@ def test_a_file_that_is_no_clip_and_weights_that_are_cut_short_are_told_in_a_lin
         (tmp_path / "b" / "config.json").write_text(json.dumps(config | change), "utf-8")
         with pytest.raises(DataError, match=said):
             read_foreign(str(tmp_path / "b")).weights()
+
+
+def test_a_file_of_open_clip_s_training_is_what_its_configuration_says_and_without_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Shapes do not show an activation or a head's width: read as OpenAI's the model would quietly be another one."""
+    spec = replace(VIT, activation="gelu", image=replace(VIT.image, heads=2))
+    made = checkpoint(spec, tmp_path / "ours")
+    write_foreign(made, "open_clip", str(tmp_path / "m"))
+    config = tmp_path / "m" / "open_clip_config.json"
+    whole = json.loads(config.read_text("utf-8"))
+    weights = tmp_path / "m" / "open_clip_model.safetensors"
+    tensors = load_file(weights)
+    many = {f"module.{name}": each for name, each in tensors.items()}
+    save_file(many, tmp_path / "m" / "many.safetensors")
+    training = {
+        "epoch": 3,
+        "name": "run",
+        "state_dict": many,
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+    }
+    torch.save(training, tmp_path / "m" / "epoch_3.pt")
+    torch.save({"state_dict": tensors}, tmp_path / "m" / "wrapped.pt")
+    files = (weights.name, "many.safetensors", "epoch_3.pt", "wrapped.pt")
+    for written in (whole, whole["model_cfg"]):  # as open_clip saves it, and as its model_configs/ has it
+        config.write_text(json.dumps(written), "utf-8")
+        for name in files:
+            back = open_model(str(tmp_path / "m" / name))
+            assert replace(back.spec, name="m") == spec
+            found = back.weights()
+            assert all(
+                torch.equal(each, found[key]) for key, each in load_file(tmp_path / "ours/model.safetensors").items()
+            )
+    said = import_model(str(tmp_path / "m" / "epoch_3.pt"), str(tmp_path / "imported"))
+    assert said["layout"] == "open_clip"
+    assert "both by openwit's code" in said["compared"]
+    config.unlink()
+    for name, sign in zip(
+        files, ("by its name", r"module\.\*", r"state_dict, epoch, optimizer, module\.\*", "state_dict"), strict=True
+    ):
+        way_out = (
+            rf"{name}: is of open_clip's training \({sign}\), .* put open_clip's model_configs/NAME.json beside it as "
+        )
+        with pytest.raises(DataError, match=way_out) as caught:
+            import_model(str(tmp_path / "m" / name), str(tmp_path / "no"))
+        assert "\n" not in str(caught.value)
+    save_file(
+        tensors, tmp_path / "m" / "plain.safetensors"
+    )  # nothing about it tells: what is taken for granted is said
+    assert (
+        "quick_gelu and heads of 64"
+        in import_model(str(tmp_path / "m" / "plain.safetensors"), str(tmp_path / "p"))["assumed"]
+    )
 
 
 def test_an_image_gpt_with_biases_or_without_its_palette_is_refused(tmp_path: Path) -> None:

@@ -18,9 +18,12 @@ _CUTS = {"shortest": "round", "squash": "squash"}
 
 
 def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tuple[ClipSpec, PixelForm]:
-    """The spec, and how pictures are cut. Raises DataError naming the key that does not fit."""
+    """The spec, and how pictures are cut. A `config` may be the model's alone, as in open_clip's model_configs/NAME.json.
+
+    Raises DataError naming the key that does not fit.
+    """
     where = f"{folder}/{CONFIG}"
-    model = dict(config.get("model_cfg") or {})
+    model = dict(config.get("model_cfg") or (config if "vision_cfg" in config else {}))
     image, text = dict(model.pop("vision_cfg", {})), dict(model.pop("text_cfg", {}))
     prepared = dict(config.get("preprocess_cfg") or {})
     mean = triple(where, prepared.get("mean", PIXEL_MEAN))

@@ -4,6 +4,7 @@
                                        Hugging Face: config.json of a CLIPModel, ViTForImageClassification, ViTModel or ImageGPT,
                                        preprocessor_config.json, model.safetensors (or pytorch_model.bin)
     read_foreign("folder/ViT-B-32.pt") OpenAI's CLIP: a TorchScript archive or a state dict, safetensors too
+    read_foreign("folder/epoch_9.pt")  a file of open_clip's training, with open_clip's configuration beside it
 
 The tokenizer lies beside them: training/tokens/clip_vocabulary.py. Whatever a configuration asks that our models do not do is
 refused by its key, never ignored; every tensor must be wanted, there, and of the right shape.
@@ -119,7 +120,7 @@ def read_foreign(place: str) -> ForeignModel:
     Raises DataError where there is none, or one whose configuration our models do not fit.
     """
     if place.endswith(FILES):
-        return _openai(place)
+        return _one_file(place)
     names = storage.list_names(place)
     for config_name, layout in CONFIGS.items():
         if config_name not in names:
@@ -127,19 +128,36 @@ def read_foreign(place: str) -> ForeignModel:
         found = next((each for each in WEIGHTS[layout] if each in names), None)
         if found is None:
             raise DataError(f"{place}: has {config_name} and no weights; put {WEIGHTS[layout][0]} beside it")
-        config = storage.read_json(storage.join(place, config_name))
-        extra = storage.read_json(storage.join(place, EXTRA)) if EXTRA in names else {}
-        read = open_clip.read if layout == "open_clip" else read_huggingface
-        try:
-            spec, form = read(place, config, extra)
-        except ConfigError as error:  # sizes that no tower can have
-            raise DataError(f"{place}/{config_name}: {error}") from error
-        configs = tuple(each for each in (config_name, EXTRA) if each in names)
-        return ForeignModel(place, layout, spec, form, _parts(place, found), _tokenizer_files(names), configs)
+        return _configured(place, names, config_name, found)
     raise DataError(
         f"{place}: holds no {' or '.join(CONFIGS)}; give the folder of an open_clip or Hugging Face model, or the file of"
         " one of OpenAI's"
     )
+
+
+def _configured(folder: str, names: list[str], config_name: str, weights: str) -> ForeignModel:
+    layout = CONFIGS[config_name]
+    config = storage.read_json(storage.join(folder, config_name))
+    extra = storage.read_json(storage.join(folder, EXTRA)) if EXTRA in names else {}
+    read = open_clip.read if layout == "open_clip" else read_huggingface
+    try:
+        spec, form = read(folder, config, extra)
+    except ConfigError as error:  # sizes that no tower can have
+        raise DataError(f"{folder}/{config_name}: {error}") from error
+    configs = tuple(each for each in (config_name, EXTRA) if each in names)
+    return ForeignModel(folder, layout, spec, form, _parts(folder, weights), _tokenizer_files(names), configs)
+
+
+def _one_file(path: str) -> ForeignModel:
+    """By the configuration beside it where there is one; else what shapes tell of OpenAI's."""
+    folder, _, name = path.rpartition("/")
+    folder = folder or "."
+    names = storage.list_names(folder)
+    if open_clip.CONFIG in names:
+        return _configured(folder, names, open_clip.CONFIG, name)
+    if name in WEIGHTS["huggingface"] and "config.json" in names:
+        return _configured(folder, names, "config.json", name)
+    return _openai(folder, name, names)
 
 
 def _parts(folder: str, name: str) -> tuple[str, ...]:
@@ -149,15 +167,21 @@ def _parts(folder: str, name: str) -> tuple[str, ...]:
     return tuple(sorted(set(storage.read_json(storage.join(folder, name))["weight_map"].values())))
 
 
-def _openai(path: str) -> ForeignModel:
-    from training.foreign.files import read_tensors
+def _openai(folder: str, name: str, names: list[str]) -> ForeignModel:
+    from training.foreign.files import read_bare_tensors
     from training.foreign.openai import spec_of
 
-    folder, _, name = path.rpartition("/")
-    folder = folder or "."
-    spec = spec_of(read_tensors(folder, (name,)), name_of(path), path)
-    form = PixelForm(spec.image_size, "round")
-    return ForeignModel(folder, "openai", spec, form, (name,), _tokenizer_files(storage.list_names(folder)), ())
+    path = storage.join(folder, name)
+    tensors, signs = read_bare_tensors(folder, name)
+    if signs or name in WEIGHTS["open_clip"]:
+        raise DataError(
+            f"{path}: is of open_clip's training ({', '.join(signs) or 'by its name'}), and tensors do not say which"
+            f" activation and heads they were trained with; put open_clip's model_configs/NAME.json beside it as {open_clip.CONFIG}"
+        )
+    spec = spec_of(tensors, name_of(path), path)
+    return ForeignModel(
+        folder, "openai", spec, PixelForm(spec.image_size, "round"), (name,), _tokenizer_files(names), ()
+    )
 
 
 def _tokenizer_files(names: list[str]) -> tuple[str, ...]:

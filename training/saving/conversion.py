@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_DIFFERENCE = 1e-4
 """Of outputs of the same weights by the same code: rounding, and the order of sums."""
 TOKENS, PICTURES = 9, 2
+ASSUMED = (
+    "quick_gelu and heads of 64 channels, as in OpenAI's: no tensor says so; one of open_clip needs its configuration"
+)
 
 
 def export_model(place: str, folder: str, layout: str, averaged: bool = False) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def export_model(place: str, folder: str, layout: str, averaged: bool = False) -
         **({"left_out": list(gone)} if gone else {}),
         "bytes": sum(storage.size(storage.join(folder, name)) for name in files),
         "largest_output_difference": difference,
+        "compared": "the checkpoint, and what was written read again, both by openwit's code",
     }
 
 
@@ -112,6 +116,8 @@ def import_model(place: str, folder: str, tokenizer: str | None = None) -> dict[
         "parameters_millions": round(source.spec.parameters() / 1e6, 2),
         "id": made.id,
         "largest_output_difference": difference,
+        "compared": "the model as read here, and the checkpoint that was written, both by openwit's code",
+        **({"assumed": ASSUMED} if source.layout == "openai" else {}),
     }
 
 
