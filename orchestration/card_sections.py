@@ -25,7 +25,8 @@ def sections(facts: CardFacts) -> list[Section]:
         ("Languages", said, ("language", "captions", "share"), _shares(facts.languages)),
         (
             "Licences",
-            f"As pages state them with rel=license; a licence is the owner's word, not a legal check. {measured}",
+            "As JSON-LD or a sitemap state them for the picture, else the page with rel=license; a licence is the owner's"
+            f" word, not a legal check. {measured}",
             ("licence", "pairs", "share"),
             _shares(licences),
         ),

@@ -22,7 +22,7 @@ CANDIDATE = pa.schema(
         ("texts", TEXTS),  # every text found for the picture, `text` among them
         ("page_url", pa.string()),
         ("heading", pa.string()),  # the nearest heading above the picture
-        ("licence", pa.string()),  # URL of the page's rel="license", where it names one
+        ("licence", pa.string()),  # URL of the picture's own licence, else of the page's rel="license"
         ("crawl_id", pa.string()),  # CC-MAIN-2026-05, say
         ("warc_file", pa.string()),
         ("warc_offset", pa.int64()),

@@ -35,7 +35,8 @@ _NOT_NESTED = re.compile(  # void, or closed by what follows
 def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Header: url, text_from, product (our robots name), content_type, date; links: false where nobody follows them.
 
-    Returns images [{url, text, origin, texts, heading}], beyond (pictures after the first MAX_ITEMS, not returned),
+    Returns images [{url, text, origin, texts, heading, and licence where it has one of its own}],
+    beyond (pictures after the first MAX_ITEMS, not returned),
     unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page
     says nofollow), robots [directive], licence and base. Of a page that is made to stop parsers {too_deep} alone.
     """
@@ -57,6 +58,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     for picture in described_pictures(tree, metas, base):
         if picture.url in seen:
             seen[picture.url].add(picture.texts)
+            seen[picture.url].licence = seen[picture.url].licence or picture.licence
         elif len(pictures) < MAX_ITEMS:
             pictures.append(picture)
             seen[picture.url] = picture
@@ -114,6 +116,8 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
     return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base)}, []
 
 
+SITEMAP_LICENCE = "sitemap:license"
+"""Origin of a sitemap's word that is no text but the address of a picture's licence."""
 _MAX_SITEMAP = 50_000_000  # bytes: what sitemaps.org allows
 _VALUE = r"\s*((?:<!\[CDATA\[(?:[^\]]|\](?!\]>)){0,4096}\]\]>|[^<]{1,4096}))\s*"
 _LOC = re.compile(rf"<loc>{_VALUE}</loc>")
@@ -127,7 +131,9 @@ _NAMESPACES = (
 )
 _ENTRY = re.compile(r"<url>(.{1,1000000}?)</url>", re.DOTALL)
 _IMAGE = re.compile(r"<image:image>(.{1,20000}?)</image:image>", re.DOTALL)
-_IMAGE_FACTS = {name: re.compile(rf"<image:{name}>{_VALUE}</image:{name}>") for name in ("loc", "caption", "title")}
+_IMAGE_FACTS = {
+    name: re.compile(rf"<image:{name}>{_VALUE}</image:{name}>") for name in ("loc", "caption", "title", "license")
+}
 
 
 def _one_prefix(text: str) -> str:
@@ -159,6 +165,8 @@ def _sitemap_images(text: str, base: Base) -> list[dict[str, Any]]:
             texts = [
                 [" ".join(facts[name].split()), f"sitemap:{name}"] for name in ("caption", "title") if facts.get(name)
             ]
+            licence = usable(facts["license"], base) if facts.get("license") else None
+            texts += [[licence, SITEMAP_LICENCE]] if licence else []
             if url is not None and facts.get("loc"):
                 found.append({"page": page_url, "url": url, "texts": texts})
     return found

@@ -29,12 +29,16 @@ _MAX_DEPTH = 30
 def described_pictures(tree: LexborHTMLParser, metas: Sequence[tuple[str, str]], base: Base) -> list[Picture]:
     """Each picture of the metadata once, with all that is said of it. `metas` are (name or property, content)."""
     found: dict[str, Picture] = {}
-    for word, texts in [*shared_pictures(metas), *_linked_data(tree)]:
+    shared = [(word, texts, "") for word, texts in shared_pictures(metas)]
+    for word, texts, licence in [*shared, *_linked_data(tree)]:
         url = usable(word, base) if word.strip() else None
         if url is None or (url not in found and len(found) >= _MAX_PICTURES):
             continue
         clean = [(" ".join(text.split()), origin) for text, origin in texts]
-        found.setdefault(url, Picture(url)).add([each for each in clean if each[0]])
+        picture = found.setdefault(url, Picture(url))
+        picture.add([each for each in clean if each[0]])
+        if licence.strip() and picture.licence is None:
+            picture.licence = usable(licence, base)
     return list(found.values())
 
 
@@ -56,7 +60,8 @@ def shared_pictures(metas: Sequence[tuple[str, str]]) -> Iterator[tuple[str, lis
             yield address, [*texts, (title, "og:title")]
 
 
-def _linked_data(tree: LexborHTMLParser) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _linked_data(tree: LexborHTMLParser) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
+    """(address, texts, address of its licence or "")."""
     for node in tree.css('script[type^="application/ld+json" i]'):
         text = node.text(deep=True)
         if len(text) > _MAX_JSON:
@@ -68,7 +73,7 @@ def _linked_data(tree: LexborHTMLParser) -> Iterator[tuple[str, list[tuple[str, 
         yield from _images_in(value, "", 0)
 
 
-def _images_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _images_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
     """`name` is that of the thing a picture without words of its own belongs to."""
     if depth > _MAX_DEPTH:
         return
@@ -86,18 +91,27 @@ def _images_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, list[tu
         if key in ("image", "primaryImageOfPage", "thumbnailUrl"):
             for each in below if isinstance(below, list) else [below]:
                 if isinstance(each, str):
-                    yield each, [(own, "json-ld")]
+                    yield each, [(own, "json-ld")], ""
                 elif isinstance(each, dict) and "@type" not in each:  # an address alone, or in an object of no kind
                     yield from _image_object(each, own)
         if isinstance(below, dict | list):
             yield from _images_in(below, own, depth + 1)
 
 
-def _image_object(value: dict[str, Any], name: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _image_object(value: dict[str, Any], name: str) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
     address = next((word for key in ("contentUrl", "url") if (word := _word(value.get(key)))), "")
     words = [word for key in ("caption", "name", "description") if (word := _word(value.get(key)))]
     if address:
-        yield address, [(word, "json-ld") for word in words or [name]]
+        yield address, [(word, "json-ld") for word in words or [name]], _licence(value.get("license"))
+
+
+def _licence(value: Any) -> str:
+    """The address in `license`: a text, the first of a list, or what an object has as its id or url."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("@id", "url", "@value") if isinstance(value.get(key), str)), "")
+    return _word(value)
 
 
 def _word(value: Any) -> str:

@@ -34,11 +34,13 @@ Named = dict[str, LexborNode | str]
 
 @dataclass
 class Picture:
-    """One picture of a page: its address, its texts as (text, origin), and the nearest heading above it."""
+    """One picture of a page: its address, its texts as (text, origin), the nearest heading above it, and the licence that
+    the page states for this one picture."""
 
     url: str
     texts: list[tuple[str, str]] = field(default_factory=list)
     heading: str | None = None
+    licence: str | None = None
 
     def add(self, texts: Sequence[tuple[str, str]]) -> None:
         """More texts for it, each once."""
@@ -46,7 +48,8 @@ class Picture:
 
     def told(self, text_from: Sequence[str]) -> dict[str, Any]:
         text, origin = first_text(self.texts, text_from)
-        return {"url": self.url, "text": text, "origin": origin, "texts": self.texts, "heading": self.heading}
+        said = {"url": self.url, "text": text, "origin": origin, "texts": self.texts, "heading": self.heading}
+        return said | ({"licence": self.licence} if self.licence else {})
 
 
 def first_text(texts: Sequence[Sequence[str]], text_from: Sequence[str]) -> tuple[str, str]:

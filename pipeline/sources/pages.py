@@ -51,7 +51,7 @@ class Parsed:
                 "text_origin": image["origin"],
                 "texts": image["texts"],
                 "heading": image["heading"],
-                "licence": self.said["licence"],
+                "licence": image.get("licence") or self.said["licence"],
                 "page_url": self.page.url,
             } | dict(self.page.extra)
 

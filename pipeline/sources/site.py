@@ -20,6 +20,7 @@ from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Recor
 from pipeline.sample import candidates
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
+from pipeline.sources.html import SITEMAP_LICENCE
 from pipeline.sources.html_pictures import first_text
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
@@ -239,14 +240,17 @@ def with_sitemap(
     """A page's pairs with what the sitemap says of its pictures, those included that the page itself does not show."""
     rows = [dict(pair) for pair in pairs]
     of_url: dict[str, list[tuple[str, str]]] = {}
+    licences = {url: text for url, text, origin in named if origin == SITEMAP_LICENCE}
     for url, text, origin in named:
-        of_url.setdefault(url, []).extend([(text, origin)] if text else [])
+        of_url.setdefault(url, []).extend([(text, origin)] if text and origin != SITEMAP_LICENCE else [])
     for row in rows:
+        row["licence"] = licences.get(row["url"], row.get("licence"))
         more = of_url.pop(row["url"], None)
         if more:
             row["texts"] = [*map(tuple, row["texts"]), *(each for each in more if list(each) not in row["texts"])]
             row["text"], row["text_origin"] = first_text(row["texts"], text_from)
     for url, texts in of_url.items():
         text, origin = first_text(texts, text_from)
-        rows.append({"url": url, "text": text, "text_origin": origin, "texts": texts, "page_url": page_url})
+        facts = {"url": url, "text": text, "text_origin": origin, "texts": texts, "page_url": page_url}
+        rows.append(facts | {"licence": licences.get(url)})
     return rows

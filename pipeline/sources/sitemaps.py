@@ -13,11 +13,11 @@ from pipeline.execution.ledger import Output, Progress, Record, run_items
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.sources.config import SiteSource
-from pipeline.sources.frontier import LINKS, Job, found_links, work_items
+from pipeline.sources.frontier import LINKS, Job, belongs, found_links, work_items
 from pipeline.sources.turns import keep_files, known_files, run_in_turns
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.together import fetch_all, read_robots
-from pipeline.web.urls import UnusableURLError, canonical, origin_of
+from pipeline.web.urls import UnusableURLError, canonical, host_of, origin_of
 from pipeline.web.web_config import NetworkConfig
 
 IMAGES = pa.schema([("page", pa.string()), ("url", pa.string()), ("text", pa.string()), ("origin", pa.string())])
@@ -36,9 +36,13 @@ def sitemap_pages(
 ) -> tuple[list[str], SitemapImages, list[Record]]:
     """Pages named by the sitemaps of the seeds' hosts, their pictures where the image extension tells of some, what was done.
 
-    Indexes are followed, `config.max_sitemaps` files at most. About 200 bytes per picture are held.
+    Indexes are followed, `config.max_sitemaps` files at most, to sitemaps on their own host and on those that the recipe's rules
+    admit: whoever else hosts one has not said that it is this site's (sitemaps.org, cross
+    submits: a robots.txt says so). About 200 bytes per picture are held.
     """
-    read = functools.partial(_read_sitemaps, network, folder)
+    hosts = sorted({host_of(seed) for seed in seeds})
+    read = functools.partial(_read_sitemaps, network, folder, hosts, config.domains)
+    depends_on = [network.identity(), hosts, config.domains]
     origins = sorted({origin_of(seed) for seed in seeds})
     job = Job("sitemap-start", "sitemaps", [network.identity()])
     started = run_items(
@@ -51,7 +55,7 @@ def sitemap_pages(
     images: SitemapImages = {}
     while wave and len(tried) < config.max_sitemaps:
         wave = wave[: config.max_sitemaps - len(tried)]
-        job = Job(f"sitemap-{len(tried):05d}", "sitemaps", [network.identity()])
+        job = Job(f"sitemap-{len(tried):05d}", "sitemaps", depends_on)
         tried.update(wave)
         done = run_in_turns(folder, read, work_items(job, wave, 4), executor, progress, job.what)
         records.extend(done)
@@ -80,10 +84,13 @@ def _find_sitemaps(network: NetworkConfig, folder: str, arguments: Mapping[str, 
     return Output({"links": pa.Table.from_pylist(rows, schema=LINKS)}, {})
 
 
-def _read_sitemaps(network: NetworkConfig, folder: str, arguments: Mapping[str, Any]) -> Output:
+def _read_sitemaps(
+    network: NetworkConfig, folder: str, hosts: Sequence[str], domains: Sequence[str], arguments: Mapping[str, Any]
+) -> Output:
     """URLs of the sitemaps of one item; one that cannot be read names none."""
     rows: set[tuple[str, str]] = set()
     images: set[tuple[str, str, str, str]] = set()
+    elsewhere = 0
     learned: list[SiteFiles] = []
     known = known_files(folder, arguments["urls"])
     for answer in fetch_all(
@@ -101,11 +108,15 @@ def _read_sitemaps(network: NetworkConfig, folder: str, arguments: Mapping[str, 
         except SandboxDied:
             continue
         rows.update((url, "page") for url in said["pages"])
-        rows.update((url, "sitemap") for url in said["sitemaps"])
+        own = {*hosts, host_of(answer.url), host_of(answer.final_url)}
+        own |= {f"www.{host}" for host in own} | {host.removeprefix("www.") for host in own}
+        followed = {url for url in said["sitemaps"] if belongs(url, own, domains)}
+        elsewhere += len(said["sitemaps"]) - len(followed)
+        rows.update((url, "sitemap") for url in followed)
         for image in said["images"]:
             images.update((image["page"], image["url"], *text) for text in image["texts"] or [["", ""]])
     keep_files(folder, learned)
     found = [{"url": url, "kind": kind} for url, kind in sorted(rows)]
     told = [dict(zip(IMAGES.names, image, strict=True)) for image in sorted(images)]
     tables = {"links": pa.Table.from_pylist(found, schema=LINKS), "images": pa.Table.from_pylist(told, schema=IMAGES)}
-    return Output(tables, {})
+    return Output(tables, {}, telemetry={"sitemaps_elsewhere": elsewhere} if elsewhere else {})

@@ -200,8 +200,9 @@ class _Collector:
             if not image["text"]:
                 self._fallen_pairs.add(page.url, image["url"], "text_empty", None)
                 continue
-            if image["heading"] != shared["heading"]:
-                shared = shared | {"heading": image["heading"]}
+            licence = image.get("licence") or parsed.said["licence"]
+            if (image["heading"], licence) != (shared["heading"], shared["licence"]):
+                shared = shared | {"heading": image["heading"], "licence": licence}
                 self._rows.page(shared)
             texts = image["texts"] if len(image["texts"]) > 1 else None
             self._rows.add(image["url"], image["text"], image["origin"], texts)

@@ -307,6 +307,18 @@ def test_the_heading_above_and_the_licence_are_told() -> None:
     assert parse("<a rel=nolicense href=/cc>")["licence"] is None
 
 
+def test_a_picture_has_the_licence_that_json_ld_states_for_it() -> None:
+    odd = ({"@id": "/by-sa"}, ["/by-sa"], {"@type": "CreativeWork", "url": "http://a.example/by-sa"}, "/by-sa")
+    for licence in odd:
+        data = {"@type": "ImageObject", "contentUrl": "/a.png", "caption": "a fox", "license": licence}
+        said = parse(
+            f"<a rel=license href=/cc></a><img src=/a.png alt=fox><img src=/b.png alt=owl>"
+            f'<script type="application/ld+json">{json.dumps(data)}</script>'
+        )
+        assert [image.get("licence") for image in said["images"]] == ["http://a.example/by-sa", None]
+        assert said["licence"] == "http://a.example/cc"
+
+
 def test_pictures_beyond_the_limit_are_counted() -> None:
     said = parse("<img src=a>" * 10_007)
     assert (len(said["images"]), said["beyond"]) == (10_000, 7)

@@ -365,7 +365,10 @@ def test_path_rules_choose_pages_and_seeds_are_read_all_the_same(planted: Site, 
 
 def test_a_sitemaps_pictures_join_those_of_pages_that_may_be_read(site: Site, tmp_path: Path) -> None:
     def entry(page: str, name: str, words: str) -> str:
-        image = f"<image:image><image:loc>/{name}</image:loc><image:caption>{words}</image:caption></image:image>"
+        licence = f"<image:license>http://cc.example/{name}</image:license>"
+        image = (
+            f"<image:image><image:loc>/{name}</image:loc><image:caption>{words}</image:caption>{licence}</image:image>"
+        )
         return f"<url><loc>http://a.example/{page}</loc>{image}</url>"
 
     entries = entry("one", "on.png", "said") + entry("one", "off.png", "only here") + entry("two", "no.png", "withheld")
@@ -378,6 +381,23 @@ def test_a_sitemaps_pictures_join_those_of_pages_that_may_be_read(site: Site, tm
     assert found[0] == ("on.png", "own", "alt", 2)
     assert found[-1] == ("off.png", "only here", "sitemap:caption", 1)
     assert "no.png" not in {name for name, *_ in found}
+    assert [row["licence"] for row in rows] == [f"http://cc.example/{name}" for name, *_ in found]
+
+
+def test_a_sitemap_index_leads_to_no_other_host_than_the_recipe_admits(site: Site, tmp_path: Path) -> None:
+    places = ("http://www.a.example/one.xml", "http://b.example/two.xml", "http://sub.b.example/three.xml")
+    index = "".join(f"<sitemap><loc>{place}</loc></sitemap>" for place in places)
+    site.pages["a.example", "/sitemap.xml"] = (200, {}, f"<sitemapindex>{index}</sitemapindex>".encode())
+    site.pages["a.example", "/"] = html("nothing")
+    for host, path in (("www.a.example", "one"), ("b.example", "two"), ("sub.b.example", "three")):
+        entry = f"<urlset><url><loc>http://a.example/{path}</loc></url></urlset>"
+        site.pages[host, f"/{path}.xml"] = (200, {}, entry.encode())
+        site.pages["a.example", f"/{path}"] = html(f'<img src="{path}.png" alt="number {path}">')
+    rows = site.crawl(tmp_path / "own", use_sitemap=True).read_kept().to_pylist()
+    assert [row["text"] for row in rows] == ["number one"]
+    rows = site.crawl(tmp_path / "more", use_sitemap=True, domains=("sub.b.example",)).read_kept().to_pylist()
+    assert sorted(row["text"] for row in rows) == ["number one", "number three"]
+    assert not [host for host, _ in site.asked if host == "b.example"]
 
 
 def test_a_sitemap_speaks_of_seeds_too_and_needs_no_depth(site: Site, tmp_path: Path) -> None:
