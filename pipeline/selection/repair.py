@@ -44,6 +44,19 @@ _PHONE = re.compile(
 _CALLED_PHONE = re.compile(
     r"\b(tel|phone|call|fax|mobile|whatsapp)([.: ]{1,3})\d(?:[ ().-]{0,2}\d){6,14}(?![\w-])", re.I
 )
+# Bare digits are a phone number in three forms that little else has: North America's ten (area and exchange begin with 2 to 9),
+# China's mobiles (1, then 3 to 9, eleven in all, or behind 86), India's mobiles as they are cut (five and five, from 6 on).
+_BARE_PHONE = re.compile(
+    r"(?<![\w.,#/:=$€£¥-])(?:(?:[2-9][0-8]\d[2-9]|555\d)\d{6}|(?:86)?1[3-9]\d{9}|[6-9]\d{4} \d{5})"
+    r"(?![\w%°/$€£¥-]|[.,:]\w| ?[x×*] ?\d)"
+)
+_COUNTED = re.compile(
+    r"(?:\b(?:isbn|issn|ean|upc|gtin|asin|sku|oclc|doi|id|no|nr|num|number|item|lot|model|part|order|serial|ref|reference|art|article"
+    r"|product|code|catalog|photo|image|img|picture|pic|stock|vector|illustration|dsc|file|version|patent|usd|eur|inr|rs|price)"
+    r"\W{0,3}|[#$€£¥]\s?|\d\s)$",
+    re.I,
+)
+"""What a number that is none stands behind: a name for a thing, a price, another number."""
 _MAY_BE_PERSONAL = r"@|[0-9](?:[^0-9]{0,3}[0-9]){6}"
 
 
@@ -65,8 +78,23 @@ def normalise_all(texts: pa.Array) -> pa.Array:
 
 
 def mask_personal(text: str) -> str:
-    """`text` with <email> and <phone> for e-mail addresses and phone numbers."""
-    return _CALLED_PHONE.sub(r"\1\2<phone>", _PHONE.sub("<phone>", _EMAIL.sub("<email>", text)))
+    """`text` with <email> and <phone> for e-mail addresses and phone numbers.
+
+    A number of bare digits stays where it is labelled as something else, stands beside another number, ends in four zeros
+    or is a valid ISBN. Bare numbers of other countries stay too: nothing tells them from counts. Of arbitrary numbers of ten digits
+    that nothing labels two thirds fall all the same; captions have next to none (0 of 17,451 of CC3M and OpenStax).
+    """
+    masked = _CALLED_PHONE.sub(r"\1\2<phone>", _PHONE.sub("<phone>", _EMAIL.sub("<email>", text)))
+    return _BARE_PHONE.sub(_bare, masked)
+
+
+def _bare(found: "re.Match[str]") -> str:
+    number, before = found[0], found.string[max(0, found.start() - 24) : found.start()]
+    beside = found.string[found.end() : found.end() + 2]
+    if _COUNTED.search(before) or (beside[:1] == " " and beside[1:].isdigit()) or number.endswith("0000"):
+        return number
+    is_isbn = len(number) == 10 and sum(int(digit) * (10 - i) for i, digit in enumerate(number)) % 11 == 0
+    return number if is_isbn else "<phone>"
 
 
 def mask_all(texts: pa.Array) -> pa.Array:

@@ -120,6 +120,15 @@ def test_the_first_other_text_that_passes_stands_in_and_the_uid_follows() -> Non
     assert alone.reasons() == {"text_boilerplate": 2}
 
 
+NUMBERS = (
+    *("ISBN 3161484100", "the book 3161484100", "978-3-16-148410-0", "EAN 4006381333931", "item 5551234567"),
+    *("#5551234567", "stock photo 2143658709", "price $ 5551234567", "5551234567 x 20", "lot of 5550000000 stars"),
+    *("1999 2010 2012", "model 9876543210", "1573849200", "20190101123456", "98765 43210 12345", "IMG_5551234567"),
+    *("5551234567.jpg", "3.141592653589", "population 5,551,234,567", "12345 67890", "1920x1080", "52.5200, 13.4050"),
+    *("part no. 8431223199", "5551234567%", "1 2 3 4 5 6 7 8 9 10"),
+)
+
+
 def test_mail_and_phone_are_masked_in_every_text_of_the_pair() -> None:
     for text, masked in (
         ("mail jo.do@sub.example.co.uk or call +44 20 7946 0958 now", "mail <email> or call <phone> now"),
@@ -129,6 +138,8 @@ def test_mail_and_phone_are_masked_in_every_text_of_the_pair() -> None:
         ("Order 12345678901, 100 200 300 400, 192.168.1.101", "Order 12345678901, 100 200 300 400, 192.168.1.101"),
         ("in 1939-1945, 2012-01-15, ISBN 978-0-13-110362-7", "in 1939-1945, 2012-01-15, ISBN 978-0-13-110362-7"),
         ("1600 x 1200 pixels, 12345678 and a@b", "1600 x 1200 pixels, 12345678 and a@b"),
+        ("ask 5551234567 or 13812345678, 8613812345678 (98765 43210)", "ask <phone> or <phone>, <phone> (<phone>)"),
+        *((text, text) for text in NUMBERS),
     ):
         assert mask_personal(text) == masked
     rows = candidates([pair("ask me@a.example about dogs", [("by me@a.example", "title")], heading="to me@a.example"),
