@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
+from training.objectives.config import METRICS
 from training.run import run
 from training.saving import folder as folders
 from training.saving.checkpoint import Checkpoint
@@ -164,9 +165,17 @@ def test_the_best_by_an_evaluation_are_kept(tmp_path: Path) -> None:
         folder = tmp_path / "checkpoints" / folders.name_of(step)
         folder.mkdir(parents=True)
         (folder / "checkpoint.json").write_text("{}")
-    config = CheckpointsConfig(keep=1, keep_best=1, best_metric="digits", best_is="highest")
+    config = CheckpointsConfig(keep=1, keep_best=1, best_metric="digits")
     found = folders.surplus(folders.sealed(tmp_path / "checkpoints"), config)
     assert [int(each.name) for each in found] == [4, 6]
+    falling = {"loss", "gradient_norm", "bits_per_pixel", "nats_per_pixel", "class_loss", "text_nats"}
+    names = {name for each in METRICS.values() for name in each} | {
+        "loss",
+        "gradient_norm",
+        "digits/zero_shot/top1/ensemble",
+    }
+    assert {name for name in names if CheckpointsConfig(best_metric=name).is_lowest_best} == falling
+    assert CheckpointsConfig(best_metric="accuracy", best_is="lowest").is_lowest_best
 
 
 def test_what_may_change_between_runs_and_what_not(dataset: str, alone: Path, tmp_path: Path) -> None:

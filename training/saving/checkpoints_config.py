@@ -6,6 +6,9 @@ from pydantic import Field
 
 from pipeline.settings import Settings
 
+FALLING = ("loss", "norm", "bits", "nats", "error", "steps")
+"""Words in the names of what gets better as it falls: class_loss, gradient_norm, bits_per_pixel, text_nats, calibration_error."""
+
 
 class CheckpointsConfig(Settings):
     """When a run can be resumed from, and what is kept."""
@@ -22,8 +25,8 @@ class CheckpointsConfig(Settings):
     """loss, gradient_norm or a name among a step's metrics: its mean over the steps since the checkpoint before counts. Or the
     name of a score that evaluation beside the training gives (train.watch), as digits/zero_shot/top1/ensemble; it counts for a
     checkpoint of the same step. A name that can never occur is refused before work, with those that will."""
-    best_is: Literal["lowest", "highest"] = "lowest"
-    """Whether a small or a large `best_metric` is good."""
+    best_is: Literal["auto", "lowest", "highest"] = "auto"
+    """Whether a small or a large `best_metric` is good; auto: small losses, norms and bits, large accuracies and scores."""
     asynchronous: bool = True
     """Copy the state to the host's memory and write it while training goes on; the next save waits for it."""
     seconds_after_sigterm: float = Field(default=0.0, ge=0)
@@ -32,3 +35,9 @@ class CheckpointsConfig(Settings):
     """
     preemption_poll_seconds: float = Field(default=5.0, gt=0)
     """How often a scheduler that gives notice (Ray) is asked for it."""
+
+    @property
+    def is_lowest_best(self) -> bool:
+        """What `best_is` comes to for this metric."""
+        words = self.best_metric.replace("/", "_").split("_")
+        return self.best_is == "lowest" or (self.best_is == "auto" and any(word in FALLING for word in words))

@@ -88,7 +88,7 @@ def surplus(folders: Sequence[Path], config: CheckpointsConfig, step: int | None
 
 def _surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
     older = list(folders)[: -config.keep]
-    sign = 1 if config.best_is == "lowest" else -1
+    sign = 1 if config.is_lowest_best else -1
     scored = [(sign * value, folder) for folder in folders if (value := _score(folder, config)) is not None]
     best = [folder for _, folder in sorted(scored)[: config.keep_best]]
     return [folder for folder in older if folder not in best]
