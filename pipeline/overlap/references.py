@@ -54,7 +54,7 @@ class Indexing:
     calibration_pictures: int = 0
     seed: int = 0
     scorer: Scorer | None = None
-    """Where thresholds are calibrated, every picture is embedded upside down, too: a decoy among the planted copies."""
+    """Where thresholds are calibrated, each picture is embedded mirrored at the diagonal too, a decoy among the planted copies."""
     embedded: tuple[str, ...] = ()
 
     def identity(self) -> list[Any]:
