@@ -339,7 +339,7 @@ NETWORK = {"retries": 1, "total_seconds": 0.4, "retry_wait_seconds": 0.01, "allo
         ({}, {"maximum_pixels": 5_000, "minimum_entropy": 2.0, "minimum_sharpness": 9.0}, set()),
         ({}, {"minimum_entropy": 0.0}, {"blank"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_changed_setting_asks_again_for_what_it_may_turn_and_changes_the_result_like_an_empty_store(
     web: Web, tmp_path: Path, network: dict[str, Any], fetching: dict[str, Any], asked: set[str]
