@@ -89,7 +89,9 @@ class Narrator:
 
     def _evaluated(self, record: StepRecord) -> None:
         self._journal.metrics("evaluate", _scores(record))
-        self._journal.artifact("evaluate", storage.join(record.path, "report.json"), "scores")
+        for name in ("report.json", "outcomes.parquet"):  # the second: what each model said of each picture
+            if storage.exists(storage.join(record.path, name)):
+                self._journal.artifact("evaluate", storage.join(record.path, name), "scores")
         self._tasks_measured(record)
 
     def _tasks_measured(self, record: StepRecord) -> None:

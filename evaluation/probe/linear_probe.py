@@ -30,7 +30,7 @@ SETTLED_LEAST = 1e-5
 PATH_BATCH = 8
 """Penalties of the full path that are solved side by side, warm from the one before them."""
 SOLVERS = {
-    "exact": f"own L-BFGS in principal axes, gap at most {TOLERANCE:g} of the objective, {MOST_EVALUATIONS} evaluations",
+    "exact": f"own L-BFGS in principal axes, to a gap of {TOLERANCE:g} of the objective or {MOST_EVALUATIONS} evaluations",
     "sklearn": SOLVER,
 }
 """Named in every report, because where a solver stops can change the penalty that is chosen."""

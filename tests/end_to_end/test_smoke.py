@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from runs import STEPS, Ran, answer, openwit, steps_of
 
 from evaluation.catalog.suites import SUITES
@@ -80,6 +81,12 @@ def test_mlflow_holds_a_run_per_step_with_metrics_dataset_and_model(smoke: Ran) 
         assert smoke.result["manifest_id"][:32] in digests
         versions = store.execute("SELECT name, version FROM model_versions").fetchall()
         assert versions == [("openwit-smoke", 1)]
+
+
+def test_mlflow_has_every_answer_of_the_evaluation(smoke: Ran) -> None:
+    logged = {path.name: path for path in (smoke.root / "mlartifacts").rglob("scores/*")}
+    assert set(logged) == {"report.json", "outcomes.parquet"}
+    assert set(pq.read_table(logged["outcomes.parquet"])["task"].to_pylist()) >= {"digits"}
 
 
 def test_the_metrics_in_mlflow_are_those_of_the_training(smoke: Ran) -> None:
