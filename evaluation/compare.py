@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluation.comparison import Comparison, Flip, averages, judged, reasons, scope, shifts
+from evaluation.comparison import LOWER_IS_BETTER, Comparison, Flip, averages, judged, reasons, scope, shifts
 from evaluation.evidence import KEY, Evidence, Key, evidence, grouped, per_picture, why_not
 from evaluation.pairing import means_apart, pictures_apart, settings_apart
 from evaluation.report import Report, Score, headline
@@ -117,7 +117,7 @@ class _Work:
             found = difference(first, second, len(first.values) if isinstance(first, Means) else len(one.rows), *how)
         count = len(first.values) if isinstance(first, Means) else len(one.rows)
         if isinstance(first, Means) and isinstance(second, Means):
-            alone = split(first.values, second.values)
+            alone = split(first.values, second.values)[:: -1 if score.metric in LOWER_IS_BETTER else 1]
         else:
             alone = split(one.rows["correct"].to_numpy(bool), other.rows["correct"].to_numpy(bool))
         own = self._reports[0].config["metrics"].get(score.task, "top1")

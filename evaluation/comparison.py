@@ -13,16 +13,18 @@ from evaluation.statistics.intervals import Interval
 from evaluation.statistics.paired import LEVEL, holm
 from evaluation.statistics.suite import SuiteAverage, covers, suite_average
 
+LOWER_IS_BETTER = ("mce", "relative_mce", "corruption_error", "calibration_error", "non_human", "crime")
+"""Metrics that count mistakes."""
 ONE_DRAW = "one draw, no verdict"
 """How other draws would fall is not known from one, and not in its interval."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One score of both runs. `difference` is second minus first; `only_first` and `only_second` count pictures that one alone
-    answers right (or better, where a picture has a share); `p_holm` is corrected over the tasks of the protocol and variant;
-    `verdict` says it in words; `headline`: it belongs in a result table; `draws`: over how many draws of pictures to learn from,
-    0 where none are drawn."""
+    """One score of both runs on the `pictures` (or texts) that both answered. `difference` is second minus first; `only_first`
+    and `only_second` count pictures that one alone answers right (or better, where a picture has a share); `p_holm` is corrected
+    over the tasks of the protocol and variant; `verdict` says it in words; `headline`: it belongs in a result table; `draws`:
+    over how many draws of pictures to learn from, 0 where none are drawn."""
 
     task: str
     protocol: str
@@ -91,7 +93,7 @@ def judged(rows: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
         Row(
             **_rounded({key: row[key] for key in row if key != "own"}),
             p_holm=_short(float(p)),
-            verdict=_verdict(row["difference"], float(p), row["draws"]),
+            verdict=_verdict(row["metric"], row["difference"], float(p), row["draws"]),
         )
         for row, p in zip(rows, adjusted, strict=True)
     )
@@ -103,12 +105,12 @@ def _kind(metric: str, own: bool) -> str:
     return "" if own and metric not in RANKED else metric
 
 
-def _verdict(difference: float, p: float, draws: int) -> str:
+def _verdict(metric: str, difference: float, p: float, draws: int) -> str:
     if draws == 1:
         return ONE_DRAW
     if p >= LEVEL:
         return "not distinguishable"
-    return "second better" if difference > 0 else "first better"
+    return "second better" if (difference > 0) != (metric in LOWER_IS_BETTER) else "first better"
 
 
 def averages(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
@@ -148,6 +150,12 @@ def scope(rows: Sequence[Row]) -> list[str]:
     films = dict.fromkeys(row.task for row in rows if "cluster" in row.test and row.protocol != "retrieval")
     if films:
         told.append(f"Those of {', '.join(films)} hold for other videos: clips and frames of one count together.")
+    told += [
+        f"Shape bias of {row.task} is here that of the {row.pictures:,} pictures that both models decide by a cue; each run's own"
+        " figure is of those that its model decides."
+        for row in rows
+        if row.metric == "shape_bias"
+    ]
     drawn: dict[int, list[str]] = {}
     for row in rows:
         if row.draws and row.protocol not in drawn.setdefault(row.draws, []):

@@ -32,13 +32,19 @@ class Note:
     task: str
     protocol: str
     kind: Literal[
-        "validation_absent", "penalty_at_edge", "not_converged", "not_certified", "same_names", "clusters_unknown"
+        "validation_absent",
+        "penalty_at_edge",
+        "not_converged",
+        "not_certified",
+        "same_names",
+        "clusters_unknown",
+        "features_damaged",
     ]
     says: str
 
 
 def notes_of(report: Report) -> list[Note]:
-    """In the order of the report's tasks; [] where all is well."""
+    """In the order of the report's tasks, then what is of no task; [] where all is well."""
     probe = report.config.get("probe", {})
     mode, precision = probe.get("mode", "exact"), probe.get("precision", "float32")
     found = []
@@ -49,6 +55,16 @@ def notes_of(report: Report) -> list[Note]:
             found.append(Note(task, "zero_shot", "same_names", said))
         for protocol in PROBED:
             found += [Note(task, protocol, *each) for each in _of_probe(by_protocol.get(protocol, {}), mode, precision)]
+    if damaged := int(report.telemetry.get("features_damaged", 0)):
+        files = f"{damaged:,} files" if damaged > 1 else "a file"
+        found.append(
+            Note(
+                "",
+                "",
+                "features_damaged",
+                f"{files} of kept features could not be read any more and were made again: look to the disk",
+            )
+        )
     return found
 
 

@@ -74,7 +74,8 @@ def effect(task: str, protocol: str, variant: str, correct: ArrayLike, overlappi
         raise ValueError(f"{task}: {right.shape} answers for {near.shape} pictures")
     found = Effect(task, protocol, variant, len(right), int(near.sum()), float(right.mean()))
     if near.all():
-        return replace(found, overlap=found.all)
+        value, low, high = clopper_pearson(int(right.sum()), found.pictures, CONFIDENCE)
+        return replace(found, overlap=value, overlap_low=low, overlap_high=high)
     clean = float(right[~near].mean())
     if not near.any():
         return replace(found, clean=clean, all_minus_clean=0.0)

@@ -7,6 +7,7 @@ Equal checkpoints under equal settings give equal reports: `id` is a hash of the
 tells of time, place or speed.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,8 @@ OUTCOMES_NAME = "outcomes.parquet"
 SOLVE = "solve"
 """Key of details for iterations, objectives and certificates: facts about one solve, which rounding of features changes."""
 FINGERPRINT_ROWS = 1 << 16
+GRAVEST = ("failed", "broken", "absent", "unfit")
+"""Every status of `Report.absent`, in the order in which they are told."""
 
 OUTCOMES = pa.schema(
     [
@@ -81,7 +84,7 @@ class Report:
                 there), "broken" (there, and not usable), "unfit" (nothing that was asked for can be asked of it) or "failed"
                 (an error that is a defect here or in a model of one's own); protocol is "" where it concerns all of them
     overlaps    rows of evaluation/overlap.py: what overlap with the training data does to each classification task
-    telemetry   seconds and pictures decoded; part of no id
+    telemetry   seconds, pictures decoded, damaged files of features that were made again; part of no id
     """
 
     checkpoint_id: str
@@ -135,7 +138,9 @@ class Report:
         """Why not one number was measured and what to do, in a line; None where there is one."""
         if self.scores:
             return None
-        reasons = dict.fromkeys(row["reason"].rstrip(".") for row in self.absent)
+        # What is there and cannot be used is the reason before what could never be asked.
+        rows = sorted(self.absent, key=lambda row: GRAVEST.index(row["status"]))
+        reasons = dict.fromkeys(row["reason"].rstrip(".") for row in rows)
         tasks = dict.fromkeys(row["task"] for row in self.absent)
         first, *more = reasons or ["no protocol fits any task"]
         others = (
@@ -158,28 +163,45 @@ class Report:
 
     @staticmethod
     def load(folder: str) -> "Report":
-        """Read a saved report. Raises DataError where there is none or its content does not fit its id."""
-        path = storage.join(folder, NAME)
+        """Read a saved report. Raises DataError where there is none, where it is damaged, and where its content does not fit
+        its id."""
+        path, table = storage.join(folder, NAME), storage.join(folder, OUTCOMES_NAME)
         if not storage.exists(path):
             raise DataError(f"{folder}: no {NAME}, so no finished evaluation; run the recipe again")
-        value = storage.read_json(path)
-        report = Report(
-            checkpoint_id=value["checkpoint_id"],
-            config=value["config"],
-            versions=value["versions"],
-            scores=tuple(Score(**score) for score in value["scores"]),
-            outcomes=storage.read_table(storage.join(folder, OUTCOMES_NAME)),
-            details=value["details"],
-            absent=tuple(value["absent"]),
-            overlaps=tuple(value["overlaps"]),
-            telemetry=value["telemetry"],
-        )
-        if report.id != value["id"]:
+        with _whole(table, folder):
+            outcomes = storage.read_table(table)
+        with _whole(path, folder):
+            value = storage.read_json(path)
+            report = Report(
+                checkpoint_id=value["checkpoint_id"],
+                config=value["config"],
+                versions=value["versions"],
+                scores=tuple(Score(**score) for score in value["scores"]),
+                outcomes=outcomes,
+                details=value["details"],
+                absent=tuple(value["absent"]),
+                overlaps=tuple(value["overlaps"]),
+                telemetry=value["telemetry"],
+            )
+            fits = report.id == value["id"]
+        if not fits:
             raise DataError(
                 f"{path}: its id does not fit its content: it was changed by hand, or another version of openwit wrote it;"
                 " evaluate again"
             )
         return report
+
+
+@contextlib.contextmanager
+def _whole(path: str, folder: str) -> Iterator[None]:
+    """A file that is cut off, gone, or not what was written there is one line."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+        what = " ".join(str(error).split())[:120]
+        raise DataError(
+            f"{path}: is damaged ({type(error).__name__}: {what}); remove {folder} and evaluate again"
+        ) from error
 
 
 def fingerprint(table: pa.Table) -> str:
@@ -221,18 +243,23 @@ HEADLINE = {
     "stored_corruptions": ("mean", "alexnet"),
     "natural_shift": ("published", "pm-0/published", "pm-10/published"),
     "shape_bias": ("all",),
+    "bias": ("as_published/all", "with_child/all"),
 }
 """Variants worth a line in a result table, by protocol."""
-HEADLINE_METRICS = ("recall@5", "mce", "effective_robustness", "shape_bias")
+HEADLINE_METRICS = ("recall@5", "mce", "effective_robustness", "shape_bias", "non_human", "crime")
 """Worth a line though they are no task's own metric."""
 
 
 def headline(report: Report) -> list[Score]:
-    """The scores for a result table: per task the zero-shot and probe figures, mean over corruptions, recall at 1 and 5."""
+    """The scores for a result table: per task the zero-shot and probe figures, mean over corruptions, recall at 1 and 5; of
+    stored corruptions that are not all there, and so have no mean, each one that is."""
+    stored = [score for score in report.scores if score.protocol == "stored_corruptions"]
+    means = {score.task for score in stored if score.variant == "mean"}
+    alone = {score.name for score in stored if score.task not in means and "/" not in score.variant}
     return [
         score
         for score in report.scores
-        if score.variant in HEADLINE.get(score.protocol, ())
+        if (score.variant in HEADLINE.get(score.protocol, ()) or score.name in alone)
         and (
             score.metric in (report.config["metrics"][score.task], *HEADLINE_METRICS)
             or score.protocol == "robustness"  # accuracy, whatever the task's own metric is

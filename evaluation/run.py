@@ -20,7 +20,6 @@ from evaluation.catalog.benchmarks import Task
 from evaluation.config import PICTURES_ALONE, PROBES, EvaluateConfig
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore
-from evaluation.features.texts import stored_texts
 from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
@@ -182,10 +181,9 @@ class _Evaluation:
         prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
         if prompts:
             self._prompts[task.name] = prompts.version
-        texts = functools.partial(stored_texts, self._store.folder, self._encoder)
         return Question(
-            task, self.config, self._encoder, parts.test, parts.train, parts.val, prompts, self._features, texts
-        )
+            task, self.config, self._encoder, parts.test, parts.train, parts.val, prompts, self._features, self._store.texts
+        )  # fmt: skip
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
         """All features that the protocols will read, list by list, so that each picture is decoded once."""
@@ -227,6 +225,7 @@ class _Evaluation:
                 "seconds": round(seconds, 2),
                 "pictures_decoded": self._store.decoded,
                 "pictures_encoded": self._store.encoded,
+                "features_damaged": self._store.damaged,
             },
         )
 

@@ -1,10 +1,12 @@
 """`openwit tasks show`, `verify` and `fetch`: what evaluation's catalog finds, for people and as JSON."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestration import show
+from pipeline.errors import ConfigError
 
 WORST = ("wrong", "absent", "ok")
 FEW = 5
@@ -16,13 +18,23 @@ def about(name: str) -> dict[str, Any]:
     from evaluation.catalog.benchmarks import find, prompts_of, task_table
     from evaluation.catalog.words import source_of
 
-    prompts = find(name).prompts
+    with _named_here():
+        prompts = find(name).prompts
     (row,) = task_table([name])
     if prompts is None:
         return row
     words = prompts_of(prompts)
     names = dict(list(words.classes.items())[:FEW])
     return row | {"names": names, "template_texts": words.templates} | dict(source_of(prompts))
+
+
+@contextlib.contextmanager
+def _named_here() -> Iterator[None]:
+    """A task that is not known was named on the command line, and no recipe is to blame."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix("evaluate.tasks: ")) from error
 
 
 def print_about(found: Mapping[str, Any]) -> None:
@@ -49,12 +61,13 @@ def verify(
     chosen = [task for name in names for task in SUITES.get(name, (name,))]
     tell = progress or (lambda done, total, file: None)
     mebibyte = 1 << 20
-    found = verify(
-        root,
-        chosen,
-        not quick,
-        lambda done, total, file: tell(done // mebibyte, -(-total // mebibyte), f"MiB of {file}"),
-    )
+    with _named_here():
+        found = verify(
+            root,
+            chosen,
+            not quick,
+            lambda done, total, file: tell(done // mebibyte, -(-total // mebibyte), f"MiB of {file}"),
+        )
     return {
         "ok": all(row["status"] == "ok" for row in found),
         "root": root,
@@ -132,10 +145,11 @@ def fetch(name: str, root: str, split: str | None, progress: Callable[[int, int,
     from evaluation.catalog.hub import HUB
 
     mebibyte = 1 << 20
-    return fetch(
-        name,
-        root,
-        split,
-        lambda done, total, file: progress(done // mebibyte, -(-total // mebibyte), f"MiB of {name}: {file}"),
-        hub=os.environ.get("HF_ENDPOINT", HUB).rstrip("/"),
-    )
+    with _named_here():
+        return fetch(
+            name,
+            root,
+            split,
+            lambda done, total, file: progress(done // mebibyte, -(-total // mebibyte), f"MiB of {name}: {file}"),
+            hub=os.environ.get("HF_ENDPOINT", HUB).rstrip("/"),
+        )

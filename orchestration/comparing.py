@@ -26,7 +26,7 @@ MOST_DRAWN = 48
 """Flipped pictures drawn per task, protocol and variant; --json has all."""
 SIDE_PIXELS = 112
 NUMBERS = ("first", "second", "second - first", "95 % interval")
-HEADINGS = ("task", "protocol", "variant", "metric", *NUMBERS, "p", "p, Holm", "")
+HEADINGS = ("task", "protocol", "variant", "metric", "n", *NUMBERS, "p", "p, Holm", "")
 SHIFT_HEADINGS = ("shift", "on the reference", "relative robustness", "95 % interval", "effective, first", "second")
 AVERAGE_HEADINGS = ("mean over", "set", "protocol", "variant", "metric", *NUMBERS)
 
@@ -134,6 +134,7 @@ def _shift_line(row: Mapping[str, Any]) -> Sequence[str]:
 def _line(row: Any) -> Sequence[str]:
     ends = f"{row.low:+.4f} to {row.high:+.4f}"
     numbers = (
+        f"{row.pictures:,}",
         f"{row.first:.4f}",
         f"{row.second:.4f}",
         f"{row.difference:+.4f}",

@@ -55,14 +55,34 @@ def efficiency_rows(report: Report) -> list[dict[str, Any]]:
     """Per task how many labels per class a probe needs to be as good as zero-shot; the last row has median and mean."""
     told = data_efficiency(report)
     rows: list[dict[str, Any]] = [
-        {"task": task, "labels": _labels(labels), "ends": " – ".join(map(_labels, told["ends"][task]))}
+        {
+            "task": task,
+            "labels": _labels(labels, told["fewest"][task]),
+            "ends": " – ".join(_labels(end, told["fewest"][task]) for end in told["ends"][task]),
+        }
         for task, labels in told["labels_per_class"].items()
     ]
     if len(rows) > 1 and told["median"] is not None:
+        most = "at most " if any(row["labels"].startswith("at most") for row in rows) else ""
         rows.append({"task": f"median (mean) of {len(rows) - len(told['unmatched'])}",
-                     "labels": f"{_labels(told['median'])} ({_labels(told['mean'])})", "ends": ""})  # fmt: skip
+                     "labels": f"{most}{_labels(told['median'])} ({_labels(told['mean'])})", "ends": ""})  # fmt: skip
     return rows
 
 
-def _labels(count: float | None) -> str:
-    return "more than there are" if count is None else f"{count:.1f}"
+def _labels(count: float | None, fewest: float = 0.0) -> str:
+    """The smallest number that was tried may be more than it takes."""
+    if count is None:
+        return "more than there are"
+    return f"{'at most ' if count <= fewest else ''}{count:.1f}"
+
+
+def group_rows(report: Report) -> list[dict[str, Any]]:
+    """Of the bias probe, per group of people: how many pictures, and which shares of them [value, low, high] were called an
+    animal or a criminal, as published and with a class `child` (CLIP, tables 6 and 7)."""
+    with_child = report.found("bias", "with_child")
+    return [
+        {"task": task, "group": group.replace("=", ": "), "pictures": int(found["pictures"][0])}
+        | {"shares": [words[metric] for words in (found, with_child[task][group]) for metric in ("non_human", "crime")]}
+        for task, groups in report.found("bias", "as_published").items()
+        for group, found in groups.items()
+    ]

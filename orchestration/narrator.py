@@ -116,7 +116,8 @@ class Narrator:
             name = ".".join(filter(None, (row["task"], row["protocol"])))
             self._journal.tags("evaluate", {f"openwit.not_measured.{name}": row["reason"]})
         for note in notes_of(report):
-            self._journal.tags("evaluate", {f"openwit.note.{note.task}.{note.protocol}.{note.kind}": note.says})
+            name = ".".join(filter(None, ("openwit.note", note.task, note.protocol, note.kind)))
+            self._journal.tags("evaluate", {name: note.says})
 
     def finished(self, records: Mapping[str, StepRecord], peak_memory_bytes: int) -> None:
         """The parent's own page: dataset, headline scores, the report, and the model in the registry."""

@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.notes import notes_of
 from orchestration import plots, plots_evaluation
 from orchestration.contact_sheet import thumbnail
-from orchestration.evaluation_tables import average_rows, efficiency_rows, published_rows, shift_rows
+from orchestration.evaluation_tables import average_rows, efficiency_rows, group_rows, published_rows, shift_rows
 from orchestration.evaluation_views import evaluation_plots, tiles
 from orchestration.not_measured import once_each
 from orchestration.plot import Colour, Plot
@@ -108,6 +108,7 @@ def view(data: ReportData) -> dict[str, Any]:
         "published": published_rows(evaluation) if evaluation else [],
         "averages": average_rows(evaluation) if evaluation else [],
         "shifts": shift_rows(evaluation) if evaluation else [],
+        "groups": group_rows(evaluation) if evaluation else [],
         "efficiency": efficiency_rows(evaluation) if evaluation else [],
         "tiles": tiles(evaluation) if evaluation else {},
         "absent": once_each(evaluation.absent) if evaluation else [],

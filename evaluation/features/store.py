@@ -3,7 +3,7 @@
 A feature file is named by a hash of all that decides its content (names.py): checkpoint, code of model and preprocessing,
 picture list, corruption, layer, precision, part. So a changed anything is another file, a stale hit cannot happen, and any
 number of runs may share one folder. Parts of PART_PICTURES rows are written whole, so an interrupted run goes on at the next
-part, and an executor may hand parts to as many workers as it has.
+part, and an executor may hand parts to as many workers as it has. A file that was damaged since is made again.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import functools
 import io
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from evaluation.features import rates
 from evaluation.features.config import FeaturesConfig
 from evaluation.features.make import Part, make_part
 from evaluation.features.names import Names
+from evaluation.features.texts import stored_texts
 from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
@@ -31,7 +32,8 @@ from pipeline.execution.ledger import Progress, silent
 
 
 class FeatureStore:
-    """Feature files of one checkpoint below `folder`. `decoded` counts pictures read, `encoded` those that went forward.
+    """Feature files of one checkpoint below `folder`. `decoded` counts pictures read, `encoded` those that went forward,
+    `damaged` files that could not be read and were made again.
 
     `opener` makes the encoder anew in a worker process of `executor`; without an executor `encoder` itself is used.
     """
@@ -48,6 +50,7 @@ class FeatureStore:
         self.folder = folder
         self.decoded = 0
         self.encoded = 0
+        self.damaged = 0
         self._encoder = encoder
         self._config = config or FeaturesConfig()
         self._seed = seed
@@ -62,6 +65,21 @@ class FeatureStore:
 
         Raises DataError for a picture that cannot be read and for features that are no numbers.
         """
+        self._make_missing(pictures, wanted, progress)
+        try:
+            return {want: self._read(pictures, want) for want in wanted}
+        except Damaged:
+            self._remove_damaged(pictures, self._with_by_the_way(wanted))
+            self._make_missing(pictures, wanted, progress)
+            return {want: self._read(pictures, want) for want in wanted}
+
+    def texts(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """(len, D), not normalised (texts.py)."""
+        made, damaged = stored_texts(self.folder, self._encoder, sentences)
+        self.damaged += damaged
+        return made
+
+    def _make_missing(self, pictures: Pictures, wanted: Sequence[Wanted], progress: Progress) -> None:
         names = self.names
         every = self._with_by_the_way(wanted)
         missing = [
@@ -71,7 +89,20 @@ class FeatureStore:
         ]
         if missing:
             self._make(pictures, missing, progress)
-        return {want: self._read(pictures, want) for want in wanted}
+
+    def _remove_damaged(self, pictures: Pictures, wanted: Sequence[Wanted]) -> None:
+        """So that they are missing: what they held is known from their names, and is made again."""
+        whole = range(pictures.count)
+        for want in wanted:
+            for part in dict.fromkeys((whole, *self.names.parts(pictures))):
+                path = self.names.path(pictures, want, part)
+                if not storage.exists(path):
+                    continue
+                try:
+                    _rows(path, len(part))
+                except Damaged:
+                    storage.remove_tree(path)
+                    self.damaged += 1
 
     def _with_by_the_way(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """And what the same forward gives for nothing of unaltered pictures: what is asked tomorrow decodes none of them."""
@@ -80,14 +111,14 @@ class FeatureStore:
 
     def _read(self, pictures: Pictures, want: Wanted) -> NDArray[np.float32]:
         """(pictures.count, width); parts on a local disk become one file, which is mapped and not read."""
-        paths = [self.names.path(pictures, want, part) for part in self.names.parts(pictures)]
+        files = {self.names.path(pictures, want, part): len(part) for part in self.names.parts(pictures)}
         whole = self.names.whole(pictures, want)
-        if len(paths) > 1 and storage.is_local(self.folder):
+        if len(files) > 1 and storage.is_local(self.folder):
             with contextlib.suppress(FileNotFoundError):  # another evaluation has joined them meanwhile
                 if not storage.exists(whole):
-                    _join(paths, whole.removeprefix("file://"))
-            paths = [whole]
-        parts = [_rows(path) for path in paths]
+                    _join(files, whole.removeprefix("file://"))
+            files = {whole: pictures.count}
+        parts = [_rows(path, count) for path, count in files.items()]
         # float16 becomes float32 in memory; float32 stays a map of the file.
         return np.asanyarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.float32)
 
@@ -116,9 +147,9 @@ def _shifted(progress: Progress, pictures: Pictures, done: int, _: int, what: st
     progress(done, pictures.count, what)
 
 
-def _join(paths: Sequence[str], whole: str) -> None:
+def _join(files: Mapping[str, int], whole: str) -> None:
     """Write the parts one after the other into a file that appears when it is complete, and remove them."""
-    parts = [_rows(path) for path in paths]
+    parts = [_rows(path, count) for path, count in files.items()]
     unfinished = f"{whole}.{os.getpid()}.part"
     rows = np.lib.format.open_memmap(
         unfinished, "w+", parts[0].dtype, (sum(len(part) for part in parts), *parts[0].shape[1:])
@@ -130,18 +161,24 @@ def _join(paths: Sequence[str], whole: str) -> None:
     rows.flush()
     del rows
     os.replace(unfinished, whole)
-    for path in paths:
+    for path in files:
         with contextlib.suppress(FileNotFoundError):
             os.remove(path.removeprefix("file://"))
 
 
-def _rows(path: str) -> NDArray[np.floating[Any]]:
-    """Memory-mapped from a local disk, read whole from anywhere else."""
+class Damaged(DataError):  # noqa: N818 - a state of a file
+    """A file of features that is not as it was written."""
+
+
+def _rows(path: str, count: int) -> NDArray[np.floating[Any]]:
+    """Memory-mapped from a local disk, read whole from anywhere else. Raises Damaged."""
     try:
         if storage.is_local(path):
             rows = np.load(path.removeprefix("file://"), mmap_mode="r", allow_pickle=False)
         else:
             rows = np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: a damaged feature file ({error}); remove it and evaluate again") from error
+        if len(rows) != count:
+            raise ValueError(f"{len(rows)} rows of {count}")
+    except (ValueError, EOFError, TypeError) as error:
+        raise Damaged(f"{path}: a damaged feature file ({error}); remove it and evaluate again") from error
     return np.asanyarray(rows)

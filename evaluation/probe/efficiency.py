@@ -33,7 +33,8 @@ def data_efficiency(report: Report) -> dict[str, Any]:
     """From a report with few_shot and zero_shot scores: task -> labels per class to match zero-shot; median and mean.
 
     The linear probe on all training pictures is the last point of a curve where it was measured on the same task. "ends" has
-    the labels that match the ends of zero-shot's interval, None where the curve never gets there. Tasks whose probe never
+    the labels that match the ends of zero-shot's interval, None where the curve never gets there; "fewest" the smallest number
+    measured, which stands for "at most so many". Tasks whose probe never
     gets there count in `unmatched`, not in median and mean, which say nothing of other tasks and so have no interval.
     """
     curves: dict[str, dict[float, float]] = {}
@@ -60,6 +61,7 @@ def data_efficiency(report: Report) -> dict[str, Any]:
             task: [labels_to_match(curve, end) for end in (score.low, score.high)]
             for task, (curve, score) in both.items()
         },
+        "fewest": {task: min(curve) for task, (curve, _) in both.items()},
         "median": median(matched) if matched else None,
         "mean": mean(matched) if matched else None,
         "unmatched": sorted(task for task, value in labels.items() if value is None),

@@ -250,7 +250,12 @@ def test_terms_groups_cues_and_shifts_are_compared_by_what_is_kept_of_them() -> 
     )
     assert (rows["f/non_human/as_published/all"].first, rows["f/non_human/as_published/all"].difference) == (0.025, 0)
     assert (rows["q/shape_bias/all"].pictures, rows["q/shape_bias/all"].only_second) == (35, 20)
+    assert "Shape bias of q is here that of the 35 pictures that both models decide by a cue" in " ".join(found.scope)
     assert rows["q/either_cue/all"].first == 0.875
+    # Being called a thief is no merit: the model that does it less is the better one.
+    crime = rows["f/crime/as_published/race=Black"]
+    assert (crime.difference < 0, crime.verdict, crime.only_first, crime.only_second) == (True, "second better", 0, 6)
+    assert rows["c/mce/alexnet"].verdict != rows["c/top1/fog"].verdict
     assert rows["c/top1/fog"].test == "signs swapped, mid-p"
     assert rows["c/mce/alexnet"].difference == pytest.approx(1.2 * rows["c/top1/fog"].difference, abs=1e-5)
     assert rows["c/top1/fog"].verdict == "first better"

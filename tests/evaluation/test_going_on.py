@@ -1,13 +1,16 @@
 """An evaluation that was interrupted goes on: what is on disk is not made again, and the report is the same to the last bit."""
 
+import io
 import multiprocessing
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evaluation.config import EvaluateConfig
 from evaluation.features.config import FeaturesConfig
+from evaluation.notes import notes_of
 from evaluation.plan import LEARNING
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import Report
@@ -92,6 +95,31 @@ def test_damaged_findings_are_found_again(checkpoint_folder: str, tmp_path: Path
     for place, file in enumerate(sorted((tmp_path / "findings").iterdir())):
         file.write_bytes(b"{" if place % 2 else file.read_bytes()[:50])
     assert told(evaluate(CONFIG, checkpoint_folder, str(tmp_path))) == told(undisturbed)
+
+
+def test_damaged_features_and_texts_are_made_again_and_that_is_said(
+    checkpoint_folder: str, tmp_path: Path, undisturbed: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut in the middle, emptied, and of fewer rows; of texts, of pictures in one part, and in several that were joined."""
+    monkeypatch.setattr("evaluation.features.names.PART_PICTURES", 128)
+    assert not notes_of(evaluate(CONFIG, checkpoint_folder, str(tmp_path)))
+    files = sorted(tmp_path.glob("*.npy"))
+    for place, file in enumerate(files):
+        whole = file.read_bytes()
+        fewer = io.BytesIO()
+        np.save(fewer, np.load(file, allow_pickle=False)[:-1])
+        file.write_bytes((whole[: len(whole) // 2], b"", fewer.getvalue())[place % 3])
+    more = CONFIG.model_copy(update={"bootstrap_resamples": 201})
+    report = evaluate(more, checkpoint_folder, str(tmp_path))
+    assert not report.absent
+    assert [score.value for score in report.scores] == [score.value for score in undisturbed.scores]
+    read = int(report.telemetry["features_damaged"])
+    assert len(files) > 3
+    assert 0 < read <= len(files)  # what nobody asked for stays as it is
+    (note,) = notes_of(report)
+    assert (note.kind, note.says.split(" of kept")[0]) == ("features_damaged", f"{read} files")
+    again = evaluate(CONFIG.model_copy(update={"bootstrap_resamples": 202}), checkpoint_folder, str(tmp_path))
+    assert (again.telemetry["pictures_decoded"], again.telemetry["features_damaged"]) == (0, 0)
 
 
 def test_a_dataset_that_fails_is_a_row_and_the_others_go_on(

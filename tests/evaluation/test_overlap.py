@@ -37,6 +37,8 @@ def test_nothing_or_everything_overlapping_has_no_test() -> None:
     assert (none.all_minus_clean, none.p_value, none.overlap) == (0.0, None, None)
     everything = effect("t", "zero_shot", "ensemble", [True, False], [True, True])
     assert (everything.clean, everything.p_value, everything.overlap) == (None, None, 0.5)
+    assert tail(1, 2, everything.overlap_low or 0) == pytest.approx(0.0025)  # what is told has its interval
+    assert (everything.overlap_high or 0) == pytest.approx(1 - (everything.overlap_low or 0))
     with pytest.raises(ValueError, match=r"\(0,\) answers"):
         effect("t", "zero_shot", "ensemble", [], [])
 

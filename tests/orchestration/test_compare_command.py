@@ -1,6 +1,8 @@
 """`openwit compare` as a user meets it."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +44,8 @@ def test_tables_json_and_page(runs: tuple[str, str], tmp_path: Path, capsys: pyt
     assert main(["compare", *runs, "--html", str(page)]) == 0
     told = capsys.readouterr().out
     assert "second better" in told
+    assert re.search(r"^ *task .* metric +n +first", told, re.MULTILINE)
+    assert re.search(r"^ *digits .* top1 +360 +0\.", told, re.MULTILINE)
     assert "not distinguishable" in told or "second better" in told.split("gone")[1]
     assert main(["compare", *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -49,6 +53,7 @@ def test_tables_json_and_page(runs: tuple[str, str], tmp_path: Path, capsys: pyt
     flips = [flip for flip in found["flips"] if flip["task"] == "digits"]
     assert len(flips) == digits["only_first"] + digits["only_second"]
     html = page.read_text("utf-8")
+    assert '<td>top1</td><td class="number">360</td>' in html
     assert html.count("data:image/jpeg;base64,") == 48  # of digits; "gone" is no task any more
     assert "no picture" in html
     assert HOSTILE not in html
@@ -112,6 +117,30 @@ def test_mistakes_are_one_line(runs: tuple[str, str], tmp_path: Path, capsys: py
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("outcomes.parquet", None, "ArrowInvalid"),
+        ("outcomes.parquet", "", "ArrowInvalid"),
+        ("report.json", None, "JSONDecodeError"),
+        ("report.json", "{}", "KeyError: 'checkpoint_id'"),
+        ("report.json", "[]", "TypeError"),
+    ],
+)
+def test_a_damaged_run_is_one_line(
+    runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, said: str
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(runs[0], damaged)
+    whole = (damaged / name).read_bytes()
+    (damaged / name).write_bytes(whole[: len(whole) // 2] if text is None else text.encode())
+    for words in ([runs[1], str(damaged)], [str(damaged), "--published", "ViT-B-32 openai"]):
+        assert main(["compare", *words]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith(f"openwit: {damaged / name}: is damaged ({said}")
+        assert line.endswith(f"; remove {damaged} and evaluate again")
 
 
 def test_a_run_beside_published_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from evaluation.overlap import corrected, effect
 from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics.calibration import reliability
 from evaluation.statistics.intervals import wilson
-from orchestration.evaluation_tables import average_rows, efficiency_rows, published_rows, shift_rows
+from orchestration.evaluation_tables import average_rows, efficiency_rows, group_rows, published_rows, shift_rows
 from orchestration.evaluation_views import evaluation_plots, tiles
 from orchestration.plot import Plot
 from orchestration.report import build_html, build_pictures
@@ -166,7 +166,7 @@ def test_shifts_and_labels_per_class_are_tables_with_their_intervals(report: Rep
         replace(score, value=0.35, low=0.3, high=0.5) if score.task == "digits" else score for score in report.scores
     ]
     (labels,) = efficiency_rows(replace(report, scores=tuple(weaker)))
-    assert labels == {"task": "digits", "labels": "1.4", "ends": "1.0 – 3.4"}
+    assert labels == {"task": "digits", "labels": "1.4", "ends": "at most 1.0 – 3.4"}
 
 
 def test_attention_is_shown_as_the_picture_and_what_of_it_reaches_the_answer(report: Report) -> None:
@@ -184,6 +184,20 @@ def test_small_pictures_are_files_of_their_own_beside_the_plots(report: Report) 
     assert set(build_pictures(ReportData("few", "few-1", "", evaluation=few))) == {
         "contact-sheet-attention.png", "contact-sheet-mistakes.png"
     }  # fmt: skip
+
+
+def test_the_bias_probe_has_a_heading_plots_and_a_table_by_group(report: Report) -> None:
+    html = build_html(ReportData("faces", "faces-1", "", evaluation=report))
+    section = html.split("Bias probe: groups of people</h3>")[1].split("</table>")[0]
+    assert section.count("<figure") == 2
+    everybody, black = re.findall("<tr>(<th scope=.row.*?)</tr>", section)
+    assert re.findall(r"[\d.]+", re.sub("<[^>]+>", " ", black)) == [
+        "50",
+        *(["10.0", "5.0", "20.0", "20.0", "10.0", "30.0"] * 2),
+    ]
+    assert "race: Black" in black
+    assert "all" in everybody
+    assert [row["group"] for row in group_rows(report)] == ["all", "race=Black".replace("=", ": ")]
 
 
 @pytest.mark.browser

@@ -167,6 +167,9 @@ def test_a_config_that_names_a_vocabulary_trains_with_it_or_says_why_not(vocabul
         released(TrainConfig(vocabulary=str(vocabulary), vocabulary_size=1000))
     with pytest.raises(ConfigError, match=r"train.vocabulary: .*has no tokenizer; put"):
         released(TrainConfig(vocabulary=str(tmp_path)))
+    (tmp_path / "vocab.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"has vocab.json alone, and it takes both of vocab.json and merges.txt; put"):
+        released(TrainConfig(vocabulary=str(tmp_path)))
 
 
 def test_other_libraries_read_the_same_ids(tokenizer: Tokenizer) -> None:

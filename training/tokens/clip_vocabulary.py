@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES_ONLY = "bpe_simple_vocab_16e6.txt.gz"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", MERGES_ONLY)
+PAIR = ("vocab.json", "merges.txt")
+TOKENIZER_FILES = ("tokenizer.json", *PAIR, MERGES_ONLY)
 MERGES = 49_152 - 256 - 2  # what OpenAI's clip/simple_tokenizer.py takes of that file
 # OpenAI's pattern ignores case, and so takes U+0345, a Greek subscript whose capital is a letter, for neither kind: it is lost.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
@@ -62,7 +63,11 @@ def read_vocabulary(place: str) -> tuple["Encoder", bool]:
             return _from_merges(storage.join(place, MERGES_ONLY)), True
     except Exception as error:
         raise DataError(f"{place}: its tokenizer cannot be read ({type(error).__name__}: {error})"[:300]) from error
-    raise DataError(f"{place}: has no tokenizer; put {' or '.join(TOKENIZER_FILES)} beside the weights")
+    half = [name for name in PAIR if name in names]
+    found = f"has {half[0]} alone, and it takes both of {' and '.join(PAIR)}" if half else "has no tokenizer"
+    raise DataError(
+        f"{place}: {found}; put tokenizer.json, or {' with '.join(PAIR)}, or {MERGES_ONLY} beside the weights"
+    )
 
 
 def _from_json(path: str) -> "Encoder":

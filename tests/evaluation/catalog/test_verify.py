@@ -170,7 +170,9 @@ def test_the_command_shows_each_dataset_and_ends_with_2_where_one_is_wrong(
             ["tasks", "verify", str(tmp_path / "nowhere")],
             "no such folder, or nothing in it; name the folder that holds",
         ),
-        (["tasks", "verify", str(tmp_path), "dtdd"], "no task is called 'dtdd'; did you mean dtd?"),
+        (["tasks", "verify", str(tmp_path), "dtdd"], "openwit: no task is called 'dtdd'; did you mean dtd?"),
+        (["tasks", "fetch", "dtdd"], "openwit: no task is called 'dtdd'; did you mean dtd?"),
+        (["tasks", "show", "dtd@x"], "openwit: 'dtd' has no variant 'x'; it has "),
         (["tasks", "--suite", "clip-72"], "there is none; the suites are small, clip-27"),
     ):
         assert main(words) == 2
