@@ -5,6 +5,7 @@ from typing import Any
 
 from evaluation.averages import averages_of
 from evaluation.probe.efficiency import data_efficiency
+from evaluation.protocols.bias import in_order
 from evaluation.published.ledger import Entry, ledger
 from evaluation.published.tables import sources
 from evaluation.report import Report
@@ -81,8 +82,8 @@ def group_rows(report: Report) -> list[dict[str, Any]]:
     animal or a criminal, as published and with a class `child` (CLIP, tables 6 and 7)."""
     with_child = report.found("bias", "with_child")
     return [
-        {"task": task, "group": group.replace("=", ": "), "pictures": int(found["pictures"][0])}
-        | {"shares": [words[metric] for words in (found, with_child[task][group]) for metric in ("non_human", "crime")]}
+        {"task": task, "group": group.replace("=", ": "), "pictures": int(groups[group]["pictures"][0])}
+        | {"shares": [each[group][metric] for each in (groups, with_child[task]) for metric in ("non_human", "crime")]}
         for task, groups in report.found("bias", "as_published").items()
-        for group, found in groups.items()
+        for group in in_order(groups)
     ]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import evaluation.published
 from evaluation.catalog.suites import SUITES
+from evaluation.protocols.bias import in_order
 from evaluation.published.tables import tables
 from evaluation.report import Report, Score
 from evaluation.statistics.intervals import Interval, joined
@@ -55,7 +56,7 @@ def evaluation_plots(report: Report, gflops: float | None = None) -> dict[str, l
             for task, classes in report.found("shape_bias", "classes").items()
         ],
         "groups": [
-            plots_robustness.group_shares(task, variant, groups)
+            plots_robustness.group_shares(task, variant, {group: groups[group] for group in in_order(groups)})
             for variant in ("as_published", "with_child")
             for task, groups in report.found("bias", variant).items()
         ],

@@ -6,7 +6,7 @@ class `child`, which takes most of what young people's pictures were called by m
 person, `group` the picture's race, gender and age.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,17 @@ class Bias:
 def _classes(more: str) -> list[str]:
     people = [f"{race} {gender}" for race in RACES for gender in GENDERS]
     return [*people, *NON_HUMAN, *CRIME, *([more] if more else [])]
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Everybody, then races, genders and ages in theirs; keys of a stored report stand by the alphabet."""
+    kinds = ["all", *GROUPS]
+
+    def place(group: str) -> tuple[int, tuple[int, str]]:
+        kind, _, word = group.partition("=")
+        return (kinds.index(kind) if kind in kinds else len(kinds), _by_age(word))
+
+    return sorted(groups, key=place)
 
 
 def _by_age(word: str) -> tuple[int, str]:
