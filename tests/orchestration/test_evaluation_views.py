@@ -212,7 +212,7 @@ def test_the_page_with_all_of_it_opens_in_a_browser_without_errors(report: Repor
     assert HOSTILE not in html
     for words in ("Not measured", "birdsnap", "Beside what is published", "Averages", "Effective robustness",
                   "Labels per class", "Natural shifts", "stored pictures",
-                  "Groups of people", "Reliability", "Inside the model", "Most confident mistakes"):  # fmt: skip
+                  "Bias probe: groups of people", "Reliability", "Inside the model", "Most confident mistakes"):  # fmt: skip
         assert words in html, words
     assert len(re.findall(r'id="[^"]+"', html)) == len(set(re.findall(r'id="[^"]+"', html)))
     (tmp_path / "report.html").write_text(html, "utf-8")
