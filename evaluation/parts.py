@@ -11,7 +11,7 @@ from typing import Literal
 
 from evaluation.catalog.benchmarks import Task
 from evaluation.catalog.presence import way_out
-from evaluation.pictures.open import find_layout, open_pictures
+from evaluation.pictures.open import find_layout, open_asked, open_pictures
 from evaluation.pictures.pictures import Absent, Broken, Pictures
 from pipeline import storage
 from pipeline.errors import DataError
@@ -50,7 +50,7 @@ def look(task: Task, datasets: str | None, learns: bool) -> Parts:
     Raises Absent or Broken of what is asked; the other parts may lack.
     """
     try:
-        test = open_pictures(task, task.first_split, datasets)
+        test = open_asked(task, datasets)
     except Absent as error:
         raise Absent(f"{error}{way_out(task)}") from error
     found: dict[str, Pictures] = {}

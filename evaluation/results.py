@@ -24,6 +24,8 @@ HOW: Any = {
 """Keys of the config that decide which findings are made, or how fast; never what one of them says."""
 
 ANSWERS = "answers"
+FOLDER = "findings"
+"""Below the folder of features."""
 
 
 def key_of(question: Question, protocol: Measure) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from evaluation import results
+from evaluation import asked, results
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import Task
 from evaluation.config import PICTURES_ALONE, PROBES, EvaluateConfig
@@ -24,13 +24,12 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
 from evaluation.overlap import effects_of
-from evaluation.parts import Parts, look, nothing_to_learn, settled, status_of, unforeseen
+from evaluation.parts import Parts, look, settled, status_of, unforeseen
 from evaluation.pictures.pictures import Pictures, readable
 from evaluation.probe.linear_probe import SOLVERS, place
 from evaluation.protocols.lesson import learned_from
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import check_descriptions
-from evaluation.protocols.stored_corruptions import StoredCorruptions
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.protocols.truth import clusters_of
 from evaluation.report import OUTCOMES, Report
@@ -85,15 +84,11 @@ class _Evaluation:
     def __init__(self, config: EvaluateConfig, encoder: Encoder, store: FeatureStore, progress: Progress) -> None:
         self.config = config
         self.tasks = [settled(catalog.find(name), config.datasets) for name in config.tasks]
-        self._asked = "protocols" in config.model_fields_set
-        self._learns = bool(config.zero_shot.temperature_pictures) or any(
-            PROTOCOLS[name].learns for name in config.protocols
-        )
         self._encoder = encoder
         _check_possible(config, encoder, self.tasks)
         check_descriptions(config.zero_shot.descriptions, self.tasks)
         self._store = store
-        self._folder = storage.join(store.folder, "findings")
+        self._folder = storage.join(store.folder, results.FOLDER)
         self._progress = progress
         self._found: list[Findings] = []
         self._absent: list[dict[str, str]] = []
@@ -104,13 +99,15 @@ class _Evaluation:
         self._now = task
         self._say()
         try:
-            parts = look(task, self.config.datasets, self._learns)
+            parts = look(task, self.config.datasets, asked.learns(self.config))
             question = self._question(parts)
         except DataError as error:
             self._fail(task, error)
             return
-        fitting = [each for each in self._fitting(task) if self._can_learn(each, parts)]
-        keys = self._keys(fitting, question)
+        fitting, rows = asked.fitting(task, self.config, self._encoder)
+        fitting, unlearned = asked.able(fitting, parts, self.config)
+        keys, unread = asked.keys(fitting, question)
+        self._absent += [{"task": task.name, **row} for row in (*rows, *unlearned, *unread)]
         fitting = [each for each in fitting if each.name in keys]
         known = {name: results.load(self._folder, key) for name, key in keys.items()}
         with contextlib.suppress(Exception):  # whose picture or feature it is shows below, protocol by protocol
@@ -120,37 +117,6 @@ class _Evaluation:
             if found is not None:
                 self._found.append(found)
                 self._absent += found.absent
-
-    def _fitting(self, task: Task) -> list[Measure]:
-        """The protocols that can be asked of a task. A row of the report for each other one that the recipe names, and one for
-        the task where nothing fits."""
-        protocols = [PROTOCOLS[name] for name in self.config.protocols]
-        why = {each.name: _unfit(each, task, self._encoder) for each in protocols}
-        fitting = [each for each in protocols if why[each.name] is None]
-        if self._asked:
-            for name, reason in why.items():
-                if reason:
-                    self._note(task, "unfit", reason, name)
-        elif not fitting:
-            self._note(task, "unfit", next(reason for reason in why.values() if reason))
-        return fitting
-
-    def _keys(self, protocols: Sequence[Measure], question: Question) -> dict[str, str]:
-        """The names of their findings; a row of the report for a protocol whose pictures are not there."""
-        keys = {}
-        for each in protocols:
-            try:
-                keys[each.name] = results.key_of(question, each)
-            except DataError as error:
-                self._fail(question.task, error, each.name)
-        return keys
-
-    def _can_learn(self, protocol: Measure, parts: Parts) -> bool:
-        """Whether there are training pictures, for a protocol that wants some; a row of the report where there are none."""
-        lack = nothing_to_learn(parts) if protocol.learns else None
-        if lack is not None and (lack[0] != "unfit" or self._asked):
-            self._note(parts.task, *lack, protocol.name)
-        return lack is None
 
     def _measured(self, protocol: Measure, question: Question, key: str) -> Findings | None:
         try:
@@ -187,9 +153,8 @@ class _Evaluation:
 
     def _make(self, reads: Sequence[tuple[Pictures, Wanted]]) -> None:
         """All features that the protocols will read, list by list, so that each picture is decoded once."""
-        lists = {pictures.identity: pictures for pictures, _ in reads}
-        for identity, pictures in lists.items():
-            self._features(pictures, list(dict.fromkeys(want for each, want in reads if each.identity == identity)))
+        for pictures, wanted in asked.by_list(reads):
+            self._features(pictures, wanted)
 
     def _features(self, pictures: Pictures, wanted: Sequence[Wanted]) -> Mapping[Wanted, NDArray[np.float32]]:
         return self._store.get(pictures, wanted, lambda done, total, what: self._say(f": {what}, {done} of {total}"))
@@ -228,14 +193,6 @@ class _Evaluation:
                 "features_damaged": self._store.damaged,
             },
         )
-
-
-def _unfit(protocol: Measure, task: Task, encoder: Encoder) -> str | None:
-    """Why a protocol cannot be asked of a task, None where it can."""
-    stored = protocol.name == StoredCorruptions.name
-    if task.conditions and not stored:
-        return f"is stored under corruptions, which {StoredCorruptions.name} measures"
-    return protocol.unfit(task, encoder)
 
 
 def lacking_of(question: Question) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.models.foreign import is_own, open_checkpoint
+from evaluation.models.abilities import Abilities, abilities_of
+from evaluation.models.foreign import AnyCheckpoint, is_own, open_checkpoint
 from evaluation.plan import plan_evaluation
 from orchestration import show
 from orchestration.recipe import Recipe
@@ -14,38 +15,40 @@ from pipeline import storage
 from pipeline.errors import UserError
 from training.saving.checkpoint import NAME, Checkpoint
 from training.spec import get_spec
-from training.specs.base import ModelSpec
 
 
 def evaluation_rows(recipe: Recipe, steps: Sequence[PlannedStep], root: str) -> list[dict[str, Any]] | None:
     """None where the recipe evaluates nothing."""
     if recipe.evaluate is None:
         return None
-    spec, checkpoint_id = _model(recipe, steps)
-    features = os.path.join(root, "features")
-    name = spec.name if spec else ""
-    return plan_evaluation(recipe.evaluate, features, name, spec.image_flops() if spec else None, checkpoint_id)
+    model, flops = _model(recipe, steps)
+    return plan_evaluation(recipe.evaluate, os.path.join(root, "features"), model, flops)
 
 
-def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[ModelSpec | None, str | None]:
-    """The model's spec and the id of its checkpoint, each None where it is not known before the run. Raises UserError for a given
-    checkpoint that no run could evaluate."""
+def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[Abilities, float | None]:
+    """What the model can, as far as it is known before the run, and its forward FLOPs. Raises UserError for a given checkpoint
+    that no run could evaluate."""
     if recipe.checkpoint:
         if is_own(recipe.checkpoint):  # a plan runs nobody's code: its id is known once it was run
             given = next(step for step in steps if step.name == "checkpoint")
             record = read_record(given.path) if given.done else None
-            return None, record.output_id if record else None
-        checkpoint = open_checkpoint(recipe.checkpoint)
-        return checkpoint.spec, checkpoint.id
+            return Abilities("", record.output_id if record else None), None
+        return _of(open_checkpoint(recipe.checkpoint))
     try:
         for step in steps:
             folder = storage.join(step.path, "checkpoint") if step.name == "train" and step.done else ""
             if folder and storage.exists(storage.join(folder, NAME)):
-                trained = Checkpoint.load(folder, verify=False)
-                return trained.spec, trained.id
-        return (get_spec(recipe.train.model) if recipe.train else None), None
+                return _of(Checkpoint.load(folder, verify=False))
+        if recipe.train:
+            spec = get_spec(recipe.train.model)
+            return abilities_of(spec), spec.image_flops()
     except UserError:  # the run will say it; a plan shows what it can
-        return None, None
+        pass
+    return Abilities(""), None
+
+
+def _of(checkpoint: AnyCheckpoint) -> tuple[Abilities, float]:
+    return abilities_of(checkpoint.spec, checkpoint.id, checkpoint.classes()), checkpoint.spec.image_flops()
 
 
 def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
@@ -55,13 +58,14 @@ def print_evaluation(found: Sequence[Mapping[str, Any]]) -> None:
             row["task"],
             row["status"],
             row["pictures"],
+            row["to_decode"],
             row["to_read"],
             {True: "made already", False: "", None: ""}[row["cached"]],
             "" if row["minutes"] is None else f"{row['minutes']:.1f}",
         )
         for row in found
     ]
-    show.rows(("benchmark", "state", "test pictures", "pictures to read", "features", "minutes"), lines)
+    show.rows(("benchmark", "state", "test pictures", "to decode", "through the model", "features", "minutes"), lines)
     minutes = [row["minutes"] for row in found if row["minutes"] is not None]
     # What is broken is a surprise, what is absent often is known: those first.
     broken, absent = ([row for row in found if row["status"] == status] for status in ("broken", "absent"))

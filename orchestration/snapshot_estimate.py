@@ -1,13 +1,14 @@
 """What evaluation while training costs (train.watch), before it is run: how many snapshots, how often, how long each takes.
 
 Time = the pictures of its tasks x the model's forward FLOPs / half of the peak of one CPU core, or of the card where
-`evaluate_gpus` asks for one; decoding bounds it from below. Fits of probes come on top. No torch is imported.
+`evaluate_gpus` asks for one; decoding bounds it from below. Fits of probes come on top.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from evaluation.config import EvaluateConfig
+from evaluation.models.abilities import abilities_of
 from evaluation.plan import DECODED_PER_SECOND, USED_SHARE, plan_evaluation
 from orchestration import show
 from orchestration.recipe import wanted_beside
@@ -23,18 +24,16 @@ def snapshot_estimate(config: TrainConfig, steps: int | None, seconds: float | N
     if not watch.evaluate_every_steps:
         return None
     evaluate = EvaluateConfig.model_validate(wanted_beside(config))
-    # The folder that holds no features: those of a snapshot are always made anew.
-    rows = plan_evaluation(evaluate, "", "", None, None)
-    pictures = sum(row["to_read"] for row in rows)
     spec = get_spec(config.model)
     spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
+    # The folder that holds no features: those of a snapshot are always made anew.
+    rows = plan_evaluation(evaluate, "", abilities_of(spec), None)
+    pictures, decoded = (sum(row[key] for row in rows) for key in ("to_read", "to_decode"))
     card = CARDS[watch.card or DEFAULT] if watch.evaluate_gpus else CARDS["cpu"]
-    per_second = min(
-        USED_SHARE * card.peak_flops("float32") / spec.image_flops(), evaluate.features.decoders * DECODED_PER_SECOND
-    )
     interval = seconds * watch.evaluate_every_steps / steps if seconds and steps else None
     count = steps // watch.evaluate_every_steps if steps else None
-    each = round(pictures / per_second, 1)
+    forwards = USED_SHARE * card.peak_flops("float32") / spec.image_flops()
+    each = round(max(pictures / forwards, decoded / (evaluate.features.decoders * DECODED_PER_SECOND)), 1)
     return {
         "every_steps": watch.evaluate_every_steps,
         "count": count,

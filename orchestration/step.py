@@ -8,7 +8,7 @@ Inputs count by the id of their content, so a step that is run again and gives t
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -172,11 +172,38 @@ def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:
     return "begun, not finished" if storage.exists(step.path(root, records)) else "never run"
 
 
+LONGEST = 60
+"""Characters of both values of a difference that are shown; of longer ones it is said that they changed."""
+
+
 def differences(prefix: str, before: Any, after: Any) -> list[str]:
-    """`train.learning_rate: 0.0005 -> 0.001`, one per changed value."""
+    """`train.learning_rate: 0.0005 -> 0.001`, one per changed value; of long lists what came and what went: `evaluate.tasks:
+    +digits -mnist`."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = sorted({*before, *after}, key=str)
         return [line for key in keys for line in differences(f"{prefix}.{key}", before.get(key), after.get(key))]
     if isinstance(before, list | tuple) and isinstance(after, list | tuple) and list(before) == list(after):
         return []
-    return [] if before == after else [f"{prefix}: {before} -> {after}"]
+    if before == after:
+        return []
+    shown = f"{before} -> {after}"
+    if len(shown) <= LONGEST:
+        return [f"{prefix}: {shown}"]
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        return [f"{prefix}{_came_and_went(_named(before), _named(after))}"]
+    return [f"{prefix} changed"]
+
+
+def _named(values: Sequence[Any]) -> dict[str, Any]:
+    """Each by its name: a benchmark by that of its task, what is no mapping by itself."""
+    return {str(value.get("task", value) if isinstance(value, Mapping) else value): value for value in values}
+
+
+def _came_and_went(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """`: +digits -mnist, cifar10 changed`, three names at most; ` changed` where that says nothing or too much."""
+    told = [f"+{name}" for name in after if name not in before] + [f"-{name}" for name in before if name not in after]
+    other = [name for name in after if name in before and after[name] != before[name]]
+    shown = [" ".join(told[:3])] * bool(told) + [f"{' '.join(other[:3])} changed"] * bool(other)
+    more = len(told[3:]) + len(other[3:])
+    text = ", ".join(shown) + (f", {more} more" if more else "")
+    return f": {text}" if shown and len(text) <= 2 * LONGEST else " changed"

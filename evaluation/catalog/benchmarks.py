@@ -55,11 +55,6 @@ class Task:
     home: str | None = None
 
     @property
-    def first_split(self) -> str:
-        """What is opened of it: of a task that is stored under corruptions the first stands for all."""
-        return f"{self.conditions[0]}/1" if self.conditions else self.split
-
-    @property
     def card_name(self) -> str:
         """What `find` finds it by: its name, or the path of a user's own card."""
         variant = self.name.partition("@")[2]

@@ -53,9 +53,38 @@ class Names:
         return [
             want
             for want in wanted
-            if not storage.exists(self.path(pictures, want, part)) and not storage.exists(self.whole(pictures, want))
+            if not self.there(self.path(pictures, want, part)) and not self.there(self.whole(pictures, want))
         ]
 
-    def has(self, pictures: Pictures, wanted: Sequence[Wanted]) -> bool:
-        """Whether all of these are there, so that no picture would be decoded."""
-        return not any(self.lacking(pictures, wanted, part) for part in self.parts(pictures))
+    def there(self, path: str) -> bool:
+        return storage.exists(path)
+
+    def missing(
+        self, pictures: Pictures, wanted: Sequence[Wanted], by_the_way: Sequence[str]
+    ) -> list[tuple[range, list[Wanted]]]:
+        """The parts that lack any of the wanted, with all that one pass would make of them."""
+        every = every_layer(wanted, by_the_way)
+        parts = [part for part in self.parts(pictures) if self.lacking(pictures, wanted, part)]
+        return [(part, self.lacking(pictures, every, part)) for part in parts]
+
+
+def every_layer(wanted: Sequence[Wanted], by_the_way: Sequence[str]) -> list[Wanted]:
+    """And the layers that the same forward gives for nothing of unaltered pictures: what is asked tomorrow decodes none of them."""
+    together = [Wanted(layer) for layer in by_the_way]
+    return list(dict.fromkeys([*wanted, *(together if set(together) & set(wanted) else ())]))
+
+
+class Foreseen(Names):
+    """Names of which some count as there: what an earlier task of the same evaluation would have made. Without a checkpoint no
+    other one is."""
+
+    def __init__(self, folder: str, checkpoint_id: str | None, precision: str, seed: int) -> None:
+        super().__init__(folder, checkpoint_id or "", precision, seed)
+        self._known = checkpoint_id is not None
+        self._made: set[str] = set()
+
+    def there(self, path: str) -> bool:
+        return path in self._made or (self._known and super().there(path))
+
+    def make(self, pictures: Pictures, part: range, wanted: Sequence[Wanted]) -> None:
+        self._made |= {self.path(pictures, want, part) for want in wanted}

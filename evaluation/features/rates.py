@@ -1,4 +1,4 @@
-"""How fast features were made last time, per model: what a plan's minutes are reckoned from. Part of no result."""
+"""How fast pictures went through each model last time: what a plan's minutes are reckoned from. Part of no result."""
 
 from pipeline import storage
 
@@ -12,7 +12,7 @@ def remember(folder: str, model: str, pictures: int, seconds: float) -> None:
 
 
 def known(folder: str, model: str) -> float | None:
-    """Pictures a second, None where this model made no features here yet."""
+    """Pictures a second, a corrupted one counted like any other, None where this model made no features here yet."""
     return _read(folder).get(model)
 
 

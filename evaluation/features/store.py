@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluation.features import rates
 from evaluation.features.config import FeaturesConfig
 from evaluation.features.make import Part, make_part
-from evaluation.features.names import Names
+from evaluation.features.names import Names, every_layer
 from evaluation.features.texts import stored_texts
 from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
@@ -69,7 +69,7 @@ class FeatureStore:
         try:
             return {want: self._read(pictures, want) for want in wanted}
         except Damaged:
-            self._remove_damaged(pictures, self._with_by_the_way(wanted))
+            self._remove_damaged(pictures, every_layer(wanted, self._encoder.by_the_way))
             self._make_missing(pictures, wanted, progress)
             return {want: self._read(pictures, want) for want in wanted}
 
@@ -81,11 +81,9 @@ class FeatureStore:
 
     def _make_missing(self, pictures: Pictures, wanted: Sequence[Wanted], progress: Progress) -> None:
         names = self.names
-        every = self._with_by_the_way(wanted)
         missing = [
-            Part(part, {want: names.path(pictures, want, part) for want in names.lacking(pictures, every, part)})
-            for part in names.parts(pictures)
-            if names.lacking(pictures, wanted, part)
+            Part(part, {want: names.path(pictures, want, part) for want in every})
+            for part, every in names.missing(pictures, wanted, self._encoder.by_the_way)
         ]
         if missing:
             self._make(pictures, missing, progress)
@@ -104,11 +102,6 @@ class FeatureStore:
                     storage.remove_tree(path)
                     self.damaged += 1
 
-    def _with_by_the_way(self, wanted: Sequence[Wanted]) -> list[Wanted]:
-        """And what the same forward gives for nothing of unaltered pictures: what is asked tomorrow decodes none of them."""
-        together = [Wanted(layer) for layer in self._encoder.by_the_way]
-        return list(dict.fromkeys([*wanted, *(together if set(together) & set(wanted) else ())]))
-
     def _read(self, pictures: Pictures, want: Wanted) -> NDArray[np.float32]:
         """(pictures.count, width); parts on a local disk become one file, which is mapped and not read."""
         files = {self.names.path(pictures, want, part): len(part) for part in self.names.parts(pictures)}
@@ -126,7 +119,7 @@ class FeatureStore:
         """Each part is an item; in this process the progress is told after every batch, elsewhere after every part."""
         here = isinstance(self._executor, InProcess)
         done = pictures.count - sum(len(part.rows) for part in missing)
-        before = done
+        before = self.encoded
         told: Progress = functools.partial(_shifted, progress, pictures) if here else silent
         started = time.monotonic()
         work = functools.partial(make_part, self._opener, pictures, self._seed, self._config, told)
@@ -136,7 +129,7 @@ class FeatureStore:
             done += made.decoded
             if not here:
                 progress(done, pictures.count, pictures.name)
-        rates.remember(self.folder, self._encoder.name, done - before, time.monotonic() - started)
+        rates.remember(self.folder, self._encoder.name, self.encoded - before, time.monotonic() - started)
 
 
 def _itself(encoder: Encoder) -> Encoder:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evaluation.models.abilities import layers_by_the_way, probe_layers_of, reads_text
 from evaluation.models.layers import CLASSES, EMBEDDING, LAYER, PENULTIMATE, TOKENS
 from evaluation.models.own_classes import class_logits, tells_classes
 from pipeline.scoring.scorers import PixelForm
@@ -53,14 +54,11 @@ class Encoder:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = checkpoint.model().eval().to(self._device)
         self._read_tokenizer = checkpoint.tokenizer
-        self.reads_text = hasattr(self._model, "encode_text")
-        """Whether it can be asked in words; a model of pictures alone has features for probes only."""
+        self.reads_text = reads_text(self._model)
         self.class_names = checkpoint.classes() if tells_classes(self._model) else ()
         """Of the classes that it tells apart by itself; () where it tells none or they have no names."""
         self._config = getattr(checkpoint, "config", {})
-        every = hasattr(self._model, "features_of_all_layers")
-        self.probe_layers = [f"{LAYER}{n}" for n in range(self.spec.layers + 1)] if every else [PENULTIMATE]
-        """Where a linear probe may read: where the best features lie is not known before for models of pixels."""
+        self.probe_layers = probe_layers_of(self._model, self.spec)
 
     @property
     def side_by_side(self) -> bool:
@@ -74,8 +72,7 @@ class Encoder:
 
     @property
     def by_the_way(self) -> tuple[str, ...]:
-        """Layers that one forward gives together: zero-shot reads the one, probes the other."""
-        return (EMBEDDING, PENULTIMATE) if self.reads_text else ()
+        return layers_by_the_way(self.reads_text)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evaluation.pictures import plain_pickle
 from evaluation.pictures.decoding import of_array
 from evaluation.pictures.folder import Folder
+from evaluation.pictures.imagenet import KINDS
 from evaluation.pictures.layout import Either, Reader
 from evaluation.pictures.lazy import Lazy
 from evaluation.pictures.npy import rows_of
@@ -217,10 +218,11 @@ def _corrupted(names: tuple[str, ...], home: Folder, split: str) -> Pictures:
 CIFAR_C = tuple(
     Reader(
         name,
-        (("labels.npy", "fog.npy"), ("labels.npy", "gaussian_noise.npy")),
+        tuple(("labels.npy", f"{kind}.npy") for kind in KINDS),
         functools.partial(_corrupted, names),
         lambda home: ("test", *_corruptions(home)),
         homes=("", folder),
+        said=f"labels.npy and any of its corruptions, such as fog.npy (or in {folder}/)",
     )
     for name, folder, names in (("cifar10-c", "CIFAR-10-C", TEN), ("cifar100-c", "CIFAR-100-C", HUNDRED))
 )

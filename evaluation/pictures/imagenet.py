@@ -179,6 +179,7 @@ ARCHIVES = {
     "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
 }
 """The published archives, each a group of corruptions; any of them is enough to be recognised."""
+KINDS = tuple(kind for kinds in ARCHIVES.values() for kind in kinds)
 GROUPS = ("", *(f"{group}/" for group in ARCHIVES))
 
 

@@ -6,6 +6,7 @@ looks into /data/benchmarks/<task.folder>, tries the task's own layouts in their
 labels to the task's classes, and counts. Absent: nothing there; Broken: there, and not whole. Both are one line.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -53,10 +54,22 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
     return with_clusters(pictures, task.cluster)
 
 
+def open_asked(task: Task, datasets: str | None = None) -> Pictures:
+    """The part that is asked; of a task that is stored under corruptions the first that lies there stands for all. Raises Absent
+    or Broken."""
+    if not task.conditions:
+        return open_pictures(task, task.split, datasets)
+    folder, _ = find_layout(task, datasets)
+    for kind in task.conditions:
+        with contextlib.suppress(Absent):
+            return open_pictures(task, f"{kind}/1", datasets)
+    raise Absent(f"{folder}: holds none of the {len(task.conditions)} corruptions of {task.name}")
+
+
 def needs_every_class(task: Task, split: str) -> bool:
     """Whether a class without a picture there is a fault. A validation part whose size the card states is drawn as it is:
     of Caltech-101 a tenth of all (VTAB), which leaves some classes out, and a penalty can be chosen without them."""
-    return split != "val" or split == task.first_split or not (task.counts or {}).get("val")
+    return split != "val" or not (task.counts or {}).get("val")
 
 
 def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
@@ -104,9 +117,11 @@ def _layouts(task: Task) -> Iterator[Layout]:
 
 
 def _count(task: Task, split: str, pictures: Pictures) -> None:
-    """Raises Broken where the split has not as many pictures as the card says."""
+    """Raises Broken where the split has not as many pictures as the card says: "fog/3" of a task that is stored under corruptions
+    as many as its test part, which is corrupted there."""
     sizes: Mapping[str, int | None] = task.counts or {}
-    parts = [sizes.get("train"), sizes.get("val") or 0] if split == "trainval" else [sizes.get(split)]
+    counted = "test" if task.conditions and "/" in split else split
+    parts = [sizes.get("train"), sizes.get("val") or 0] if split == "trainval" else [sizes.get(counted)]
     if None in parts or (split == "test" and task.conditions):
         return
     wanted = sum(part for part in parts if part is not None)

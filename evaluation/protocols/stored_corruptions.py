@@ -7,7 +7,6 @@ are, none is resized to 256 and cut, which would give other numbers (RobustBench
 N = pictures.
 """
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +28,9 @@ from evaluation.protocols.protocol import Findings, Question, significant
 from evaluation.statistics.intervals import mean_interval, wilson
 from pipeline import storage
 from pipeline.errors import DataError
+
+STORED = "stored corruptions"
+"""Under which a question keeps its opened lists."""
 
 
 class StoredCorruptions:
@@ -143,12 +145,15 @@ class StoredCorruptions:
 
 
 def _there(question: Question) -> dict[str, tuple[Pictures, ...]]:
-    """corruption -> its five lists, for those that lie in the folder. Raises Absent where none does."""
-    found = {}
-    for kind in question.task.conditions:
-        lists = _severities(question.task.name, kind, question.config.datasets)
-        if lists:
-            found[kind] = lists
+    """corruption -> its five lists, for those that lie in the folder, opened once. Raises Absent where none does."""
+    if STORED not in question.shared:
+        question.shared[STORED] = _opened(question)
+    return dict(question.shared[STORED])
+
+
+def _opened(question: Question) -> dict[str, tuple[Pictures, ...]]:
+    each = {kind: _severities(question.task, kind, question.config.datasets) for kind in question.task.conditions}
+    found = {kind: lists for kind, lists in each.items() if lists}
     if not found:
         raise Absent(
             f"{question.task.name}: none of its {len(question.task.conditions)} corruptions lies in its folder"
@@ -161,16 +166,15 @@ def _there(question: Question) -> dict[str, tuple[Pictures, ...]]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def _severities(task: str, kind: str, datasets: str | None) -> tuple[Pictures, ...]:
+def _severities(task: Task, kind: str, datasets: str | None) -> tuple[Pictures, ...]:
     """The five lists of one corruption, () where it is not there. Raises Broken where only some severities are."""
     opened: list[Pictures] = []
     for severity in SEVERITIES:
         try:
-            opened.append(open_pictures(catalog.find(task), f"{kind}/{severity}", datasets))
+            opened.append(open_pictures(task, f"{kind}/{severity}", datasets))
         except Absent as error:
             if opened:
-                raise Broken(f"{task}: {kind} has no severity {severity} ({error})") from error
+                raise Broken(f"{task.name}: {kind} has no severity {severity} ({error})") from error
             return ()
     return tuple(opened)
 

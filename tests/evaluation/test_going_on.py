@@ -11,7 +11,6 @@ import pytest
 from evaluation.config import EvaluateConfig
 from evaluation.features.config import FeaturesConfig
 from evaluation.notes import notes_of
-from evaluation.plan import LEARNING
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.report import Report
 from evaluation.run import evaluate
@@ -136,7 +135,3 @@ def test_a_dataset_that_fails_is_a_row_and_the_others_go_on(
     ]
     kept = [score for score in undisturbed.scores if score.protocol == "robustness"]
     assert list(report.scores) == kept
-
-
-def test_a_plan_knows_which_protocols_learn() -> None:
-    assert {name for name, protocol in PROTOCOLS.items() if protocol.learns} == set(LEARNING)

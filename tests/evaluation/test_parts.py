@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
+from evaluation.models.abilities import Abilities
 from evaluation.plan import plan_evaluation
 from evaluation.run import evaluate
 from orchestration.cli import main
@@ -110,7 +111,7 @@ def test_a_plan_and_an_evaluation_say_the_same_of_every_dataset(tmp_path: Path) 
     for name, (_, spoil, *_) in CASES.items():
         spoil(tmp_path / name)
     config = EvaluateConfig(tasks=(*cards, "food101"), protocols=PROTOCOLS, bootstrap_resamples=100, threads=1)
-    planned = {row["task"]: row for row in plan_evaluation(config, str(tmp_path / "features"), "mine", 1e6, None)}
+    planned = {row["task"]: row for row in plan_evaluation(config, str(tmp_path / "features"), Abilities("mine"), 1e6)}
     report = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
     met: dict[str, list[tuple[str, str, str]]] = {}
     for row in report.absent:

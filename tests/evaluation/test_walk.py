@@ -11,6 +11,7 @@ from miniatures import make
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
+from evaluation.models.abilities import Abilities
 from evaluation.plan import plan_evaluation
 from evaluation.report import Report
 from evaluation.run import evaluate
@@ -101,7 +102,9 @@ def test_a_plan_says_of_each_what_an_evaluation_would_meet(tmp_path: Path) -> No
     for name, (spoil, _, _) in SPOILT.items():
         spoil(tmp_path / name)
     config = EvaluateConfig(tasks=("scenes-colour", *cards.values()), datasets=str(tmp_path), protocols=("zero_shot",))
-    rows = {row["task"]: row for row in plan_evaluation(config, str(tmp_path / "features"), "clip-tiny", 1e6, None)}
+    rows = {
+        row["task"]: row for row in plan_evaluation(config, str(tmp_path / "features"), Abilities("clip-tiny"), 1e6)
+    }
     assert (rows["good"]["status"], rows["good"]["to_read"]) == ("present", 6)
     assert rows["cut"]["status"] == "present"
     for name, (_, status, words) in SPOILT.items():

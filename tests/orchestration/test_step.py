@@ -105,6 +105,20 @@ def test_differences_are_dotted_keys_with_both_values() -> None:
     assert differences("train", before, after) == ["train.a.b: 1 -> 2", "train.d: 1 -> None", "train.e: None -> 3"]
 
 
+def test_differences_of_long_lists_are_what_came_and_went() -> None:
+    def row(task: str, digest: str = "") -> dict[str, object]:
+        return {"task": task, "asked": ["classification", "label", "top1"], "there": ["present", digest * 64]}
+
+    before = [row("digits"), row("fruit", "a"), row("mnist")]
+    after = [row("digits"), row("fruit", "b"), row("cifar10"), row("dtd")]
+    assert differences("evaluate.tasks", before, after) == ["evaluate.tasks: +cifar10 +dtd -mnist, fruit changed"]
+    (many,) = differences("evaluate.tasks", [], [row(f"task{at}") for at in range(27)])
+    assert many == "evaluate.tasks: +task0 +task1 +task2, 24 more"
+    assert differences("a.b", "x" * 64, "y" * 64) == ["a.b changed"]
+    assert differences("a", [0.9, 0.98], [0.9, 0.95]) == ["a: [0.9, 0.98] -> [0.9, 0.95]"]
+    assert differences("a", [*range(30)], [*range(30)][::-1]) == ["a changed"]
+
+
 def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     root = str(tmp_path)
     record = step().run(context(), root)

@@ -1,0 +1,120 @@
+"""A plan counts what an evaluation then decodes and puts through the model, whatever is asked, there and made already."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.config import EvaluateConfig
+from evaluation.models.abilities import Abilities
+from evaluation.models.open import identity_of
+from evaluation.plan import plan_evaluation
+from evaluation.run import evaluate
+
+MINE = """
+import numpy as np
+class Mine:
+    name, side = "mine", 8
+    def images(self, pixels):
+        return np.asarray(pixels, np.float32).mean(axis=(2, 3)) / 255 + 0.1
+    def texts(self, sentences):
+        return np.array([[1, len(text) % 3, 1] for text in sentences], np.float32)
+def load():
+    return Mine()
+"""
+ALL = ("zero_shot", "knn", "robustness", "occlusion", "stored_corruptions", "natural_shift")
+
+
+def mine(above: Path) -> str:
+    (above / "mine.py").write_text(MINE)
+    return f"{above / 'mine.py'}:load"
+
+
+def fruit(above: Path) -> str:
+    """Four pictures to ask and four to learn from, as a shift of another benchmark."""
+    for split in ("train", "test"):
+        for at, word in enumerate(("apple", "pear")):
+            folder = above / "fruit" / split / word
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (8, 8), (200 * at, 20 * number, 90)).save(folder / f"{number}.png")
+    (above / "fruit.yaml").write_text("folder: fruit\nclasses: [apple, pear]\nreference: scenes-colour\n")
+    return str(above / "fruit.yaml")
+
+
+def stored(above: Path, count: int = 4) -> str:
+    """A benchmark that is stored under corruptions as CIFAR-10-C is, of which only fog is there."""
+    folder = above / "planes"
+    folder.mkdir()
+    np.save(folder / "labels.npy", np.tile(np.arange(2), 10).astype(np.uint8))
+    corrupted(above, "fog")
+    (above / "planes.yaml").write_text(
+        f"folder: planes\nlayouts: [cifar10-c]\nconditions: [gaussian_noise, fog, snow]\nsplits: {{test: {count}}}\n"
+        "classes: [airplane, automobile]\n"
+    )
+    return str(above / "planes.yaml")
+
+
+def corrupted(above: Path, kind: str) -> None:
+    pixels = np.random.default_rng(len(kind)).integers(0, 255, (20, 32, 32, 3), np.uint8)
+    np.save(above / "planes" / f"{kind}.npy", pixels)
+
+
+def test_a_plan_counts_what_an_evaluation_reads(tmp_path: Path) -> None:
+    model, folder, cards = mine(tmp_path), str(tmp_path / "features"), (fruit(tmp_path), stored(tmp_path))
+    able = Abilities("mine", identity_of(model))
+
+    def met(*protocols: str, tasks: tuple[str, ...] = cards) -> tuple[list[int], list[int], list[bool]]:
+        """What is planned and then read, decoded and encoded, and which tasks are planned as made already."""
+        config = EvaluateConfig.model_validate(
+            {"tasks": tasks, "protocols": protocols, "corruptions": ["contrast"], "robustness_pictures": 3}
+            | {"robustness": {"occlusion_step": 50}, "bootstrap_resamples": 100, "threads": 1}
+        )
+        rows = plan_evaluation(config, folder, able, 1e6)
+        told = evaluate(config, model, folder).telemetry
+        planned = [sum(row[key] for row in rows) for key in ("to_decode", "to_read")]
+        return planned, [told["pictures_decoded"], told["pictures_encoded"]], [row["cached"] for row in rows]
+
+    # Of fruit the four; of planes, which only stored_corruptions asks, none.
+    assert met("zero_shot") == ([4, 4], [4, 4], [False, True])
+    # Three of fruit as they are, five times corrupted and three times occluded, and four to learn from; fog five times; the
+    # reference of the shift is read for fruit, and there for its own task.
+    reference = int(plan_evaluation(EvaluateConfig(tasks=("scenes-colour",)), "", Abilities(""), None)[0]["pictures"])
+    wanted = [3 + 4 + reference + 20, 3 * 9 + 4 + reference + 20]
+    both = (*cards, "scenes-colour")
+    planned, done, _ = met(*ALL[:3], *ALL[3:])
+    assert planned == done == wanted
+    planned, done, made = met("zero_shot", tasks=both)
+    assert (planned, done, made) == ([0, 0], [0, 0], [True, True, True])
+    corrupted(tmp_path, "snow")
+    assert met(*ALL) == ([20, 20], [20, 20], [True, False])
+    assert met(*ALL) == ([0, 0], [0, 0], [True, True])
+
+
+def test_any_stored_corruption_is_measured_and_each_of_the_right_size(tmp_path: Path) -> None:
+    """The first that its card names need not be there; one of fewer pictures is no copy of the benchmark."""
+    config = EvaluateConfig(
+        tasks=(stored(tmp_path),), protocols=("stored_corruptions",), bootstrap_resamples=100, threads=1
+    )
+    report = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
+    assert {score.variant for score in report.scores} == {"fog", *(f"fog/{severity}" for severity in range(1, 6))}
+    card = tmp_path / "planes.yaml"
+    card.write_text(card.read_text().replace("test: 4", "test: 5"))
+    (planned,) = plan_evaluation(config, "", Abilities("mine"), None)
+    (met,) = evaluate(config, mine(tmp_path), str(tmp_path / "features")).absent
+    assert (met["status"], met["reason"]) == (planned["status"], planned["reason"])
+    assert met["status"] == "broken"
+    assert "planes/fog/1 has 4 pictures, its card says 5" in met["reason"]
+    (tmp_path / "planes/fog.npy").unlink()
+    (met,) = evaluate(config, mine(tmp_path), str(tmp_path / "features")).absent
+    assert met["status"] in ("absent", "broken")
+
+
+@pytest.mark.parametrize("kind", ["snow", "saturate"])
+def test_cifar_c_is_known_by_any_of_its_corruptions(tmp_path: Path, kind: str) -> None:
+    from evaluation.pictures.table import LAYOUTS
+
+    np.save(tmp_path / "labels.npy", np.zeros(5, np.uint8))
+    np.save(tmp_path / f"{kind}.npy", np.zeros((5, 32, 32, 3), np.uint8))
+    assert LAYOUTS["cifar10-c"].found(str(tmp_path))
