@@ -34,8 +34,8 @@ def plan_evaluation(config: EvaluateConfig, folder: str, model: Abilities, flops
     evaluation's `pictures_decoded` and `pictures_encoded`), `cached` (whether none would; None where the checkpoint is not known
     yet), `minutes` (None where nothing can be said), and `lacks`: rows {protocol, status, reason} of what would not be measured.
 
-    Reads no more than a first picture, whose size decides the strength of corruptions; and the classes of a model that is yet to be
-    trained are not known, so what asks for them is not counted. Imports torch.
+    Reads no more than a first picture, whose size decides the strength of corruptions. A model that is yet to learn classes is
+    taken to have each task's. Imports torch.
     """
     names = Foreseen(folder, model.checkpoint_id, config.features.precision, config.seed)
     pace = rates.known(folder, model.name), _forwards_per_second(flops)
@@ -74,8 +74,10 @@ def _counts(
     from evaluation.models.encoder import Encoder
     from evaluation.protocols.protocol import Question
 
-    task, seen = parts.task, cast(Encoder, model)  # protocols say by its abilities alone what they read
+    task = parts.task
     prompts = catalog.prompts_of(task.prompts or task.name) if task.kind != "retrieval" else None
+    # Protocols say by its abilities alone what they read.
+    seen = cast(Encoder, model.for_classes(list(prompts.classes) if prompts else ()))
     question = Question(task, config, seen, parts.test, parts.train, parts.val, prompts, _no_features)
     fitting, unfit = asked.fitting(task, config, seen)
     fitting, unlearned = asked.able(fitting, parts, config)

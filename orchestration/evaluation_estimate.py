@@ -41,7 +41,8 @@ def _model(recipe: Recipe, steps: Sequence[PlannedStep]) -> tuple[Abilities, flo
                 return _of(Checkpoint.load(folder, verify=False))
         if recipe.train:
             spec = get_spec(recipe.train.model)
-            return abilities_of(spec), spec.image_flops()
+            learns = recipe.train.objective.kind_for(spec.family) in ("classify", "joint")
+            return abilities_of(spec, learns_classes=learns), spec.image_flops()
     except UserError:  # the run will say it; a plan shows what it can
         pass
     return Abilities(""), None

@@ -168,7 +168,10 @@ def why(step: Step, root: str, records: Mapping[str, StepRecord]) -> str:
         if fewest is None or len(found) < len(fewest):
             fewest = found
     if fewest is not None:
-        return "; ".join(fewest[:3]) + (f"; and {len(fewest) - 3} more" if len(fewest) > 3 else "")
+        shown = [
+            each for at, each in enumerate(fewest[:3]) if len("; ".join(fewest[: at + 1])) <= 2 * LONGEST
+        ] or fewest[:1]
+        return "; ".join(shown) + (f"; and {len(fewest) - len(shown)} more" if len(fewest) > len(shown) else "")
     return "begun, not finished" if storage.exists(step.path(root, records)) else "never run"
 
 

@@ -4,7 +4,7 @@ An encoder has the same members (encoder.py), so protocols say of either what th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluation.models.layers import EMBEDDING, LAYER, PENULTIMATE
@@ -12,8 +12,8 @@ from evaluation.models.layers import EMBEDDING, LAYER, PENULTIMATE
 
 @dataclass(frozen=True)
 class Abilities:
-    """Of a model that nothing is known of: it reads text and gives one layer, as CLIP does. `class_names` are () until it was
-    trained on classes; `checkpoint_id` is None until there is a checkpoint."""
+    """As given here, of a model that nothing is known of: it reads text and gives one layer, as CLIP does. `checkpoint_id` is None
+    until there is a checkpoint; of one that `learns_classes` until then, their names are not known."""
 
     name: str
     checkpoint_id: str | None = None
@@ -21,6 +21,11 @@ class Abilities:
     class_names: tuple[str, ...] = ()
     probe_layers: Sequence[str] = (PENULTIMATE,)
     known: bool = False
+    learns_classes: bool = False
+
+    def for_classes(self, names: Sequence[str]) -> "Abilities":
+        """Where its classes are not known yet: taken to be these."""
+        return replace(self, class_names=tuple(names)) if self.learns_classes else self
 
     @property
     def spec(self) -> "Abilities":
@@ -31,7 +36,9 @@ class Abilities:
         return layers_by_the_way(self.reads_text)
 
 
-def abilities_of(spec: Any, checkpoint_id: str | None = None, classes: Sequence[str] = ()) -> Abilities:
+def abilities_of(
+    spec: Any, checkpoint_id: str | None = None, classes: Sequence[str] = (), learns_classes: bool = False
+) -> Abilities:
     """Of a model of this spec, built without values; `classes` are the names that its checkpoint gives."""
     from evaluation.models.own_classes import tells_classes
     from training.models.shapes import shapes_alone
@@ -39,7 +46,8 @@ def abilities_of(spec: Any, checkpoint_id: str | None = None, classes: Sequence[
     with shapes_alone():
         model = spec.build()
     names = tuple(classes) if tells_classes(model) else ()
-    return Abilities(spec.name, checkpoint_id, reads_text(model), names, probe_layers_of(model, spec), True)
+    layers = probe_layers_of(model, spec)
+    return Abilities(spec.name, checkpoint_id, reads_text(model), names, layers, not learns_classes, learns_classes)
 
 
 def reads_text(model: Any) -> bool:

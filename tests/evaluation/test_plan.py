@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
-from evaluation.models.abilities import Abilities
+from evaluation.models.abilities import Abilities, abilities_of
 from evaluation.models.open import identity_of
 from evaluation.plan import plan_evaluation
 from evaluation.run import evaluate
+from training.spec import get_spec
 
 MINE = """
 import numpy as np
@@ -83,7 +84,7 @@ def test_a_plan_counts_what_an_evaluation_reads(tmp_path: Path) -> None:
     reference = int(plan_evaluation(EvaluateConfig(tasks=("scenes-colour",)), "", Abilities(""), None)[0]["pictures"])
     wanted = [3 + 4 + reference + 20, 3 * 9 + 4 + reference + 20]
     both = (*cards, "scenes-colour")
-    planned, done, _ = met(*ALL[:3], *ALL[3:])
+    planned, done, _ = met(*ALL)
     assert planned == done == wanted
     planned, done, made = met("zero_shot", tasks=both)
     assert (planned, done, made) == ([0, 0], [0, 0], [True, True, True])
@@ -106,9 +107,24 @@ def test_any_stored_corruption_is_measured_and_each_of_the_right_size(tmp_path: 
     assert (met["status"], met["reason"]) == (planned["status"], planned["reason"])
     assert met["status"] == "broken"
     assert "planes/fog/1 has 4 pictures, its card says 5" in met["reason"]
-    (tmp_path / "planes/fog.npy").unlink()
+    (tmp_path / "planes/fog.npy").rename(tmp_path / "planes/saturate.npy")
     (met,) = evaluate(config, mine(tmp_path), str(tmp_path / "features")).absent
-    assert met["status"] in ("absent", "broken")
+    assert (met["status"], "holds none of the 3 corruptions of planes" in met["reason"]) == ("absent", True)
+
+
+def test_a_model_that_is_yet_to_be_trained_is_planned_by_its_spec(tmp_path: Path) -> None:
+    """A ViT learns classes, so its answers are counted; an iGPT learns none, and is read at every layer in one pass."""
+    config = EvaluateConfig.model_validate(
+        {"tasks": [fruit(tmp_path)], "protocols": ["zero_shot", "own_classes", "robustness", "linear_probe"]}
+        | {"corruptions": ["contrast"]}
+    )
+    (vit,) = plan_evaluation(config, "", abilities_of(get_spec("vit-b-16"), learns_classes=True), None)
+    assert (vit["to_decode"], vit["to_read"], vit["lacks"]) == (8, 4 * 6 + 4, [])
+    (igpt,) = plan_evaluation(config, "", abilities_of(get_spec("igpt-tiny")), None)
+    assert (igpt["to_decode"], igpt["to_read"]) == (8, 8)
+    assert [(row["protocol"], row["status"]) for row in igpt["lacks"]] == [
+        (name, "unfit") for name in ("zero_shot", "own_classes", "robustness")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["snow", "saturate"])

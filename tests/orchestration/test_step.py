@@ -94,6 +94,9 @@ def test_why_names_the_difference_to_the_most_like_finished_step(tmp_path: Path)
     step(config={"pages": 1, "depth": 9}).run(context(), root)
     step(config={"pages": 7, "depth": 7}).run(context(), root)
     assert why(step(config={"pages": 2, "depth": 9}), root, {}) == "crawl.pages: 1 -> 2"
+    longer = {f"a_key_of_some_length_{at}": "value" * 6 for at in range(5)} | {"pages": 1, "depth": 9}
+    shown, more = why(step(config=longer), root, {}).rsplit("; ", 1)
+    assert (len(shown) < 130, more) == (True, "and 4 more")
     record = step().run(context(), root)
     step("select", inputs=("crawl",)).run(context(crawl=record), root)
     changed = step(config={"pages": 5}, id="z").run(context(), root)
