@@ -80,7 +80,9 @@ def test_what_opted_out_stays_out_whatever_text_it_has_next_time(tmp_path: Path,
     rows = candidates({"url": url, "text": f"other words of {n}", "text_origin": "alt"} for n, url in enumerate(urls))
     storage.write_table(str(tmp_path / "rows.parquet"), rows)
     wish = TextConfig(languages=())
-    made = select_passes.text(wish, str(tmp_path / "less" / "tombstones.txt"), 1, (0, str(tmp_path / "rows.parquet")))
+    made = select_passes.text(
+        wish, str(tmp_path / "less" / "tombstones.txt"), 1, (), (0, str(tmp_path / "rows.parquet"))
+    )
     assert made.fates["pairs"].reasons == {"taken_down": 1}
     assert made.tables["dropped"].column("url").to_pylist() == ["http://b.example/2.jpg"]
 
@@ -92,8 +94,8 @@ def test_a_pair_is_kept_out_by_the_uid_that_a_dataset_gave_it(tmp_path: Path) ->
     wish, source = TextConfig(languages=(), mask_personal_data=True), (0, str(tmp_path / "rows.parquet"))
     masked = pair_uid(row["url"], "write to <email> for this red boat")
     (tmp_path / "tombstones.txt").write_text(f"uid {masked}\n")
-    assert select_passes.text(wish, None, 1, source).fates["pairs"].kept == 1
-    fate = select_passes.text(wish, str(tmp_path / "tombstones.txt"), 1, source).fates["pairs"]
+    assert select_passes.text(wish, None, 1, (), source).fates["pairs"].kept == 1
+    fate = select_passes.text(wish, str(tmp_path / "tombstones.txt"), 1, (), source).fates["pairs"]
     assert fate.reasons == {"taken_down": 1}
 
 
