@@ -21,75 +21,11 @@ import pyarrow.compute as pc
 from pipeline.compiled import compiled, frozen, text_buffers
 from pipeline.errors import ConfigError
 
-_OTHER_LETTERS = frozenset(
-    (
-        *(
-            "am",
-            "ar",
-            "arz",
-            "as",
-            "az",
-            "be",
-            "bg",
-            "bn",
-            "bs",
-            "crh",
-            "dz",
-            "el",
-            "fa",
-            "grc",
-            "gu",
-            "hbo",
-            "he",
-            "hi",
-            "hy",
-            "ja",
-        ),
-        *(
-            "ka",
-            "kk",
-            "km",
-            "kn",
-            "ko",
-            "ku",
-            "ky",
-            "lo",
-            "mk",
-            "ml",
-            "mn",
-            "mr",
-            "my",
-            "ne",
-            "or",
-            "pa",
-            "ps",
-            "ru",
-            "sa",
-            "sd",
-        ),
-        *(
-            "sdh",
-            "si",
-            "sr",
-            "ta",
-            "te",
-            "tg",
-            "th",
-            "tk",
-            "tt",
-            "ug",
-            "uk",
-            "ur",
-            "uz",
-            "uzs",
-            "wuu",
-            "yi",
-            "yue",
-            "zh",
-            "zxx",
-        ),
-    )
+_OTHERS = (
+    "am ar arz as az be bg bn bs crh dz el fa grc gu hbo he hi hy ja ka kk km kn ko ku ky lo mk ml mn mr my "
+    "ne or pa ps ru sa sd sdh si sr ta te tg th tk tt ug uk ur uz uzs wuu yi yue zh zxx"
 )
+_OTHER_LETTERS = frozenset(_OTHERS.split())
 """Languages of the model that are written, also or only, in other letters than Latin ones."""
 
 TOGETHER = 16

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_model import MINE
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
@@ -15,17 +16,6 @@ from evaluation.run import evaluate
 from orchestration.cli import main
 from orchestration.show import not_measured
 
-MINE = """
-import numpy as np
-class Mine:
-    name, side = "mine", 8
-    def images(self, pixels):
-        return np.asarray(pixels, np.float32).mean(axis=(2, 3)) / 255 + 0.1
-    def texts(self, sentences):
-        return np.array([[1, len(text) % 3, 1] for text in sentences], np.float32)
-def load():
-    return Mine()
-"""
 LEARNERS = ("linear_probe", "knn")
 PROTOCOLS = ("zero_shot", *LEARNERS)
 

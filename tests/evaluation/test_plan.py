@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_model import MINE
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
@@ -13,17 +14,6 @@ from evaluation.plan import plan_evaluation
 from evaluation.run import evaluate
 from training.spec import get_spec
 
-MINE = """
-import numpy as np
-class Mine:
-    name, side = "mine", 8
-    def images(self, pixels):
-        return np.asarray(pixels, np.float32).mean(axis=(2, 3)) / 255 + 0.1
-    def texts(self, sentences):
-        return np.array([[1, len(text) % 3, 1] for text in sentences], np.float32)
-def load():
-    return Mine()
-"""
 ALL = ("zero_shot", "knn", "robustness", "occlusion", "stored_corruptions", "natural_shift")
 
 
