@@ -51,6 +51,8 @@ from pipeline.web.web_config import NetworkConfig
 PASSING = (*UNREACHED, "http_error")
 """Reasons that trying again later can mend."""
 _ARRANGED = ("lane", "place")
+FEW_LANES = 16
+"""So many there are even of one item each, that every worker has some."""
 GATHER = "gather pictures"
 GATHERED_BY_LANE = 16
 """Parts that whoever settled a lane gathers itself. Of more, all workers gather some: a lane may hold one huge host."""
@@ -157,9 +159,10 @@ def _hand_over(sites: Sequence[SiteFiles], parts: Parts, lanes: int, store: str,
 
 
 def _lanes(config: FetchConfig, rows: int) -> int:
-    """No more lanes than have `rows_per_item` rows each: every lane costs some files, however small it is."""
-    wanted = -(-rows // config.rows_per_item)
-    return min(config.lanes, 1 << max(0, wanted - 1).bit_length())
+    """No more lanes than have two items each, or FEW of one: a lane costs some files, and so does an item, however small."""
+    items = -(-rows // config.rows_per_item)
+    most = max(items // 2, min(items, FEW_LANES), 1)
+    return min(config.lanes, 1 << most.bit_length() - 1)
 
 
 def _with_lane(lanes: int, rows: pa.Table) -> pa.Table:

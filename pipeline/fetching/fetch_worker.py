@@ -31,7 +31,7 @@ BYTES_IN_MEMORY = 16_000_000
 
 ROWS_WAITING = 1024
 """Rows of all lanes that may wait to be written: what a kill costs at most, but for what is under way. With 24 lanes the files
-then have some 85 rows, about as many as 2 MB of pictures of 256 px make."""
+then have some 85 rows, 2.5 MB of pictures of 256 px."""
 
 
 class Worker:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.fetching.fetch_worker import Worker
 
 SEGMENT_ROWS = 256
-SEGMENT_BYTES = 2_000_000
+SEGMENT_BYTES = 4_000_000
 SEGMENT_SECONDS = 20.0
 AHEAD = 2048
 """URLs of a lane that wait in memory, so that there are many hosts to choose from."""

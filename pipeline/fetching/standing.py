@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import storage
-from pipeline.pictures.picture_config import FILTERS, PictureConfig, look_fault, size_fault
+from pipeline.pictures.filters import FILTERS, look_fault, size_fault
+from pipeline.pictures.picture_config import PictureConfig
 from pipeline.web.addresses import url_refusal
 from pipeline.web.taxonomy import is_passing
 from pipeline.web.urls import UnusableURLError, canonical

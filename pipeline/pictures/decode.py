@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pipeline.pictures import colour
-from pipeline.pictures.picture_config import size_fault
+from pipeline.pictures.filters import size_fault
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 """What browsers draw; Pillow's other parsers stay closed to what comes from the web."""

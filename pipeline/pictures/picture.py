@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.pictures.decode import NOTES, UnusableError, decode
 from pipeline.pictures.descriptors import LOOK_PIXELS, Description, describe
-from pipeline.pictures.picture_config import look_fault
+from pipeline.pictures.filters import look_fault
 from pipeline.pictures.resize import encode, frame, scale, stored_size
 
 
