@@ -56,7 +56,7 @@ MEANING: dict[str, str] = {
     "address_refused": "a private address, a bad scheme or a closed port",
     "too_large": "more bytes than the recipe takes",
     "not_an_image": "the bytes are no picture, whatever the header says",
-    "unsupported_format": "a picture of a format that is not read: TIFF, JPEG 2000, PNM, ...",
+    "unsupported_format": "a picture of a format that is not read: HEIF, JPEG XL, ICO, ...",
     "decode_failed": "truncated or corrupt picture",
     "pixel_limit": "more pixels than the recipe decodes",
     "decoder_crashed": "the decoder died on it, in its own process",

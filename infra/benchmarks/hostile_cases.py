@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageCms
 
 RED, BLUE, WHITE = (230, 30, 20), (20, 40, 220), (255, 255, 255)
@@ -132,11 +133,11 @@ def odd_pictures() -> list[Odd]:
     exif[0x0112] = 6
     layer = halves().convert("RGBA")
     layer.paste((0, 0, 0, 0), (30, 0, 60, 40))
-    grey = (78, 78, 78)
+    grey, turned, black = (78, 78, 78), Image.Transpose.ROTATE_90, Image.new("1", (20_000, 20_000))
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     green = [Image.new("RGB", (60, 40), (0, 255, 0))]
     return [
-        Odd("EXIF: stored lying down", encoded(halves().transpose(Image.Transpose.ROTATE_90), exif=exif), (RED, BLUE)),
+        Odd("EXIF: stored lying down", encoded(halves().transpose(turned), exif=exif), (RED, BLUE)),
         Odd("16-bit colour PNG", _deep_png(2, (RED, BLUE)), (RED, BLUE)),
         Odd("16-bit grey PNG", _deep_png(0, (grey, WHITE)), (grey, WHITE)),
         Odd("CMYK JPEG", encoded(halves().convert("CMYK")), (RED, BLUE)),
@@ -145,7 +146,13 @@ def odd_pictures() -> list[Odd]:
         Odd("RGBA PNG", encoded(layer, "PNG"), (RED, WHITE)),
         Odd("animated GIF", encoded(halves(), "GIF", save_all=True, append_images=green), (RED, BLUE)),
         Odd("animated WebP", encoded(halves(), "WEBP", save_all=True, append_images=green, lossless=True), (RED, BLUE)),
-        Odd("400 megapixels in 49 KB", encoded(Image.new("1", (20_000, 20_000)), "PNG"), None),
+        Odd("16-bit grey TIFF", encoded(_deep(grey, WHITE), "TIFF"), (grey, WHITE)),
+        Odd("CMYK TIFF", encoded(halves().convert("CMYK"), "TIFF"), (RED, BLUE)),
+        Odd("TIFF stored lying down", encoded(halves().transpose(turned), "TIFF", tiffinfo={274: 6}), (RED, BLUE)),
+        Odd("JPEG 2000 with transparency", encoded(layer, "JPEG2000"), (RED, WHITE)),
+        Odd("PNM of 16 bits", encoded(_deep(grey, WHITE), "PPM"), (grey, WHITE)),
+        Odd("400 megapixels in 12 KB of TIFF", encoded(black, "TIFF", compression="group4"), None),
+        Odd("400 megapixels in 49 KB", encoded(black, "PNG"), None),
         Odd("truncated JPEG", encoded(halves(600, 400))[:2000], None),
         Odd("HTML under the name of a JPEG", b"<!doctype html><title>404</title>", None),
         Odd("SVG", svg, None),
@@ -162,6 +169,12 @@ def _deep_png(kind: int, colours: tuple[tuple[int, int, int], tuple[int, int, in
     row = b"\0" + pixels[0] * 30 + pixels[1] * 30
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 60, 40, 16, kind, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(row * 40)) + chunk(b"IEND", b"")
+
+
+def _deep(left: tuple[int, int, int], right: tuple[int, int, int]) -> Image.Image:
+    """Two grey halves of 16 bits."""
+    values = np.repeat(np.array([[left[0], right[0]]], np.uint16) * 257, 30, axis=1)
+    return Image.fromarray(values.repeat(40, axis=0))
 
 
 def _exchanged(picture: Image.Image) -> Image.Image:

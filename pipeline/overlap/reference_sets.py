@@ -19,9 +19,9 @@ from pipeline.datasets.shards import read_index
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
+from pipeline.pictures.picture_config import FILE_ENDINGS
 
 PICTURES = pa.schema([("index", pa.int64()), ("key", pa.string()), ("image", pa.binary())])
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 IMAGE_NAMES = ("image", "jpg", "png", "webp", "img", "image.bytes", "bytes")
 """Columns that hold a row's picture, the first that is there: bytes, or Hugging Face's struct of bytes and path."""
 FOOTER_BYTES = 1 << 16
@@ -69,10 +69,10 @@ def given_set(path: str) -> ReferenceSet:
     tables = [path for path, _ in files if path.endswith(".parquet")]
     if tables:
         return _parquet(name, tables, key)
-    pictures = [(file, size) for file, size in files if file.lower().endswith(SUFFIXES)]
+    pictures = [(file, size) for file, size in files if file.lower().endswith(FILE_ENDINGS)]
     if not pictures:
         raise ConfigError(
-            f"{key} holds no pictures; give a folder of pictures ({', '.join(SUFFIXES)}), a Parquet file with a column"
+            f"{key} holds no pictures; give a folder of pictures ({', '.join(FILE_ENDINGS)}), a Parquet file with a column"
             " of pictures, or a finished dataset"
         )
     root = storage.join(path, "")

@@ -8,7 +8,6 @@ scale_denom). On 216 photographs the stored pixels then differ from those of a f
 levels on average; encoding as JPEG of quality 95 alone makes 1.5.
 """
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
-from pipeline.pictures import colour
+from pipeline.pictures import colour, formats
 from pipeline.pictures.filters import size_fault
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
-"""What browsers draw; Pillow's other parsers stay closed to what comes from the web."""
-_OTHER_FORMATS = {
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
-    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
-    "PNM": tuple(b"P%d%c" % (kind, blank) for kind in range(1, 8) for blank in b"\n\r\t "),
-    "ICO": (b"\0\0\1\0",),
-    "PSD": (b"8BPS",),
-}
-"""What pictures of formats that are not read begin with; img2dataset reads the first two and PNM."""
 NOTES = (colour.IGNORED,)
 """Words in `repairs` that changed nothing, so the downloaded bytes may still be stored."""
 _GREY = {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}
@@ -103,6 +91,8 @@ def _decode(
         orientation = _orientation(picture, payload)
     except UnusableError:
         raise
+    except formats.UnreadFormatError as verdict:
+        raise UnusableError("unsupported_format", str(verdict)) from None
     except Exception as error:
         raise UnusableError("decode_failed", f"{type(error).__name__}: {error}"[:200]) from None
     if orientation in range(2, 9):
@@ -116,22 +106,15 @@ def _decode(
 def _open(payload: bytes, maximum_pixels: int) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = max(_PILLOWS_PIXELS, maximum_pixels)  # the recipe's limit holds, also above Pillow's own
     try:
-        return Image.open(io.BytesIO(payload), formats=FORMATS)
+        return formats.open_picture(payload)
     except Image.DecompressionBombError:
         raise UnusableError("pixel_limit", f"more than {maximum_pixels:,} pixels") from None
+    except formats.UnreadFormatError as verdict:
+        raise UnusableError("unsupported_format", str(verdict)) from None
     except Exception as error:
-        if (format := _other_format(payload)) is not None:
-            raise UnusableError("unsupported_format", f"{format}; {', '.join(FORMATS)} are read") from None
         raise UnusableError("not_an_image", f"{type(error).__name__}, begins {payload[:16]!r}") from None
     finally:
         Image.MAX_IMAGE_PIXELS = _PILLOWS_PIXELS
-
-
-def _other_format(payload: bytes) -> str | None:
-    """The name of the picture format that `payload` begins like, where it is one that is not read."""
-    if payload[4:8] == b"ftyp" and payload[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "HEIF"
-    return next((name for name, starts in _OTHER_FORMATS.items() if payload.startswith(starts)), None)
 
 
 def _check(width: int, height: int, header: dict[str, Any]) -> None:
@@ -195,18 +178,25 @@ def _by_pillow(picture: Image.Image, header: dict[str, Any], factor: int, repair
         repairs.append("first_frame")
     if factor > 1:
         picture.draft("", (picture.width // factor, picture.height // factor))
-    if _is_deep(picture):
+    if _is_deep(picture) or picture.mode.startswith("I"):
         repairs.append("sixteen_bit")
-    _load(picture, header["accept_truncated"], repairs)
+    if (loaded := formats.load_odd_depth(picture)) is not None:
+        picture = loaded
+    else:
+        _load(picture, header["accept_truncated"], repairs)
     profile, alpha = picture.info.get("icc_profile"), None
     if picture.mode.startswith("I"):
-        picture = _eight_bits(picture)
+        picture = formats.grey_of_sixteen_bits(picture)
     elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         repairs.append("alpha")
         layer = picture.convert("RGBA")
         alpha, picture = np.asarray(layer.getchannel("A")), layer.convert("RGB")
     elif picture.mode == "CMYK":
         repairs.append("cmyk")
+    elif picture.mode == "LAB":
+        picture = formats.colours_of_lab(picture)
+    elif picture.mode == "F":
+        raise formats.UnreadFormatError(f"{picture.format} with samples that are fractions")
     elif picture.mode not in ("RGB", "L"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
     if profile:
@@ -229,15 +219,6 @@ def _load(picture: Image.Image, accept_truncated: bool, repairs: list[str]) -> N
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
         repairs.append("truncated")
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture).astype(np.float64)
-    grey = np.clip(values / 257.0 + 0.5, 0, 255).astype(np.uint8)
-    transparent = picture.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey)
 
 
 def _plain(picture: Image.Image) -> np.ndarray:

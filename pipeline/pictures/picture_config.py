@@ -8,6 +8,10 @@ from pydantic import Field, model_validator
 from pipeline.pictures.filters import FILTERS
 from pipeline.settings import Settings
 
+_ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm"]
+FILE_ENDINGS = tuple(f".{ending}" for ending in _ENDINGS)
+"""Names of picture files end so, in any case: the formats of pictures/formats.py."""
+
 
 class PictureConfig(Settings):
     """Which pictures are kept, and the form they are stored in (names and defaults of img2dataset where it has them)."""

@@ -17,6 +17,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.pictures.picture_config import FILE_ENDINGS
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import FolderSource
 from pipeline.sources.inputs import checked_scheme, identify, marks
@@ -24,7 +25,6 @@ from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import cut_file, read_part
 from pipeline.sources.table_form import TEXT_NAMES
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TABLES = ("metadata", "captions", "labels", "annotations")
 _TABLE_FORMS = (".jsonl", ".csv", ".tsv", ".parquet")
 _FILE_NAMES = ("file_name", "filename", "image", "file", "path", "image_id", "image_name")
@@ -36,10 +36,10 @@ def harvest_folder(
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE with `location`; `texts` are all captions that a table has of the picture."""
     names = below(config.path, f"curate.sources.{name}.path")
-    pictures = [each for each in names if each.lower().endswith(PICTURES)]
+    pictures = [each for each in names if each.lower().endswith(FILE_ENDINGS)]
     if not pictures:
         raise ConfigError(
-            f"curate.sources.{name}.path: {config.path!r} holds no picture ({', '.join(PICTURES)}); give the folder of some"
+            f"curate.sources.{name}.path: {config.path!r} holds no picture ({', '.join(FILE_ENDINGS)}); give the folder of some"
         )
     tables = [each for each in names if _is_table(each)] if config.captions in ("auto", "table") else []
     words = _captions(config, tables)
@@ -71,7 +71,7 @@ def harvest_folder(
 def _files(names: Sequence[str], pictures: Sequence[str]) -> tuple[Fate, dict[str, int]]:
     """What became of every file of the folder, and how many of the others end in what."""
     captions = {side for each in pictures for side in _sidecars(each)}
-    others = [each for each in names if not each.lower().endswith(PICTURES)]
+    others = [each for each in names if not each.lower().endswith(FILE_ENDINGS)]
     of_captions = sum(each in captions or _is_table(each) for each in others)
     unknown = [each for each in others if each not in captions and not _is_table(each)]
     endings = Counter(posixpath.splitext(each)[1].lower()[:20] or "none" for each in unknown)

@@ -20,9 +20,10 @@ from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
+from pipeline.pictures.picture_config import FILE_ENDINGS
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import ShardsSource
-from pipeline.sources.folder import PICTURES, below, sidecar_text
+from pipeline.sources.folder import below, sidecar_text
 from pipeline.sources.inputs import Input, identified, open_blocks
 from pipeline.sources.pages import Dropped
 from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
@@ -140,7 +141,7 @@ def _samples(path: str, fallen: Dropped) -> Iterator[tuple[str, _Members]]:
 
 
 def _tar_row(own_url: str, members: _Members, tar_bytes: int) -> dict[str, Any] | None:
-    picture = next((members[word[1:]] for word in PICTURES if word[1:] in members), None)
+    picture = next((members[word[1:]] for word in FILE_ENDINGS if word[1:] in members), None)
     if picture is None or picture[0] + picture[1] > tar_bytes:
         return None
     told: Any = {}

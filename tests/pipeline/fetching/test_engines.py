@@ -55,6 +55,12 @@ def png(width: int, height: int, mode: str = "RGB") -> bytes:
     return sink.getvalue()
 
 
+def rare(format: str) -> bytes:
+    sink = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(300, 220, 4))).save(sink, format)
+    return sink.getvalue()
+
+
 def bomb() -> bytes:
     sink = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(sink, "PNG")
@@ -67,6 +73,9 @@ WEB: dict[str, tuple[int, bytes]] = {
     "/small.jpg": (200, jpeg(100, 80, 2)),
     "/picture.png": (200, png(300, 300)),
     "/grey.png": (200, png(300, 200, "L")),
+    "/scan.tif": (200, rare("TIFF")),
+    "/scan.jp2": (200, rare("JPEG2000")),
+    "/scan.ppm": (200, rare("PPM")),
     "/gone.jpg": (404, b"gone"),
     "/broken.jpg": (500, b"oops"),
     "/page.jpg": (200, b"<!doctype html><title>404</title>"),
@@ -90,7 +99,7 @@ REASONS = {
     "/withheld.jpg": "header_opt_out",
     "/to_loopback.jpg": "address_refused",
 }
-KEPT = ("/large.jpg", "/tall.jpg", "/small.jpg", "/picture.png", "/grey.png")
+KEPT = ("/large.jpg", "/tall.jpg", "/small.jpg", "/picture.png", "/grey.png", "/scan.tif", "/scan.jp2", "/scan.ppm")
 
 
 class Site(BaseHTTPRequestHandler):
@@ -174,7 +183,7 @@ def test_the_sizes_and_the_checksum_are_those_of_the_picture(facts: dict[str, di
 @pytest.mark.parametrize("mode", ["border", "center_crop", "keep_ratio", "keep_ratio_largest", "no"])
 def test_both_store_the_same_pixels(network: NetworkConfig, mode: str) -> None:
     settings = {"image_size": 128, "resize_mode": mode, "format": "png", "encode_quality": 1}
-    paths = ["/large.jpg", "/tall.jpg", "/picture.png", "/grey.png"]
+    paths = [path for path in KEPT if path != "/small.jpg"]
     ours, theirs = (run(engine, network, paths, downscale="area", **settings) for engine in ENGINES)
     near = run("openwit", network, paths, **settings)
     for a, b, c in zip(ours, theirs, near, strict=True):
