@@ -58,6 +58,7 @@ def search(
     radius: int,
     mode: int,
     looks: Looks | None = None,
+    ours: np.ndarray | None = None,
 ) -> np.ndarray:
     """Look at every pair of one partition within the radius that belongs to it.
 
@@ -66,12 +67,13 @@ def search(
     LIST   (P, 2) int64: the pairs
     UNITE  (E, 2) int64: at most N - 1 of the pairs, which connect what all of them connect
 
-    Only pairs that `looks` verifies count, where they are given.
+    Only pairs that `looks` verifies count, where they are given, and with `ours` (N,) bool only those of two sides (MARK).
     """
     walk = _Walk.of(hashes, home, partition, high_bits, radius)
     if mode == MARK:
         marks = np.zeros(len(hashes), bool)
-        walk.run(MARK, looks=looks, marks=marks)
+        sides = None if ours is None else (ours[walk.order], np.zeros(0, np.int64))
+        walk.run(MARK, looks=looks, marks=marks, sides=sides)
         return walk.back(marks)
     count = walk.run(COUNT, looks=looks) if mode in (COUNT, LIST) else max(0, len(hashes) - 1)
     if mode == COUNT:

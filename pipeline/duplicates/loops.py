@@ -52,7 +52,7 @@ def search_loop(
     thumbnails, has_thumbnail, longer, has_longer, limits,
 ):  # fmt: skip
     band, radius, residents, most = place
-    verify = len(has_thumbnail) > 0
+    verify, two_sides = len(has_thumbnail) > 0, len(ours) > 0
     count = 0
     for i in range(len(hashes)):
         resident = i < residents
@@ -69,7 +69,7 @@ def search_loop(
                     continue
                 if mode == UNITE and root_of(parent, i) == root_of(parent, j):
                     continue
-                if mode == NEAREST and ours[i] == ours[j]:
+                if two_sides and ours[i] == ours[j]:
                     continue
                 score = bits
                 if verify:
