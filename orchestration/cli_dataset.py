@@ -64,7 +64,12 @@ def subset(dataset: str, where: str | None, top: str | None, within: str | None,
     )
 )
 @dataset_argument
-@click.option("--subset", "subset_file", metavar="FILE", help="Subset file (.npy); default: every sample.")
+@click.option(
+    "--subset",
+    "subset_file",
+    metavar="FILE",
+    help="Subset file (.npy), by uid, else source_uid; default: all samples.",
+)
 @click.option("--out", required=True, metavar="FOLDER", help="Folder of the new dataset.")
 @shard_size_option
 @output_option

@@ -60,7 +60,8 @@ def reshard(
     with executor() as where:
         made = work.reshard(config, folder, uids, out, where, progress, allow_missing)
     told = {"dataset": out, "manifest_id": made.id, "rows": made.rows, "shards": len(made.shards)}
-    return told | {"bytes": made.bytes, "missing": made.config[list(made.counts)[-1]]["missing"]}
+    how = made.config[list(made.counts)[-1]]
+    return told | {"bytes": made.bytes, "missing": how["missing"], "by_source_uid": how.get("by_source_uid", 0)}
 
 
 def takedown(folder: str, lists: Mapping[str, str | None], out: str | None, progress: Progress) -> dict[str, Any]:

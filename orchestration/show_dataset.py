@@ -16,7 +16,8 @@ def subset(found: Mapping[str, Any]) -> None:
 
 
 def reshard(found: Mapping[str, Any]) -> None:
-    show.facts({**found, "bytes": show.bytes_text(found["bytes"])})
+    told = {"bytes": show.bytes_text(found["bytes"]), "missing": f"{found['missing']:,} of the subset's uids"}
+    show.facts({**found, **told, "by_source_uid": f"{found['by_source_uid']:,} named by the source table's uid"})
 
 
 def adopt(found: Mapping[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """Reshard: a new dataset of the samples that a subset file names (pipeline/datasets/subset.py), in shards of equal size again.
 
-    find     each index of the old dataset is read once: which wanted uids it holds, in which rows
+    find     each index of the old dataset is read once: which wanted uids it holds, in which rows. What no sample has as its uid
+             is looked for among the uids that the source's table gave (source_uid): DataComp's own subset files apply
     order    samples keep the order of their uids, which is a shuffled one; a uid that is wanted again is a copy with a
              place of its own, drawn by hash, and never stands beside its twin (in DataComp's resharder it always does,
              its issue 92)
     shards   pipeline/datasets/packing.py, as for a new dataset
 
-Memory: the subset (16 bytes per sample), and 12 bytes more for each while they are found; 28 more where copies are wanted.
+Memory: the subset (16 bytes per sample), and 12 bytes more for each while they are found; 28 more where copies are wanted, 33 for
+what goes by source_uid.
 All uids of a packed dataset in its own form give its very files again.
 """
 
@@ -24,7 +26,7 @@ from pipeline.datasets.pack import PackConfig, commonest
 from pipeline.datasets.packing import Form, uid_numbers, write_shards
 from pipeline.datasets.shard_form import carried
 from pipeline.datasets.shards import read_index
-from pipeline.datasets.subset import UID, hex_of
+from pipeline.datasets.subset import UID, by_source_uid, hex_of
 from pipeline.datasets.takedown import derived
 from pipeline.errors import DataError
 from pipeline.execution.exchange import Files
@@ -46,6 +48,7 @@ def reshard(
 ) -> Manifest:
     """Write the samples `uids` (dtype UID, sorted, repeats wanted) of the dataset at `folder` as a dataset into `out`.
 
+    Each is a sample's uid, or else the source_uid of a sample (of several the first in the dataset).
     Raises DataError when uids are not in the dataset (unless `allow_missing`), before anything is written.
     """
     manifest = Manifest.load(folder)
@@ -54,18 +57,30 @@ def reshard(
     if not len(wanted):
         raise DataError(f"{folder}: the subset names no sample; choose by a wider condition")
     shard, row, formats = _find(folder, manifest, wanted)
-    lost = np.flatnonzero(shard < 0)
+    lost, named = wanted[shard < 0], len(wanted)
+    by_source = 0
+    if len(lost):
+        own, known = by_source_uid(folder, manifest, lost)
+        by_source = int(known.sum())
+        if by_source:
+            # A sample that the subset names both ways is one sample, as often as its uid says.
+            wanted, first = np.unique(np.concatenate([wanted[shard >= 0], own[known]]), return_index=True)
+            copies = np.concatenate([copies[shard >= 0], copies[shard < 0][known]])[first]
+            shard, row, formats = _find(folder, manifest, wanted)
+        lost = lost[~known]
     if len(lost) and not allow_missing:
         raise DataError(
-            f"{len(lost):,} of {len(wanted):,} uids are not in {folder} (the first: {hex_of(wanted[lost[:1]])[0]});"
+            f"{len(lost):,} of {named:,} uids are not in {folder}, as uid or source_uid (the first: {hex_of(lost[:1])[0]});"
             " correct the subset file, or pass --allow-missing"
         )
-    if len(lost) == len(wanted):
-        raise DataError(f"{folder}: holds none of the {len(wanted):,} uids of the subset")
+    if len(lost) == named:
+        raise DataError(f"{folder}: holds none of the {named:,} uids of the subset, as uid or source_uid")
     held = shard >= 0
     which, place = _places(wanted[held], copies[held])
     _assign(manifest, shard[held][which], row[held][which], place, storage.join(out, "rows", "assigned"))
     config_of = {"subset_sha256": storage.sha256(uids.tobytes()), "missing": len(lost), **config.model_dump()}
+    if by_source:
+        config_of["by_source_uid"] = by_source
     form = Form(config.samples_per_shard, config.output, config.image_column or commonest(formats))
     shards = _write(form, folder, manifest, len(place), out, executor, progress)
     new = derived(manifest, "reshard", shards, manifest.rows - int(held.sum()), "not_in_subset", config_of)

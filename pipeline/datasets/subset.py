@@ -7,7 +7,7 @@ is a sample that shall be seen twice.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -86,14 +86,43 @@ def select_uids(
     return as_uids(np.concatenate(parts))
 
 
+def by_source_uid(folder: str, manifest: Manifest, uids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) UID, (N,) bool: the dataset's own uid of the first sample whose source_uid is each of the sorted `uids`, and whether
+    there is one. Memory: one index, 17 bytes per uid."""
+    own, known = np.zeros(len(uids), UID), np.zeros(len(uids), bool)
+    for shard in manifest.shards:
+        if "source_uid" not in read_schema(folder, shard).names:
+            continue
+        table = read_index(folder, shard, ["uid", "source_uid"])
+        rows, places = _met(table.column("source_uid").to_pylist(), uids)
+        places, first = np.unique(places, return_index=True)
+        rows, places = rows[first][~known[places]], places[~known[places]]
+        if len(rows):
+            own[places] = _as_uids_unsorted(table.column("uid").take(pa.array(rows)))
+            known[places] = True
+    return own, known
+
+
 def _is_in(words: list[str | None], uids: np.ndarray) -> np.ndarray:
     """Which words are 32 hex digits that the sorted `uids` hold."""
     found = np.zeros(len(words), bool)
-    rows = [row for row, word in enumerate(words) if word and _HEX.fullmatch(word)]
-    if rows and len(uids):
-        here = np.ascontiguousarray(uid_numbers([words[row] or "" for row in rows])).view(UID).reshape(-1)
-        found[rows] = uids[np.minimum(np.searchsorted(uids, here), len(uids) - 1)] == here
+    found[_met(words, uids)[0]] = True
     return found
+
+
+def _met(words: list[str | None], uids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, places): which words are 32 hex digits that the sorted `uids` hold, and where there."""
+    rows = np.array([row for row, word in enumerate(words) if word and _HEX.fullmatch(word)], np.int64)
+    if not len(rows) or not len(uids):
+        return rows[:0], rows[:0]
+    here = _as_uids_unsorted([words[row] or "" for row in rows.tolist()])
+    places = np.minimum(np.searchsorted(uids, here), len(uids) - 1)
+    held = uids[places] == here
+    return rows[held], places[held]
+
+
+def _as_uids_unsorted(words: Sequence[str] | pa.ChunkedArray) -> np.ndarray:
+    return np.ascontiguousarray(uid_numbers(words)).view(UID).reshape(-1)
 
 
 def _schema(folder: str, manifest: Manifest) -> pa.Schema:

@@ -203,6 +203,36 @@ def test_copies_are_there_and_never_beside_each_other(tmp_path: Path, dataset: t
     assert made.counts["reshard"]["copies"]["kept"] == sum(wanted.values())
 
 
+def test_a_subset_may_name_samples_by_their_sources_uid(tmp_path: Path) -> None:
+    given = [None if n % 5 == 0 else "no uid" if n % 5 == 1 else f"{min(n, 28):032x}" for n in range(30)]  # 28 twice
+    table = rows(30).append_column("source_uid", pa.array(given))
+    folder, manifest = packed(tmp_path / "made", [table])
+    index = index_of(folder, manifest)
+    words = [row["source_uid"] for row in index]
+    sources = [word for word in words if word and word != "no uid"]
+    own = [row["uid"] for row in index if row["source_uid"] is None]
+    named = uids_of([*sources[:6], *sources[:2], *own])
+    made = reshard(PackConfig(samples_per_shard=10), folder, named, str(tmp_path / "new"), IN)
+    twin = [next(row["uid"] for row in index if row["source_uid"] == word) for word in [*sources[:6], *sources[:2]]]
+    assert Counter(row["uid"] for row in index_of(str(tmp_path / "new"), made)) == Counter([*twin, *own])
+    assert (made.config["reshard"]["missing"], made.config["reshard"]["by_source_uid"]) == (0, 6)
+    both = next(row for row in index if row["source_uid"] == sources[0])  # named both ways: one sample
+    again = reshard(PackConfig(), folder, uids_of([both["uid"], sources[0]]), str(tmp_path / "both"), IN)
+    assert again.rows == 1
+    with pytest.raises(DataError, match=r"1 of 2 uids are not in .*, as uid or source_uid \(the first: f{32}\)"):
+        reshard(PackConfig(), folder, uids_of([sources[0], "f" * 32]), str(tmp_path / "no"), IN)
+
+
+def test_a_uid_goes_before_a_source_uid(tmp_path: Path) -> None:
+    """Of two samples one has as its uid what the other has as its source's."""
+    table = rows(4)
+    uids = table.column("uid").to_pylist()
+    folder, _ = packed(tmp_path / "made", [table.append_column("source_uid", pa.array([*uids[1:], uids[0]]))])
+    made = reshard(PackConfig(), folder, uids_of(uids[2:3]), str(tmp_path / "new"), IN)
+    assert [row["uid"] for row in index_of(str(tmp_path / "new"), made)] == [uids[2]]
+    assert "by_source_uid" not in made.config["reshard"]
+
+
 def test_uids_that_are_not_there_are_an_error_before_anything_is_written(
     tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]
 ) -> None:
