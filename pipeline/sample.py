@@ -36,7 +36,7 @@ CANDIDATE = pa.schema(
         ),  # SHA-256 of that file (or size and checksum of its store): another content, another row
     ]
 )
-"""Columns of a pair as it leaves a source; a table's own uid and scores may follow (pipeline/sources/table.py)."""
+"""Columns of a pair as it leaves a source; a source's own uid and scores may follow (pipeline/sources/told.py)."""
 CARRIED = "carried_"
 """A source's telemetry says under this and the column's name how many of its rows have such a further column."""
 FURTHER = {"source_uid": pa.string()}

@@ -203,6 +203,8 @@ class ShardsSource(SourceSettings):
     """shards: a finished dataset's pictures and texts; nothing is downloaded."""
     path: str
     """The folder, or an fsspec URL of one, that holds the .tar or .parquet files."""
+    score_columns: tuple[str, ...] = ()
+    """Further numbers of the samples' JSON or columns that stay with the pairs; those of DataComp, LAION and COYO do anyway."""
 
 
 Source = Annotated[

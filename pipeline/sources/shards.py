@@ -1,13 +1,16 @@
 """Finished shards as a source: WebDataset tars (img2dataset's, DataComp's, openwit's own) and Parquet with pictures.
 
-A tar is read once for its members' places, and each row says where its picture lies in it. Pictures that lie in Parquet
+A tar is read once for its members' places, and each row says where its picture lies in it. What a sample's JSON or row says of its
+uid and scores stays with it (told.py). Pictures that lie in Parquet
 cells have no place of their own, so they are copied into one file per work item below the step's folder.
 """
 
+import contextlib
 import functools
+import json
 import posixpath
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -27,6 +30,7 @@ from pipeline.sources.folder import below, sidecar_text
 from pipeline.sources.inputs import Input, identified, open_blocks
 from pipeline.sources.pages import Dropped
 from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
+from pipeline.sources.told import told_names, told_of, with_told
 from pipeline.web.urls import UnusableURLError, canonical
 
 _IMAGE_NAMES = ("jpg", "jpeg", "png", "webp", "image", "image_bytes", "img", "bytes")
@@ -38,6 +42,7 @@ def harvest_shards(
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE with `location`. extra["root"]: "input" or "own", what locations are below of."""
     key = f"curate.sources.{name}.path"
+    scores = told_names(config.score_columns, f"curate.sources.{name}")
     names = below(config.path, key)
     tars = [each for each in names if each.endswith(".tar")]
     tables = [each for each in names if each.endswith(".parquet")]
@@ -46,11 +51,11 @@ def harvest_shards(
     if tars:
         _check_manifest(config.path, names, {places[each.path]: each for each in inputs})
         items = [
-            WorkItem(f"tar-{number:06d}", [name, each.identity, places[each.path]], (each, places[each.path]))
+            WorkItem(f"tar-{number:06d}", [name, each.identity, places[each.path], scores], (each, places[each.path]))
             for number, each in enumerate(inputs)
         ]
         records: list[Record] = run_items(
-            folder, functools.partial(_read_tar, name), items, executor, progress, f"{name}: shards"
+            folder, functools.partial(_read_tar, name, scores), items, executor, progress, f"{name}: shards"
         )
     else:
         items = []
@@ -59,14 +64,18 @@ def harvest_shards(
             if column is None:
                 continue
             items += [
-                WorkItem(f"parquet-{number:06d}-{group:05d}", [name, each.identity, group], (each, group, column))
+                WorkItem(
+                    f"parquet-{number:06d}-{group:05d}", [name, each.identity, group, scores], (each, group, column)
+                )
                 for group in range(groups)
             ]
         if not items:
             raise ConfigError(
                 f"{key}: {config.path!r} holds neither .tar files nor Parquet with pictures; a table of URLs is kind: table"
             )
-        records = run_items(folder, functools.partial(_read_group, name), items, executor, progress, f"{name}: shards")
+        records = run_items(
+            folder, functools.partial(_read_group, name, scores), items, executor, progress, f"{name}: shards"
+        )
     result = PhaseResult.of_records(name, folder, records, {"root": "input" if tars else "own"})
     result.save()
     return result
@@ -87,14 +96,16 @@ def _check_manifest(folder: str, names: list[str], tars: Mapping[str, Input]) ->
 # --- tar ----------------------------------------------------------------------------------------------------------------
 
 
-def _read_tar(source: str, part: tuple[Input, str]) -> Output:
+def _read_tar(source: str, scores: Sequence[str], part: tuple[Input, str]) -> Output:
     each, name = part
     pairs: list[Mapping[str, Any]] = []
+    told: list[Sequence[Any]] = []
     fallen = Dropped()
     count = 0
     for key, members in _samples(each.path, fallen):
         count += 1
-        row = _tar_row(f"file:{source}/{name}/{key}", members, each.bytes)
+        facts = _facts(members)
+        row = _tar_row(f"file:{source}/{name}/{key}", members, facts, each.bytes)
         if row is None:
             fallen.add(f"{source}/{name}/{key}", "", "no_picture", ", ".join(sorted(members))[:200])
             continue
@@ -102,9 +113,11 @@ def _read_tar(source: str, part: tuple[Input, str]) -> Output:
             fallen.add(pair_uid(row["url"], ""), row["url"], "text_empty", None)
             continue
         pairs.append(row | {"location": f"{source}/{name}", "location_version": each.identity})
+        told.append(told_of(facts, scores))
     reasons = fallen.counts()
     fate = Fate(count + reasons.get("damaged_file", 0), len(pairs), reasons)
-    return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate})
+    kept, carried = with_told(candidates(pairs), told, scores)
+    return Output({"kept": kept, "dropped": fallen.table()}, {"pairs": fate}, telemetry=carried)
 
 
 _Members = dict[str, tuple[int, int, bytes]]
@@ -140,17 +153,21 @@ def _samples(path: str, fallen: Dropped) -> Iterator[tuple[str, _Members]]:
         yield key, members
 
 
-def _tar_row(own_url: str, members: _Members, tar_bytes: int) -> dict[str, Any] | None:
+def _facts(members: _Members) -> dict[str, Any]:
+    """What a sample's JSON says, by names in lower case."""
+    text, said = members["json"][2] if "json" in members else b"{}", None
+    try:
+        said = orjson.loads(text)
+    except ValueError:
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(text)  # with the NaN that Python's json writes, img2dataset's too
+    return {str(name).lower(): value for name, value in said.items()} if isinstance(said, dict) else {}
+
+
+def _tar_row(own_url: str, members: _Members, facts: Mapping[str, Any], tar_bytes: int) -> dict[str, Any] | None:
     picture = next((members[word[1:]] for word in FILE_ENDINGS if word[1:] in members), None)
     if picture is None or picture[0] + picture[1] > tar_bytes:
         return None
-    told: Any = {}
-    if "json" in members:
-        try:
-            told = orjson.loads(members["json"][2])
-        except ValueError:
-            told = {}
-    facts = {str(name).lower(): value for name, value in told.items()} if isinstance(told, dict) else {}
     text = sidecar_text("x.txt", members["txt"][2]) if "txt" in members else ""
     texts = [text, _first(facts, TEXT_NAMES)]
     return _row(own_url, next((each for each in texts if each), ""), facts) | {
@@ -202,7 +219,7 @@ def _is_picture(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _read_group(source: str, part: tuple[Input, int, str]) -> Output:
+def _read_group(source: str, scores: Sequence[str], part: tuple[Input, int, str]) -> Output:
     each, group, column = part
     fallen = Dropped()
     try:
@@ -213,6 +230,7 @@ def _read_group(source: str, part: tuple[Input, int, str]) -> Output:
         fate = Fate(1, 0, fallen.counts())
         return Output({"kept": candidates([]), "dropped": fallen.table()}, {"pairs": fate})
     pairs: list[dict[str, Any]] = []
+    told: list[Sequence[Any]] = []
     blobs: list[bytes] = []
     place = 0
     for number, row in enumerate(rows):
@@ -224,6 +242,7 @@ def _read_group(source: str, part: tuple[Input, int, str]) -> Output:
             fallen.add(pair_uid(found["url"], found["text"]), found["url"], reason, None, found["text"])
             continue
         pairs.append(found | {"location_offset": place, "location_bytes": len(picture)})
+        told.append(told_of(facts, scores))
         blobs.append(picture)
         place += len(picture)
     data = b"".join(blobs)
@@ -232,4 +251,5 @@ def _read_group(source: str, part: tuple[Input, int, str]) -> Output:
         pair |= {"location": f"{source}/pictures/{digest[:32]}.bin", "location_version": digest}
     fate = Fate(len(rows), len(pairs), fallen.counts())
     final = {f"pictures/{digest[:32]}.bin": data} if pairs else {}
-    return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate}, final=final)
+    kept, carried = with_told(candidates(pairs), told, scores)
+    return Output({"kept": kept, "dropped": fallen.table()}, {"pairs": fate}, final=final, telemetry=carried)

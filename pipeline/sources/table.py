@@ -7,44 +7,28 @@
 Parquet is read by row groups; text files are cut at line ends found in one pass over the file, so no item holds more than
 `rows_per_item` rows. A row that cannot be used is one dropped row.
 
-What a table says of a pair stays with it: its own uid as `source_uid`, so that subsets of the published dataset apply
-(`openwit subset --within`), and its scores, so that they choose (`--where "similarity > 0.3"`). Parts without have no such column.
+What a table says of a pair stays with it: told.py.
 """
 
 import functools
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
-from pipeline.sample import CANDIDATE, CARRIED, candidates, pair_uid
+from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import Part, cut_file, read_part
-from pipeline.sources.table_form import (
-    LICENCE_NAMES,
-    PAGE_NAMES,
-    SCORE_NAMES,
-    SOURCE_UID,
-    TEXT_NAMES,
-    UID_NAMES,
-    URL_NAMES,
-)
+from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, UID_NAMES, URL_NAMES
+from pipeline.sources.told import told_names, with_told, words_of
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
 
 FACTS = 4
 """URL, text, page and licence stand first in a row that was read."""
-_LONGEST_UID = 128
-_WORD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
-_OURS = ("score_", "location", "embedding", "phash", "thumbnail", "met_", "image")
-"""How columns begin that later phases make."""
 
 
 def harvest_table(
@@ -56,7 +40,7 @@ def harvest_table(
     network: NetworkConfig | None = None,
 ) -> PhaseResult:
     """Kept rows: sample.CANDIDATE; a row without text is dropped as text_empty."""
-    scores = _scores(config, f"curate.sources.{name}")
+    scores = told_names(config.score_columns, f"curate.sources.{name}")
     inputs = identified(expanded(config, f"curate.sources.{name}", network), executor, progress)
     columns = [config.url_column, config.text_column, config.page_url_column, config.licence_column, *scores]
     items: list[WorkItem] = []
@@ -75,30 +59,6 @@ def harvest_table(
     return result
 
 
-def _scores(config: TableSource, key: str) -> tuple[str, ...]:
-    """The columns of numbers that are carried, in lower case. Raises ConfigError for a name that means something else here."""
-    for name in config.score_columns:
-        word = name.strip().lower()
-        taken = {*CANDIDATE.names, SOURCE_UID, "caption", "key", "status", "queries", "repairs", "format", "sha256"}
-        taken |= {
-            "width",
-            "height",
-            "original_width",
-            "original_height",
-            "repeated",
-            "source_rank",
-            "near_evaluation",
-            "brightness",
-            "entropy",
-            "sharpness",
-        }
-        if not _WORD.fullmatch(word) or word in taken or word.startswith(_OURS):
-            raise ConfigError(
-                f"{key}.score_columns: {name!r} cannot be carried; rename the column in the table (letters, digits, _)"
-            )
-    return tuple(dict.fromkeys([*SCORE_NAMES, *(name.strip().lower() for name in config.score_columns)]))
-
-
 def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
     pairs: list[Mapping[str, Any]] = []
     told: list[Sequence[Any]] = []
@@ -114,7 +74,7 @@ def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
         if any(isinstance(each, dict) for cell in row for each in (cell if isinstance(cell, list) else [cell])):
             fallen.add("", "", "damaged_row", "a cell holds an object where words should be")
             continue
-        word, text, page, licence = (_words(cell) for cell in row)
+        word, text, page, licence = (words_of(cell) for cell in row)
         try:
             url = canonical(word)
         except UnusableURLError as error:
@@ -128,42 +88,8 @@ def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
         )
         told.append(more)
     fate = Fate(count, len(pairs), fallen.counts())
-    kept, carried = _with_told(candidates(pairs), told, scores)
+    kept, carried = with_told(candidates(pairs), told, scores)
     return Output({"kept": kept, "dropped": fallen.table()}, {"pairs": fate}, telemetry=carried)
-
-
-def _with_told(rows: pa.Table, told: Sequence[Sequence[Any]], scores: Sequence[str]) -> tuple[pa.Table, dict[str, int]]:
-    """The rows with what their table said of any of them, and of how many it said each."""
-    columns = {
-        SOURCE_UID: pa.array([_words(more[0])[:_LONGEST_UID] or None if more else None for more in told], pa.string())
-    }
-    for place, name in enumerate(scores, 1):
-        columns[name] = pa.array([_number(more[place]) if more else None for more in told], pa.float64())
-    counts = {}
-    for name, column in columns.items():
-        if column.null_count < len(column):
-            rows = rows.append_column(name, column)
-            counts[f"{CARRIED}{name}"] = len(column) - column.null_count
-    return rows, counts
-
-
-def _number(cell: Any) -> float | None:
-    """A finite number, or none."""
-    try:
-        value = float(cell) if isinstance(cell, int | float | str) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _words(cell: Any) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, list):
-        cell = next((each for each in cell if each), "")
-    text = cell if isinstance(cell, str) else cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
-    # Half of a surrogate pair is no text; JSON can spell it all the same.
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _page(word: str) -> str:

@@ -18,8 +18,8 @@ from pipeline import storage
 from pipeline.datasets.adopt import adopt
 from pipeline.datasets.pack import PackConfig
 from pipeline.datasets.reshard import reshard
-from pipeline.datasets.shards import iterate
-from pipeline.datasets.subset import select_uids
+from pipeline.datasets.shards import iterate, read_index
+from pipeline.datasets.subset import hex_of, select_uids
 from pipeline.datasets.takedown import takedown
 from pipeline.datasets.tar_members import readable_members
 from pipeline.errors import ConfigError, DataError
@@ -165,6 +165,33 @@ def test_adopted_shards_can_be_chosen_from_resharded_and_taken_down(tmp_path: Pa
     with tarfile.open(tmp_path / "less" / "00000.tar") as tar:
         assert "000000.json" not in tar.getnames()
         assert len(tar.getnames()) == 3 * 7
+
+
+def test_scores_and_uids_in_adopted_shards_choose(tmp_path: Path) -> None:
+    """LAION's columns as img2dataset writes them into the JSON; one tar of two has none."""
+    uids = [f"{n:032x}" for n in range(6)]
+    for tar_number in range(2):
+        with tarfile.open(tmp_path / f"{tar_number:05d}.tar", "w") as tar:
+            for n in range(3 * tar_number, 3 * tar_number + 3):
+                facts: dict[str, Any] = {"url": f"http://b.example/{n}", "caption": f"text {n}"}
+                if tar_number == 0:
+                    facts |= {"uid": uids[n], "source_uid": f"laion-{n}", "similarity": n / 10, "punsafe": "odd"}
+                for name, data in ((f"{n}.jpg", picture(n)), (f"{n}.json", json.dumps(facts).encode())):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    folder = str(tmp_path)
+    manifest = adopt(folder, IN)
+    manifest.verify(folder)
+    assert hex_of(select_uids(folder, manifest, "similarity >= 0.1")) == uids[1:3]
+    assert hex_of(select_uids(folder, manifest, top="similarity:0.2")) == uids[1:3]  # 6 rows: the value at place 1 of 3
+    made = reshard(PackConfig(), folder, select_uids(folder, manifest), str(tmp_path / "new"), IN)
+    rows = {row["uid"]: row for row in read_index(str(tmp_path / "new"), made.shards[0]).to_pylist()}
+    assert [(rows[uid]["similarity"], rows[uid]["source_uid"]) for uid in uids[:3]] == [
+        (n / 10, f"laion-{n}") for n in range(3)
+    ]
+    assert sum(row["similarity"] is None for row in rows.values()) == 3
+    assert "punsafe" not in rows[uids[0]]
 
 
 def test_what_is_missing_in_a_sample_is_counted(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
+from pipeline.sample import pair_uid
 from pipeline.sources.config import FolderSource, ShardsSource
 from pipeline.sources.harvest import harvest, roots, seen_now
 from pipeline.web.web_config import NetworkConfig
@@ -152,6 +153,45 @@ def test_img2datasets_shards_keep_url_and_text_and_say_where_the_picture_lies(tm
     }
     assert named["file:mine/00000.tar/000000092"] == b"y"
     assert dict(result.fates["pairs"].reasons) == {"damaged_file": 1, "no_picture": 2, "text_empty": 1}
+
+
+def test_what_shards_say_of_scores_and_uids_stays_with_the_pairs(tmp_path: Path) -> None:
+    """As tables' columns do: known names by themselves, others where the recipe names them; what is no number is none."""
+    said: list[dict[str, Any]] = [
+        {"SIMILARITY": 0.31, "punsafe": "0.02", "mine": 3, "uid": "ab", "note": "no column"},
+        {"similarity": float("nan"), "mine": "much", "id": 7},
+        {"similarity": {"a": 1}, "uid": {"a": 1}},
+        {},
+    ]
+    samples: dict[str, bytes] = {}
+    for number, facts in enumerate(said):
+        facts |= {"url": f"http://a.example/{number}", "caption": f"text {number}"}
+        samples |= {f"{number}.jpg": JPEG, f"{number}.json": json.dumps(facts).encode()}
+    own = pair_uid("http://a.example/4", "text 4")  # as openwit's own shards say it: said already
+    facts = {"url": "http://a.example/4", "caption": "text 4", "uid": own, "source_uid": None}
+    samples |= {"4.jpg": JPEG, "4.json": json.dumps(facts).encode()}
+    put(tmp_path / "tars", {"00000.tar": tar(samples), "00001.tar": tar({"9.jpg": JPEG, "9.txt": b"t"})})
+    names = ("similarity", "punsafe", "mine", "source_uid")
+    wanted = [(0.31, 0.02, 3.0, "ab"), (None, None, None, "7"), *[(None,) * 4] * 3]
+    rows = [
+        {"url": f"http://a.example/{n}", "caption": f"text {n}", "jpg": JPEG} | dict(zip(names, values, strict=True))
+        for n, values in enumerate(wanted)
+    ]
+    (tmp_path / "cells").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "cells" / "00000.parquet")
+    for form in ("tars", "cells"):
+        source = ShardsSource(kind="shards", path=str(tmp_path / form), score_columns=("Mine",))
+        result = run(source, tmp_path / f"out-{form}")
+        found = {row["url"]: tuple(row.get(name) for name in names) for row in result.read_kept().to_pylist()}
+        assert [found[f"http://a.example/{n}"] for n in range(5)] == wanted
+        assert result.telemetry == {
+            "carried_similarity": 1,
+            "carried_punsafe": 1,
+            "carried_mine": 1,
+            "carried_source_uid": 2,
+        }
+    with pytest.raises(ConfigError, match=r"mine\.score_columns: 'width' cannot be carried"):
+        run(ShardsSource(kind="shards", path=str(tmp_path / "tars"), score_columns=("width",)), tmp_path / "no")
 
 
 def test_a_key_given_twice_is_two_samples_and_case_hides_no_text(tmp_path: Path) -> None:
