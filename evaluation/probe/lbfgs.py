@@ -22,31 +22,27 @@ TRIALS = 30
 """Of one line search; a search that needs more has reached the precision of the machine."""
 NOISE = {torch.float64: 1e-14, torch.float32: 3e-8}
 """Relative rounding of a sum of losses, by the type of its addends; a rise of no more than this is none."""
+HIDDEN = 6
+"""Times that rounding: what a step is expected to gain at least, where the search goes on."""
 
 Evaluate = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], torch.Tensor]]
 """(which problems (b,), points (b, P)) -> (values (b,), gradients (b, P))."""
 Finished = Callable[[NDArray[np.int64], NDArray[np.float64], torch.Tensor], NDArray[np.bool_]]
 """(which problems (b,), values (b,), gradients (b, P)) -> which are certainly near enough."""
-
-Least = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
-"""(which problems (b,), values (b,)) -> the decrease of each that is worth having."""
 Renew = Callable[[NDArray[np.int64]], torch.Tensor | None]
 """Which problems (b,) have just moved -> None, or how many times longer their parameters' units are from now on (b, P)."""
 
 
 @dataclass(frozen=True)
 class Minima:
-    """`points` (B, P), `values` (B,), `gradients` (B, P); evaluations and steps of each problem (B,).
-
-    `decrements` (B,) is what the last model of the curvature expects still to be gained: an estimate, no bound.
-    """
+    """`points` (B, P), `values` (B,), `gradients` (B, P); evaluations and steps of each problem (B,), which are `finished` (B,)."""
 
     points: torch.Tensor
     values: NDArray[np.float64]
     gradients: torch.Tensor
     evaluations: NDArray[np.int64]
     steps: NDArray[np.int64]
-    decrements: NDArray[np.float64]
+    finished: NDArray[np.bool_]
 
 
 class _History:
@@ -173,20 +169,19 @@ def minimise(
     evaluate: Evaluate,
     start_BP: torch.Tensor,
     finished: Finished,
-    least: Least,
     most_evaluations: int,
     dtype: torch.dtype,
     renew: Renew = lambda _: None,
 ) -> Minima:
-    """Minimise B problems from `start_BP`, each until it is `finished`, until its model of the curvature expects twice
-    running to gain less than a hundredth of what is the `least` worth having, until rounding hides progress, or until
-    `most_evaluations`. Steps and changes of gradients are remembered in `dtype`, which is that of the objective's addends."""
+    """Minimise B problems from `start_BP`, each until it is `finished`, until rounding hides progress (no step is found, or twice
+    running the model of the curvature expects to gain less than rounding changes), or until `most_evaluations`. Steps and
+    changes of gradients are remembered in `dtype`, which is that of the objective's addends."""
     total = len(start_BP)
     alive = np.arange(total)
     values, gradient_BP = evaluate(alive, start_BP)
     out = Minima(
         start_BP.clone(), values.copy(), gradient_BP.clone(), np.ones(total, np.int64), np.zeros(total, np.int64),
-        np.full(total, np.inf),
+        np.zeros(total, bool),
     )  # fmt: skip
     quiet = np.zeros(total, np.int64)
     history, search = _History(gradient_BP, dtype), _Search(total, NOISE[dtype])
@@ -204,6 +199,7 @@ def minimise(
     direction_BP, slopes = history.directions()
     search.begin(slice(None), values, slopes)
     done = finished(alive, values, history.gradient)
+    out.finished[alive[done]] = True
     while True:
         if done.any():
             kept = np.flatnonzero(~done)
@@ -241,8 +237,8 @@ def minimise(
             at = torch.as_tensor(fresh, device=start_BP.device)
             direction_BP = direction_BP.index_copy(0, at, new_BP[at])
             search.begin(fresh, values[fresh], slopes[fresh])
-            out.decrements[alive[fresh]] = -slopes[fresh] / 2
-            small = -slopes[fresh] / 2 <= 0.01 * least(alive[fresh], values[fresh])
-            quiet[alive[fresh]] = np.where(small, quiet[alive[fresh]] + 1, 0)
+            hidden = -slopes[fresh] / 2 <= HIDDEN * NOISE[dtype] * np.abs(values[fresh])
+            quiet[alive[fresh]] = np.where(hidden, quiet[alive[fresh]] + 1, 0)
             certain = finished(alive[fresh], values[fresh], history.gradient[at])
+            out.finished[alive[fresh[certain]]] = True
             done[fresh] |= certain | (quiet[alive[fresh]] >= 2)

@@ -134,7 +134,7 @@ def probe(
             evaluate(rest[start : start + PATH_BATCH], how.search_gap, SEARCH_LEAST)
     everything = _Part(whole, labels, how)
     warm = fits if everything.classes.tolist() == learned.classes.tolist() else {}
-    final = everything.fits([best], warm, certify=True)[0]
+    final = everything.fits([best], warm, settle=True)[0]
 
     def curve(positions: Sequence[int]) -> tuple[Tried, ...]:
         return tuple(Tried(float(GRID[at]), seen[at], work[at]) for at in sorted(positions))
@@ -192,7 +192,7 @@ class _Part:
         known: Mapping[int, Fit],
         gap: float = TOLERANCE,
         least: float = 0.0,
-        certify: bool = False,
+        settle: bool = False,
     ) -> list[Fit]:
         """A fit per position of GRID: side by side from where known ones say that it is; without any, one after the other,
         the largest penalty first, since each then starts near its end."""
@@ -201,11 +201,11 @@ class _Part:
             return [each(self._features[:], self._targets, float(GRID[position])) for position in positions]
         if known or len(positions) == 1:
             jobs = [Job(float(GRID[position]), 0, predicted(known, position)) for position in positions]
-            return self._solver.solve(jobs, gap, least, certify)
+            return self._solver.solve(jobs, gap, least, settle)
         found: dict[int, Fit] = {}
         for position in sorted(positions, reverse=True):
             job = Job(float(GRID[position]), 0, predicted(found, position))
-            found |= zip([position], self._solver.solve([job], gap, least, certify), strict=True)
+            found |= zip([position], self._solver.solve([job], gap, least, settle), strict=True)
         return [found[position] for position in positions]
 
     def _one(self, features_NW: NDArray[np.floating], targets_N: NDArray[np.int64], penalty: float) -> Fit:

@@ -39,7 +39,7 @@ def slow(rows: NDArray[np.float64], column: NDArray[np.int64], penalty: float) -
 def test_the_solver_fits_each_class_to_its_own_pictures(resident: int | None) -> None:
     rows, labels = marked(150, 0)
     solver = Solver([rows], labels[None], 4, "sigmoid", resident_bytes=resident)
-    found = solver.solve([Job(2.0)], tolerance=1e-12, certify=True)[0]
+    found = solver.solve([Job(2.0)], tolerance=1e-12, settle=True)[0]
     objective = 0.0
     for label in range(4):
         model, kept = slow(rows, labels[:, label], 2.0), labels[:, label] >= 0
