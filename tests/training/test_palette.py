@@ -64,6 +64,7 @@ def test_a_palette_is_read_from_arrays_json_and_the_release_s_scale(tmp_path: Pa
     [
         (b"[[1, 2, 3]]", "holds 1 x 3; this model reads 2 x 3"),
         (b"[[1, 2, 3], [4, 5, 600]]", "outside 0..255"),
+        (b"[[0.1, 0.2, 0.3], [0.4, 0.5, 1.0]]", "from 0.1 to 1.*multiply values of 0..1 by 255"),
         (b"[[1, 2, 3], [4, 5]]", "is no palette"),
         (b"{}", "is no palette"),
         (b"no json", "is no palette"),

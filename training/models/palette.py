@@ -84,7 +84,7 @@ def read_palette(path: str, colours: int) -> Array:
     """(C, 3) float32 in 0..255 from a .npy array or a JSON list of rows, in 0..255 or, as OpenAI released theirs, -1..1.
 
     JSON may be an object with the rows under "clusters" (Hugging Face's preprocessor_config.json). Raises ConfigError where the
-    file is something else, or of another number of colours.
+    file is something else, or of another number of colours, and for values in 0..1, which would be read as half of -1..1.
     """
     try:
         content = storage.read_bytes(path)
@@ -102,6 +102,11 @@ def read_palette(path: str, colours: int) -> Array:
     if rows.shape != (colours, 3):
         shape = " x ".join(map(str, rows.shape)) or "one number"
         raise ConfigError(f"train.objective.palette: {path} holds {shape}; this model reads {colours} x 3")
+    if 0 <= rows.min() and rows.max() <= 1:
+        raise ConfigError(
+            f"train.objective.palette: {path} has values from {rows.min():g} to {rows.max():g}: those of 0..255 go higher, and of"
+            " -1..1 some are below 0; multiply values of 0..1 by 255"
+        )
     if rows.min() >= -1 and rows.max() <= 1:
         rows = (rows + 1) * 127.5
     if not (np.isfinite(rows).all() and rows.min() >= 0 and rows.max() <= 255):
