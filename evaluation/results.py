@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from evaluation.contents import by_content
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import content_of
 from evaluation.report import Score
@@ -30,7 +31,7 @@ FOLDER = "findings"
 
 def key_of(question: Question, protocol: Measure) -> str:
     """The name of the findings of `protocol` on this question. Raises DataError where its pictures cannot be had."""
-    settings = question.config.model_dump(mode="json", exclude=HOW)
+    settings = by_content(question.config, exclude=HOW)
     learns = protocol.learns or question.config.zero_shot.temperature_pictures
     parts = [question.pictures, *((question.train, question.val) if learns else ())]
     # Lists beside the task's own too: a reference benchmark that comes later must be seen.

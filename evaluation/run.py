@@ -18,6 +18,7 @@ from evaluation import asked, results
 from evaluation.catalog import benchmarks as catalog
 from evaluation.catalog.benchmarks import Task
 from evaluation.config import PICTURES_ALONE, PROBES, EvaluateConfig
+from evaluation.contents import by_content
 from evaluation.corruptions.corruptions import CONSTANTS
 from evaluation.features.store import FeatureStore
 from evaluation.features.wanted import Wanted
@@ -164,7 +165,7 @@ class _Evaluation:
 
     def report(self, seconds: float, dataset: str | None) -> Report:
         outcomes = pa.concat_tables([OUTCOMES.empty_table(), *(found.outcome_table() for found in self._found)])
-        config = self.config.model_dump(mode="json", exclude=NOT_TOLD)
+        config = by_content(self.config, exclude=NOT_TOLD)
         config["features"] = {"precision": self.config.features.precision}
         config["tasks"] = [task.name for task in self.tasks]  # one's own cards by name, not by where they lie
         config["metrics"] = {task.name: task.metric for task in self.tasks}

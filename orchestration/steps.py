@@ -216,21 +216,26 @@ def _evaluate(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         failed = sum(row["status"] == "failed" for row in report.absent)
         return Made(report.id, {"scores": len(report.scores)} | ({FAILED: failed} if failed else {}))
 
-    what = {key: value for key, value in config.items() if key not in HOW_MEASURED}
-    what["precision"] = config["features"]["precision"]
-    what["tasks"] = _benchmarks(recipe)
-    what.pop("datasets", None)  # what is there counts, not where
-    return Step("evaluate", what, "evaluation.run", (source,), work, "measures the checkpoint")
+    return Step("evaluate", _asked(recipe, config), "evaluation.run", (source,), work, "measures the checkpoint")
 
 
-def _benchmarks(recipe: Recipe) -> list[dict[str, Any]]:
-    """What the measured benchmarks are: one that is downloaded, or whose card was changed, is measured in a new step."""
+def _asked(recipe: Recipe, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is measured: a benchmark that is downloaded, or whose card was changed, is measured in a new step, as are one whose
+    reference came, other overlays and other descriptions under the same path."""
     from evaluation.catalog.benchmarks import find
     from evaluation.catalog.presence import identity
+    from evaluation.contents import descriptions_of, overlays_of, references_of
 
     assert recipe.evaluate is not None
-    seen: dict[str, str | None] = {}
-    return [identity(find(name), recipe.evaluate.datasets, seen) for name in recipe.evaluate.tasks]
+    datasets, seen = recipe.evaluate.datasets, dict[str, str | None]()
+    # What is there counts, not where.
+    what = {key: value for key, value in config.items() if key not in (*HOW_MEASURED, "datasets")}
+    what["precision"] = config["features"]["precision"]
+    what["tasks"] = [identity(find(name), datasets, seen) for name in recipe.evaluate.tasks]
+    what["zero_shot"] = {**config["zero_shot"], "descriptions": descriptions_of(recipe.evaluate)}
+    what["robustness"] = {**config["robustness"], "frost": overlays_of(recipe.evaluate)}
+    references = [identity(find(name), datasets, seen) for name in references_of(recipe.evaluate)]
+    return what | ({"references": references} if references else {})
 
 
 def _workers(config: EvaluateConfig, context: Context) -> Executor | None:

@@ -9,9 +9,12 @@ from PIL import Image
 from evaluation.catalog.benchmarks import find
 from evaluation.catalog.presence import identity
 from evaluation.config import EvaluateConfig
+from evaluation.corruptions.overlays import read_overlays
+from evaluation.pairing import settings_apart
 from evaluation.pictures import content
 from evaluation.pictures.content import content_of
 from evaluation.pictures.open import open_pictures
+from evaluation.report import Report
 from evaluation.run import evaluate
 from tests.evaluation.test_parts import mine
 
@@ -101,3 +104,22 @@ def test_a_mended_label_is_another_score_though_the_pictures_are_the_same(tmp_pa
     table.write_text(swapped)
     assert open_pictures(find(card), "test").identity == pictures
     assert right() == 1 - before
+
+
+def test_other_overlays_under_the_same_path_are_another_frost(tmp_path: Path) -> None:
+    card, panes = colours(tmp_path), tmp_path / "panes"
+    panes.mkdir()
+
+    def frosted(level: int) -> Report:
+        Image.new("RGB", (64, 64), (level, level, level)).save(panes / "pane.png")
+        read_overlays.cache_clear()  # as in another process
+        config = {"tasks": (card,), "protocols": ("robustness",), "corruptions": ("frost",), "threads": 1}
+        asked = EvaluateConfig.model_validate(config | {"robustness": {"frost": str(panes)}})
+        return evaluate(asked, mine(tmp_path), str(tmp_path / "features"))
+
+    before, after, again = frosted(10), frosted(250), frosted(10)
+    assert after.telemetry["pictures_encoded"] == 60  # the corrupted ones, not the clean ones
+    assert again.telemetry["pictures_encoded"] == 0
+    assert before.id == again.id != after.id
+    assert settings_apart("colours", "robustness", before, again) is None
+    assert "evaluate.robustness is" in str(settings_apart("colours", "robustness", before, after))

@@ -1,12 +1,17 @@
 """An evaluation that measured nothing at all does not pass for one that did, in whichever way it was asked for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from evaluation.__main__ import main as evaluate_alone
+from evaluation.corruptions.overlays import read_overlays
 from orchestration.cli import main
+from orchestration.recipe import load
+from orchestration.steps import build_steps
 from tests.evaluation.test_parts import mine, shop
 
 
@@ -53,3 +58,48 @@ def test_a_plan_refuses_the_checkpoint_that_a_run_would_refuse(
     recipe.write_text(f"name: mine\ncheckpoint: {tmp_path / 'resnet'}\nevaluate: {{tasks: [digits]}}\n")
     assert main(["plan", str(recipe), "--root", str(tmp_path / "runs")]) == 2
     assert "model_type 'resnet' is not known here; clip, vit, imagegpt are" in capsys.readouterr().err
+
+
+def test_what_a_step_reads_besides_its_benchmark_is_known_by_content(tmp_path: Path) -> None:
+    """Another sentence or overlay under the same path, and a reference that comes later, are another evaluation."""
+    words, panes, datasets = tmp_path / "words.json", tmp_path / "panes", tmp_path / "datasets"
+    panes.mkdir()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"name: mine\ncheckpoint: '{mine(tmp_path)}'\nevaluate:\n  tasks: [{shop(tmp_path, 'fruit')}, imagenet-a]\n"
+        f"  datasets: {datasets}\n  protocols: [zero_shot, robustness, natural_shift]\n  corruptions: [frost]\n"
+        f"  robustness: {{frost: {panes}}}\n  zero_shot: {{descriptions: {{fruit: {words}}}}}\n"
+    )
+
+    def say(sentence: str) -> None:
+        words.write_text(json.dumps({"apple": [sentence], "pear": ["green"]}))
+
+    def draw(name: str, level: int) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (level, 0, 0)).save(tmp_path / name)
+        read_overlays.cache_clear()  # as in another process
+
+    def step() -> str:
+        (found,) = (each for each in build_steps(load(str(recipe))) if each.name == "evaluate")
+        return json.dumps(found.config, sort_keys=True)
+
+    say("red")
+    draw("panes/pane.png", 10)
+    first = step()
+    assert str(words) not in first
+    assert step() == first
+    changes = (
+        lambda: say("round"),
+        lambda: draw("panes/pane.png", 250),
+        lambda: draw("datasets/imagenet/val/n01498041/a.png", 10),
+        lambda: draw("datasets/imagenet/val/n01498041/a.png", 250),
+    )
+    seen = [first]
+    for change in changes:
+        change()
+        seen.append(step())
+    assert len(set(seen)) == len(seen)
+    say("red")
+    draw("panes/pane.png", 10)
+    shutil.rmtree(datasets)
+    assert step() == first
