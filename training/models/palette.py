@@ -102,7 +102,7 @@ def read_palette(path: str, colours: int) -> Array:
     if rows.shape != (colours, 3):
         shape = " x ".join(map(str, rows.shape)) or "one number"
         raise ConfigError(f"train.objective.palette: {path} holds {shape}; this model reads {colours} x 3")
-    if 0 <= rows.min() and rows.max() <= 1:
+    if rows.min() >= 0 and rows.max() <= 1:
         raise ConfigError(
             f"train.objective.palette: {path} has values from {rows.min():g} to {rows.max():g}: those of 0..255 go higher, and of"
             " -1..1 some are below 0; multiply values of 0..1 by 255"
