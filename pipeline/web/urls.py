@@ -113,6 +113,7 @@ def port_of(url: str) -> int:
     return split_canonical(url)[2]
 
 
+@functools.lru_cache(maxsize=4096)
 def split_canonical(url: str) -> tuple[str, str, int, str, str]:
     """(scheme, host, port, authority, target) of a canonical URL: what a request is made from."""
     scheme, _, rest = url.partition("://")
