@@ -41,7 +41,7 @@ from pipeline.execution.ledger import (
 from pipeline.fetching import fetch_worker
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.gather import gather
-from pipeline.fetching.journal import Journal, lane_of, place_of
+from pipeline.fetching.journal import Journal, forget_readings, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
 from pipeline.fetching.standing import Standing
 from pipeline.web.answer import UNREACHED
@@ -259,7 +259,10 @@ def _lane(
     """Settle a lane, in this process's worker, and gather the first of its parts."""
     fetch_worker.run_lane(config, network, lane[0])
     with _gathering:
-        return run_items(folder, gather, lane[1], InProcess())
+        try:
+            return run_items(folder, gather, lane[1], InProcess())
+        finally:
+            forget_readings()
 
 
 def _rows(files: Sequence[File]) -> int:

@@ -34,6 +34,11 @@ ROWS_WAITING = 1024
 then have some 85 rows, 2.5 MB of pictures of 256 px."""
 
 
+GC_OBJECTS = 10_000
+"""New objects that hold others (Python's own number: 700) before one looks for rings of them: rows that wait to be written are
+thousands, and no rings."""
+
+
 class Worker:
     """What the lanes of a process share. Made and used inside its event loop."""
 
@@ -129,6 +134,8 @@ class _Process:
     def _begin(self, config: FetchConfig, network: NetworkConfig) -> None:
         share_arenas()
         gc.freeze()  # what is imported stays: no collection needs to look through it again
+        self.gc_thresholds = gc.get_threshold()
+        gc.set_threshold(GC_OBJECTS)
         # The decoder's thread must not wait 5 ms for the interpreter each time that its child has answered.
         self.switch_seconds = sys.getswitchinterval()
         sys.setswitchinterval(0.0005)
@@ -142,6 +149,7 @@ class _Process:
 
     def _end(self) -> None:
         sys.setswitchinterval(self.switch_seconds)
+        gc.set_threshold(*self.gc_thresholds)
         gc.unfreeze()
         self.call(self.worker.__aexit__())
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -8,6 +8,7 @@ that can hold them. A store made with another number of lanes is read as it is: 
 all in one wider lane, or spread over some narrower ones, and nothing is downloaded again.
 """
 
+import functools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,15 @@ SITE = pa.schema(
         ("ai", pa.binary()),
     ]
 )
+
+
+KEPT_READINGS = 32
+"""Tables read of files, which never change, that are kept: each file of a lane has rows of all its parts. A file is some 4 MB."""
+
+
+def forget_readings() -> None:
+    """Give their memory back."""
+    _read.cache_clear()
 
 
 def place_of(url: str) -> int:
@@ -141,7 +151,7 @@ class Journal:
     def forget_failures(self) -> None:
         """Remove the files that hold no picture, so that their URLs are asked for as if for the first time."""
         for path in self._paths("journal"):
-            table = _read(path, ["reason"])
+            table = _read(path, ("reason",))
             if table is None or table.column("reason").null_count == 0:
                 storage.remove_tree(path)
 
@@ -176,7 +186,7 @@ class Journal:
         for path in self._paths("journal"):
             first, last = (int(part, 16) for part in path.rsplit("/", 1)[1].split("-")[:2])
             if first <= high and low <= last:
-                table = _read(path, list(columns))
+                table = _read(path, tuple(columns))
                 if table is not None:
                     yield path, table
 
@@ -217,14 +227,15 @@ def _outcomes(path: str, rows: Mapping[int, Verdict]) -> pa.Table:
     return pa.Table.from_pylist(found, schema=OUTCOME)
 
 
-def _read(path: str, columns: list[str] | None) -> pa.Table | None:
+@functools.lru_cache(maxsize=KEPT_READINGS)
+def _read(path: str, columns: tuple[str, ...] | None) -> pa.Table | None:
     """Some columns without the bytes of the others; None for a file that is damaged: what it held is fetched again."""
     filesystem, name = storage.filesystem_of(path)
     local = storage.is_local(path)
     try:
         with pa.OSFile(name) if local else filesystem.open(name, "rb") as file:  # Arrow's own spares a copy
             # The process has threads enough; what reads ahead for a distant store costs as much again as reading.
-            return pq.ParquetFile(file, pre_buffer=not local).read(columns, use_threads=False)
+            return pq.ParquetFile(file, pre_buffer=not local).read(columns and list(columns), use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         return None
 
