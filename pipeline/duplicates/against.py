@@ -58,17 +58,18 @@ def verdicts(
         )  # fmt: skip
         marked: list[Record] = []
         if config.thumbnails != "ignored":
-            work = functools.partial(_mark, config, other, high)
+            work = functools.partial(_mark, config, np.array(other.starts), high)
             items = met.items("mark", rule)
             marked = run_items(storage.join(folder, "marked"), work, items, executor, progress, "near by hashes")
-        items = _with_thumbnails(config, met, other, marked, folder, executor, progress)
-        near = functools.partial(_near, config, pool, other, high)
+        items = _with_thumbnails(config, pool, met, other, marked, folder, executor, progress)
+        near = functools.partial(_near, config, pool, high)
         found.append(_judged(items, near, storage.join(folder, "pictures"), executor, progress))
     return found
 
 
 def _with_thumbnails(
     config: DeduplicateConfig,
+    pool: Pool,
     met: Files,
     other: OtherDataset,
     marked: list[Record],
@@ -82,7 +83,14 @@ def _with_thumbnails(
         for label, file in record.files.items():
             wanted.setdefault(int(label), []).append((storage.join(folder, "marked", file.path), file.sha256))
     made = other.thumbnails(wanted, storage.join(folder, "colours"), executor, progress)
-    rule = [config.radius, config.longer_radius, config.thumbnails, config.thumbnail_distance, config.colour_distance]
+    rule: list[Any] = [
+        config.radius,
+        config.longer_radius,
+        config.thumbnails,
+        config.thumbnail_distance,
+        config.colour_distance,
+    ]
+    rule.append(pool.whole_identity())
     items = []
     for number, part in enumerate(met.parts):
         shards = sorted(map(int, marked[number].files)) if marked else []
@@ -140,19 +148,17 @@ def _marked(config: DeduplicateConfig, rows: pa.Table, high: int) -> np.ndarray:
     return search(hashes, home, rows.column("key")[0].as_py(), high, config.radius, MARK, looks, ours)
 
 
-def _mark(config: DeduplicateConfig, other: OtherDataset, high: int, path: str) -> Output:
+def _mark(config: DeduplicateConfig, starts: np.ndarray, high: int, path: str) -> Output:
     """By shard of theirs, the positions whose thumbnails are wanted."""
     rows = storage.read_table(path)
     positions = rows.column("position").to_numpy()[_marked(config, rows, high)]
     positions = np.unique(positions[positions < 0])
-    shards = other.shards_of(positions)
+    shards = np.searchsorted(starts, -1 - positions, side="right") - 1
     tables = {f"{n:05d}": pa.table({"position": positions[shards == n]}) for n in np.unique(shards).tolist()}
     return Output(tables, {"rows": Fate(rows.num_rows, rows.num_rows)})
 
 
-def _near(
-    config: DeduplicateConfig, pool: Pool, other: OtherDataset, high: int, given: tuple[str, dict[int, str]]
-) -> Output:
+def _near(config: DeduplicateConfig, pool: Pool, high: int, given: tuple[str, dict[int, str]]) -> Output:
     path, thumbnails = given
     rows = storage.read_table(path)
     partition, rows_in = rows.column("key")[0].as_py(), rows.num_rows

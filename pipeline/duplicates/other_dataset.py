@@ -79,9 +79,6 @@ class OtherDataset:
             columns[name] = _plain(name, source.column(name)) if name in source.column_names else none
         return pa.table(columns | {"position": pa.array(self._positions(number))})
 
-    def shards_of(self, positions: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.starts, -1 - positions, side="right") - 1
-
     def with_hashes(self, folder: str, executor: Executor, progress: Progress) -> "OtherDataset":
         """This dataset with the looks of all its pictures, where its indexes have no pHashes and name the pictures' places."""
         if {"phash", "phash256"} <= set(self.columns) or not set(PLACE) <= set(self.columns):
