@@ -37,7 +37,7 @@ from evaluation.report import OUTCOMES, Report
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError, UserError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor, InProcess
-from pipeline.execution.ledger import Progress
+from pipeline.execution.progress import Progress
 from pipeline.manifest import Manifest
 
 

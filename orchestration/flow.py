@@ -26,7 +26,7 @@ from orchestration.steps import build_steps
 from orchestration.work import Work, only_one
 from pipeline import storage
 from pipeline.errors import ConfigError, UserError
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 
 
 @dataclass(frozen=True)

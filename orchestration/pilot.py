@@ -27,7 +27,8 @@ from orchestration.steps import build_steps
 from orchestration.work import Work, only_one
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from pipeline.execution.ledger import PhaseResult, Progress, silent
+from pipeline.execution.ledger import PhaseResult
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import Manifest
 from pipeline.web.urls import canonical, host_of
 

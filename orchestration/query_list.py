@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import InProcess
-from pipeline.execution.ledger import Progress
+from pipeline.execution.progress import Progress
 from pipeline.matching.query_list import QueryListConfig, build_query_list
 
 FIELDS = {

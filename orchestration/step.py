@@ -16,7 +16,8 @@ from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import PhaseResult, Progress
+from pipeline.execution.ledger import PhaseResult
+from pipeline.execution.progress import Progress
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 

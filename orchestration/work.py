@@ -17,8 +17,8 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.arenas import give_back
 from pipeline.execution.executor import Executor, InProcess
-from pipeline.execution.ledger import Progress
 from pipeline.execution.on_processes import Processes
+from pipeline.execution.progress import Progress
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.errors import DataError
-from pipeline.execution.ledger import Progress
+from pipeline.execution.progress import Progress
 from training.data.resize import Pixels
 
 

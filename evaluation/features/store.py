@@ -28,7 +28,7 @@ from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor, InProcess
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 
 
 class FeatureStore:

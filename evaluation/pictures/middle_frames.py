@@ -16,7 +16,7 @@ from evaluation.pictures.folder import Folder
 from evaluation.pictures.image_folder import VIDEOS
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 from pipeline.execution.sandbox import Sandbox, SandboxDied
 
 TARGET = "evaluation.pictures.video:middle_frame"

@@ -23,7 +23,8 @@ from pipeline.datasets.shard_form import HEAD, KNOWN, PLACE
 from pipeline.datasets.tar_members import Member, readable_members, sample_of
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import NAME, Manifest, Shard
 from pipeline.sample import CARRIED, pair_uid
 from pipeline.sources.table_form import SOURCE_UID

@@ -21,7 +21,8 @@ from pipeline.datasets.shard_form import PACKED, carried
 from pipeline.errors import DataError
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import Manifest
 from pipeline.settings import Settings
 

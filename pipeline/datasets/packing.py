@@ -21,7 +21,8 @@ from pipeline.datasets.shard_writer import shard_names, write_shard
 from pipeline.errors import DataError
 from pipeline.execution.exchange import Files, exchange
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, Record, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.manifest import Shard
 from pipeline.streams import remove_unfinished
 

@@ -20,7 +20,8 @@ from pipeline.datasets.shards import read_index
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.exchange import Files, regroup, regrouped
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import Manifest
 from pipeline.web.urls import UnusableURLError, canonical, host_of
 from pipeline.web.web_config import NetworkConfig

@@ -31,7 +31,8 @@ from pipeline.datasets.takedown import derived
 from pipeline.errors import DataError
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import Manifest, Shard
 
 ASSIGNED = pa.schema([("row", pa.int64()), ("place", pa.int64())])

@@ -28,7 +28,8 @@ from pipeline.datasets.shard_subset import keep_rows
 from pipeline.datasets.shards import read_index
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import Manifest, Shard
 from pipeline.streams import remove_unfinished, stream
 

@@ -29,7 +29,7 @@ from pipeline.demo.crowd import Look
 from pipeline.demo.digits import Digit, digit_caption, digit_pictures, render_digit
 from pipeline.demo.scenes import Scene, caption, render, scene_list
 from pipeline.errors import ConfigError
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 
 _ATTEMPTS = 1000
 _SIDES = (60, 64, 68, 72)

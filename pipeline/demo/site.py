@@ -24,7 +24,7 @@ from pipeline.demo.casting import DIGITS_HOST, SCENES_HOST, SLOW_HOST, Cast, Pai
 from pipeline.demo.config import DemoWebConfig
 from pipeline.demo.pages import NAMES, Page, html, robots_txt, sitemap_xml
 from pipeline.errors import ConfigError, DataError
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 
 HOSTS = (DIGITS_HOST, SCENES_HOST, SLOW_HOST)
 SEEDS = (f"http://{DIGITS_HOST}/", f"http://{SCENES_HOST}/")

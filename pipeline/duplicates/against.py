@@ -25,7 +25,8 @@ from pipeline.duplicates.other_dataset import KINDS, OtherDataset
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, settle
 from pipeline.execution.exchange import Files, regroup
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, Record, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 REASON = "duplicate_of_dataset"
 

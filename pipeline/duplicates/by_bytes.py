@@ -11,7 +11,8 @@ from pipeline.duplicates.clusters import chain, edge_output, files_of
 from pipeline.duplicates.pool import Pool
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Progress, run_items
+from pipeline.execution.ledger import Output, run_items
+from pipeline.execution.progress import Progress
 
 SAID = ("sha256",)
 PARTS = ("key", "part1", "part2", "part3")

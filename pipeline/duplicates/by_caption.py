@@ -17,7 +17,8 @@ from pipeline.duplicates.pool import Pool
 from pipeline.duplicates.shingles import Shingled, plain
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 SAID = ("text",)
 

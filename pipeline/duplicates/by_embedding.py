@@ -21,7 +21,8 @@ from pipeline.duplicates.kmeans import kmeans, nearest, products, unit
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, rank_columns, settle
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 ROWS_PER_CLUSTER = 2000
 ROWS_PER_BUCKET = 100_000

@@ -23,7 +23,8 @@ from pipeline.duplicates.looks import LOOKS, Looks, looks_of
 from pipeline.duplicates.pool import Pool
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 
 def said(pool: Pool) -> list[str]:

@@ -21,7 +21,8 @@ from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.duplicates.pool import VERDICT, ByBlock, Pool, rank_columns
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 MEMBERS_PER_BUCKET = 500_000
 EDGE = pa.schema([("left", pa.int64()), ("right", pa.int64())])

@@ -27,7 +27,8 @@ from pipeline.duplicates.texts import as_texts, merge_texts, unique_texts
 from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.sample import TEXTS
 
 ROWS_PER_BUCKET = 1_000_000

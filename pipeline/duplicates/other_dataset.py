@@ -19,7 +19,8 @@ from pipeline import storage
 from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.manifest import Manifest, Shard
 from pipeline.pictures.picture_config import PictureConfig
 from pipeline.pictures.picture_row import picture_row

@@ -19,7 +19,8 @@ from pipeline.duplicates.config import DeduplicateConfig
 from pipeline.errors import ConfigError
 from pipeline.execution.exchange import Files, regroup
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items
+from pipeline.execution.ledger import Fate, File, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress
 
 VERDICT = pa.schema(
     [

@@ -14,7 +14,8 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.duplicates.pool import ByBlock, Pool
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.sample import TEXTS
 
 ROWS_PER_PART = 1_000_000

@@ -21,7 +21,8 @@ import xxhash
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.streams import read_ranges
 
 PIECES = "pieces"

@@ -18,27 +18,7 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.batch import DROPPED, Batch, add_counts
 from pipeline.execution.executor import Executor
-
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what) as work goes on."""
-
-
-def tell(progress: Progress, what: str, record: "Record") -> None:
-    """Hand a finished item to a progress that wants more than numbers: one with a method `note`."""
-    note = getattr(progress, "note", None)
-    if note is not None:
-        note(what, {unit: asdict(fate) for unit, fate in record.fates.items()}, record.telemetry)
-
-
-def met(progress: Progress, what: str, counts: Mapping[str, int]) -> None:
-    """Hand on what fetches met so far (words of pipeline.web.taxonomy, all that went before included) to one with `met`."""
-    take = getattr(progress, "met", None)
-    if take is not None:
-        take(what, counts)
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The Progress that shows nothing."""
+from pipeline.execution.progress import Progress, silent, tell
 
 
 @dataclass(frozen=True)
@@ -161,11 +141,11 @@ def run_items(
     missing = [position for position in range(len(items)) if position not in records]
     progress(len(records), len(items), what)
     for record in records.values():
-        tell(progress, what, record)
+        tell(progress, what, record.fates, record.telemetry)
     work = functools.partial(_run_one, folder, function)
     for place, record in executor.map(work, [items[position] for position in missing]):
         records[missing[place]] = record
-        tell(progress, what, record)
+        tell(progress, what, record.fates, record.telemetry)
         progress(len(records), len(items), what)
     return [records[position] for position in range(len(items))]
 

@@ -25,19 +25,8 @@ from pipeline.datasets.exclusion import Exclusions
 from pipeline.errors import DataError
 from pipeline.execution.exchange import Files, prepared, regrouped
 from pipeline.execution.executor import Executor, InProcess
-from pipeline.execution.ledger import (
-    Fate,
-    File,
-    Output,
-    PhaseResult,
-    Progress,
-    Record,
-    WorkItem,
-    met,
-    run_items,
-    silent,
-    tell,
-)
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, met, silent, tell
 from pipeline.fetching import fetch_worker
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.gather import gather
@@ -236,7 +225,7 @@ def _download(
             tell_all()
             for record in records:
                 found[record.name] = record
-                tell(progress, GATHER, record)
+                tell(progress, GATHER, record.fates, record.telemetry)
     except BaseException:
         fetch_worker.abandon()
         raise

@@ -25,7 +25,8 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.exchange import Files, exchange
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import File, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.matching.corpus import check_readable, read_corpus
 from pipeline.matching.queries import clean_query, fold
 from pipeline.matching.query_counts import (

@@ -14,7 +14,8 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.execution.exchange import Files, exchange
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, run_items, silent
+from pipeline.execution.ledger import Fate, Output, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.matching.queries import words_of
 
 

@@ -22,7 +22,8 @@ from pipeline.errors import ConfigError
 from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.overlap.decontaminate_config import DecontaminateConfig
 from pipeline.overlap.embedded import COLUMN
 from pipeline.overlap.lookup import Limits

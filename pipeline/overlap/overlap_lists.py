@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.overlap.near_references import FOUND, best, read_columns
 from pipeline.overlap.references import References
 

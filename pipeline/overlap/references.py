@@ -19,7 +19,8 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.batch import DROPPED, count_reasons
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.overlap.changes import CHANGES, DECOY
 from pipeline.overlap.embedded import COLUMN as EMBEDDING

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pipeline import storage
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.overlap.calibrate import THRESHOLDS, choose, half, prepare, table
 from pipeline.overlap.calibrate_cosine import choose_cosine, with_cosines
 from pipeline.overlap.changes import DECOY

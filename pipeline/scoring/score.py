@@ -21,7 +21,8 @@ from pipeline.errors import DataError
 from pipeline.execution.batch import Batch
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.scoring.score_pixels import Fall, squares
 from pipeline.scoring.scorers import Scorer, ScorerConfig, distinct
 from pipeline.scoring.top_fraction import Cut, sort_keys, top_fraction

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pipeline import storage
 from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, File, Output, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, File, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 
 FEW = 100_000
 """Rows that the driver sorts itself: about 100 bytes each."""

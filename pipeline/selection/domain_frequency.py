@@ -19,7 +19,8 @@ from pipeline import storage
 from pipeline.compiled import frozen
 from pipeline.execution.exchange import Files, exchange
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, run_items, silent
+from pipeline.execution.ledger import Fate, Output, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.xxh64 import hash_texts
 
 _SECOND_LEVEL = frozenset(

@@ -23,7 +23,8 @@ from pipeline.errors import DataError
 from pipeline.execution.batch import add_counts
 from pipeline.execution.exchange import PIECES, Files, filled
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.matching.matcher import Matcher
 from pipeline.matching.queries import read_queries
 from pipeline.matching.word_list import frequent_words

@@ -16,7 +16,8 @@ import orjson
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.pictures.picture_config import FILE_ENDINGS
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import FolderSource

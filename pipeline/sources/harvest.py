@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import PhaseResult, Progress, silent
+from pipeline.execution.ledger import PhaseResult
+from pipeline.execution.progress import Progress, silent
 from pipeline.sources.config import (
     FilesSource,
     FolderSource,

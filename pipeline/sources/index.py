@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, Progress, WorkItem, run_items
+from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.sources.inputs import Input, open_blocks
 from pipeline.sources.lines import lines_of
 from pipeline.sources.pages import Dropped

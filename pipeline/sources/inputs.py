@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Progress, silent
+from pipeline.execution.progress import Progress, silent
 from pipeline.sources.config import FilesSource
 from pipeline.web.ranged import guarded, is_web, url_of
 from pipeline.web.urls import UnusableURLError

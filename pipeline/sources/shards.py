@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.pictures.picture_config import FILE_ENDINGS

@@ -16,7 +16,8 @@ from pipeline import storage
 from pipeline.errors import DataError
 from pipeline.execution.batch import DROPPED, Batch
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, Record, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, Record
+from pipeline.execution.progress import Progress, silent
 from pipeline.sample import candidates
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items

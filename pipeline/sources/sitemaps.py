@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Progress, Record, run_items
+from pipeline.execution.ledger import Output, Record, run_items
+from pipeline.execution.progress import Progress
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.sources.config import SiteSource

@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified

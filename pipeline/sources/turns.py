@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Progress, Record, WorkItem, run_items
+from pipeline.execution.ledger import Output, Record, WorkItem, run_items
+from pipeline.execution.progress import Progress
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.urls import host_of, origin_of
 

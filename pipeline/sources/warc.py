@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Fate, Output, PhaseResult, Progress, WorkItem, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import Progress, silent
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource

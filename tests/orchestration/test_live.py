@@ -19,7 +19,8 @@ from orchestration.step import StepRecord
 from pipeline.errors import DataError
 from pipeline.execution.batch import Batch
 from pipeline.execution.executor import InProcess
-from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, met, run_items, silent
+from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
+from pipeline.execution.progress import met, silent
 
 
 def work(number: int) -> Output:

@@ -21,7 +21,8 @@ from orchestration.recipe import Recipe, load
 from orchestration.steps import build_steps
 from orchestration.work import Work
 from pipeline.errors import ConfigError
-from pipeline.execution.ledger import Fate, PhaseResult, silent
+from pipeline.execution.ledger import Fate, PhaseResult
+from pipeline.execution.progress import silent
 from pipeline.manifest import Manifest
 from pipeline.sample import pair_uid
 from pipeline.sources.config import TableSource
