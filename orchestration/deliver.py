@@ -2,7 +2,7 @@
 
 At least once, by trying again from a cursor; at most once, because each call is safe to repeat (orchestration.tracking)
 and points carry the journal's own times. The cursor (sequence number, local run key -> MLflow run id) is a tag of the
-parent run, so it is true of the store it lies in, and a copy beside the journal (delivery.json) tells what waits and
+parent run, so it is true of the store it lies in, and a copy beside the journal (delivery.py) tells what waits and
 where the run's page is without asking. A `Courier` delivers in the background while the run goes on.
 """
 
@@ -13,46 +13,12 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from orchestration import journal, tracking
-from pipeline import storage
-
-CURSOR = "delivery.json"
-EXPERIMENT = "openwit"
-_MENU = "workflowType=machine_learning"
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What a try brought: events delivered now, events still waiting, values MLflow refused for ever, and why it stopped."""
-
-    delivered: int
-    waiting: int
-    refused: tuple[str, ...] = ()
-    problem: str | None = None
-    experiment_id: str | None = None
-    runs: Mapping[str, str] = field(default_factory=dict)
-    """Local run key -> MLflow run id."""
-
-    @property
-    def complete(self) -> bool:
-        return self.waiting == 0
-
-    def page(self, run: str, tab: str = "") -> str | None:
-        """The run's place in MLflow's pages, behind the server's address; `tab` such as "artifacts/report.html"."""
-        if run not in self.runs:
-            return None
-        # Without the query MLflow 3.17 shows the menu for language agents.
-        return f"/#/experiments/{self.experiment_id}/runs/{'/'.join(filter(None, (self.runs[run], tab)))}?{_MENU}"
-
-
-def default_uri(root: str) -> str:
-    """MLFLOW_TRACKING_URI, or SQLite in the root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{journal.local_root(root)}/mlflow.db"
+from orchestration.delivery import Cursor, Delivery, Target, standing_of, target_of
 
 
 def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
@@ -61,86 +27,25 @@ def deliver(journal_path: Path, tracking_uri: str | None = None, experiment: str
     Without `tracking_uri` and `experiment`: MLFLOW_TRACKING_URI or SQLite in the root, and the experiment that the run's
     courier named, else MLFLOW_EXPERIMENT_NAME or "openwit".
     """
-    target = _target(journal_path, tracking_uri, experiment)
+    target = target_of(journal_path, tracking_uri, experiment)
     with _alone(target.path.with_name(".delivery.lock")) as alone:
         if not alone:
-            return _standing(target, "another process is delivering this run")
+            return standing_of(target, "another process is delivering this run")
         walk, problem = _Pass(target), None
         try:
             walk.run()
         except tracking.AwayError as error:
             problem = str(error)
-        return _standing(target, problem, walk.delivered)
-
-
-def standing(journal_path: Path, tracking_uri: str | None = None, experiment: str | None = None) -> Delivery:
-    """What is known here of a journal's delivery, without asking the tracker (and without importing mlflow)."""
-    return _standing(_target(journal_path, tracking_uri, experiment), None)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A journal and where it goes."""
-
-    path: Path
-    uri: str
-    experiment: str
-
-    @property
-    def root(self) -> Path:
-        return self.path.parents[2]
-
-    @property
-    def store(self) -> str:
-        """The address without a password, as the key of its cursor."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
-
-
-def _target(journal_path: Path, tracking_uri: str | None, experiment: str | None) -> _Target:
-    path = Path(journal_path).resolve()
-    named = experiment or _known(path).get("experiment") or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    return _Target(path, tracking_uri or default_uri(str(path.parents[2])), named)
-
-
-def _known(path: Path) -> dict[str, Any]:
-    """{"experiment": name, "stores": {address: cursor}} beside the journal, or nothing yet."""
-    file = path.with_name(CURSOR)
-    return dict(json.loads(file.read_bytes())) if file.exists() else {}
-
-
-@dataclass
-class _Cursor:
-    """How far one store has the journal: the last event, the byte after it, and the runs it made of the local keys."""
-
-    experiment_id: str | None = None
-    sequence: int = 0
-    offset: int = 0
-    runs: dict[str, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
-
-    @staticmethod
-    def load(target: _Target) -> "_Cursor":
-        return _Cursor(**_known(target.path).get("stores", {}).get(target.store, {}))
-
-    def save(self, target: _Target) -> None:
-        stores = _known(target.path).get("stores", {}) | {target.store: vars(self)}
-        storage.write_json(str(target.path.with_name(CURSOR)), {"experiment": target.experiment, "stores": stores})
-
-
-def _standing(target: _Target, problem: str | None, delivered: int = 0) -> Delivery:
-    cursor = _Cursor.load(target)
-    last = journal.last_event(target.path)
-    waiting = max(0, (last.sequence if last else 0) - cursor.sequence)
-    return Delivery(delivered, waiting, tuple(cursor.refused), problem, cursor.experiment_id, cursor.runs)
+        return standing_of(target, problem, walk.delivered)
 
 
 class _Pass:
     """One walk over the undelivered events; numbers are gathered into batches, everything else is done at once."""
 
-    def __init__(self, target: _Target) -> None:
+    def __init__(self, target: Target) -> None:
         self.target, self.path, self.root = target, target.path, target.root
         self.run_id = self.path.parent.name
-        self.cursor = _Cursor.load(target)
+        self.cursor = Cursor.load(target)
         self.points: dict[str, list[tracking.Point]] = {}
         self.delivered = 0
 
@@ -193,7 +98,7 @@ class _Pass:
         told = json.loads(tags.get(tracking.DELIVERED, "{}"))
         if told.get("sequence") != self.cursor.sequence or known != self.cursor.runs.get(self.root_key):
             runs = told.get("runs", {}) | ({self.root_key: known} if known else {})
-            self.cursor = _Cursor(sequence=told.get("sequence", 0), runs=runs)
+            self.cursor = Cursor(sequence=told.get("sequence", 0), runs=runs)
         self.cursor.experiment_id = self.tracker.experiment_id
 
     def _tell_the_store(self) -> None:
@@ -286,14 +191,14 @@ class Courier:
         experiment: str | None = None,
         every_seconds: float = 5.0,
     ) -> None:
-        self._target = _target(journal_path, tracking_uri, experiment)
+        self._target = target_of(journal_path, tracking_uri, experiment)
         self._every_seconds = every_seconds
         self._stopping = threading.Event()
         self._last = Delivery(0, 0)
         self._thread = threading.Thread(target=self._work, name="openwit-courier", daemon=True)
 
     def start(self) -> "Courier":
-        _Cursor.load(self._target).save(self._target)  # so that a later `deliver` goes to the same experiment
+        Cursor.load(self._target).save(self._target)  # so that a later `deliver` goes to the same experiment
         self._thread.start()
         return self
 
@@ -301,7 +206,7 @@ class Courier:
         """One last try, for at most `timeout_seconds`; `waiting` counts the events a later `deliver` will bring."""
         self._stopping.set()
         self._thread.join(timeout_seconds)
-        now = _standing(self._target, None)
+        now = standing_of(self._target, None)
         problem = (
             f"the tracker did not answer within {timeout_seconds:g} s"
             if self._thread.is_alive()

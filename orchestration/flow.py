@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.deliver import Courier, Delivery
+from orchestration.deliver import Courier
+from orchestration.delivery import Delivery
 from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
 from orchestration.live import ended
 from orchestration.memory import PeakMemory

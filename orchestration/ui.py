@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from orchestration import deliver, journal
+from orchestration import delivery, journal
 from pipeline.errors import ConfigError, DataError
 
 READY = "Uvicorn running on"  # said once the port listens; "startup complete" comes a moment too early
@@ -112,7 +112,7 @@ def newest_run_page(root: str) -> str | None:
     uri = f"sqlite:///{journal.local_root(root)}/mlflow.db"
     for path in reversed(journal.journals(root)):
         first = next(journal.read(path))
-        if page := deliver.standing(path, uri).page(first.run):
+        if page := delivery.standing(path, uri).page(first.run):
             return page
     return None
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from orchestration import deliver as delivery
-from orchestration import tracking
-from orchestration.deliver import Courier, Delivery, deliver, standing
+from orchestration import delivery, tracking
+from orchestration.deliver import Courier, deliver
+from orchestration.delivery import Delivery, standing
 from orchestration.journal import Journal, end_stale_runs, journals, read
 from orchestration.ui import serving
 from pipeline import storage

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from orchestration import tracking
-from orchestration.deliver import Delivery, deliver
+from orchestration.deliver import deliver
+from orchestration.delivery import Delivery
 from orchestration.journal import Journal
 from orchestration.ui import Served, serve_ui, serving
 from pipeline.errors import ConfigError, DataError
