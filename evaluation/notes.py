@@ -34,6 +34,7 @@ class Note:
     kind: Literal[
         "validation_absent",
         "penalty_at_edge",
+        "penalty_undecided",
         "not_converged",
         "not_certified",
         "same_names",
@@ -80,8 +81,9 @@ def _of_probe(found: Mapping[str, Any], mode: str, precision: str) -> Iterator[t
     if "validation_part" in found:
         yield "validation_absent", found["validation_part"]
     if found.get("search") and "penalty" in found:
-        said = _edge(found["search"], float(found["penalty"]))
-        if said:
+        if said := _undecided(found["search"]):
+            yield "penalty_undecided", said
+        elif said := _edge(float(found["penalty"])):
             yield "penalty_at_edge", said
     solve = found.get(SOLVE, {})
     if solve.get("iterations", 0) >= MOST_EVALUATIONS:
@@ -105,16 +107,18 @@ def _of_probe(found: Mapping[str, Any], mode: str, precision: str) -> Iterator[t
         )
 
 
-def _edge(search: list[Mapping[str, float]], penalty: float) -> str | None:
-    ends = {float(GRID[0]): "lowest", float(GRID[-1]): "highest"}
-    which = next((name for end, name in ends.items() if math.isclose(penalty, end)), None)
-    if which is None:
-        return None
+def _undecided(search: list[Mapping[str, float]]) -> str | None:
     best = max(row["validation"] for row in search)
     equal = [row["penalty"] for row in search if row["validation"] == best]
-    if len(equal) > 1:
-        return (
-            f"the penalty {penalty:g} is the {which} of its grid; {len(equal)} of the {len(search)} tried, from {min(equal):g} to"
-            f" {max(equal):g}, do as well on the validation part, which is too small or too easy to choose by"
-        )
-    return f"the penalty {penalty:g} is the {which} of its grid: the best one may lie beyond it"
+    if 2 * len(equal) <= len(search):
+        return None
+    return (
+        f"{len(equal)} of the {len(search)} penalties tried, from {min(equal):g} to {max(equal):g}, do equally well on the"
+        " validation part, which is too small or too easy to choose by; the middle one was taken"
+    )
+
+
+def _edge(penalty: float) -> str | None:
+    ends = {float(GRID[0]): "lowest", float(GRID[-1]): "highest"}
+    which = next((name for end, name in ends.items() if math.isclose(penalty, end)), None)
+    return which and f"the penalty {penalty:g} is the {which} of its grid: the best one may lie beyond it"

@@ -42,8 +42,8 @@ def test_a_penalty_at_an_end_of_the_grid_and_a_search_that_decides_nothing_are_t
         return -float(np.abs(scores).sum())
 
     (flat,) = noted(details_of(probe(easy, labels, easy, accuracy, 0)))
-    assert (flat.kind, flat.protocol) == ("penalty_at_edge", "linear_probe")
-    assert "do as well on the validation part" in flat.says
+    assert (flat.kind, flat.protocol) == ("penalty_undecided", "linear_probe")
+    assert "do equally well on the validation part" in flat.says
     strong = details_of(probe(noise, labels, noise, graded, 0))
     assert strong["penalty"] == GRID[-1]
     assert [each.says for each in noted(strong)] == [
@@ -60,10 +60,10 @@ def test_a_fit_that_is_not_at_its_optimum_is_told() -> None:
     labels = RANDOM.integers(0, 3, 150)
     rows = RANDOM.normal(size=(150, 8)).astype(np.float32)
     good = details_of(probe(rows, labels, rows, accuracy, 0))
-    assert [note for note in noted(good) if note.kind != "penalty_at_edge"] == []
+    assert [note for note in noted(good) if not note.kind.startswith("penalty_")] == []
     solve = good[SOLVE]
     assert isinstance(solve, dict)
-    far = {**good, "penalty": 1.0, SOLVE: {**solve, "gap_bound": 0.01 * solve["objective"]}}
+    far = {**good, "search": [], "penalty": 1.0, SOLVE: {**solve, "gap_bound": 0.01 * solve["objective"]}}
     assert [note.kind for note in noted(far)] == ["not_certified"]
     assert "within 0.01 of its objective only" in noted(far)[0].says
     for share in ("1.04e-05", "1.00001e-05", "0.0012"):

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from evaluation.probe import sklearn_fit
-from evaluation.probe.ladder import GRID, contenders, search_grid
+from evaluation.probe.ladder import GRID, contenders, peak, search_grid
 from evaluation.probe.linear_probe import How, probe, validation_part
 
 
@@ -34,8 +34,33 @@ def test_the_search_finds_a_single_peak_in_at_most_15_fits(peak: int) -> None:
     assert len(values) <= 15
 
 
-def test_of_equal_penalties_the_larger_wins() -> None:
-    assert search_grid(lambda positions: [1.0 if position < 40 else 0.0 for position in positions])[0] == 39
+def test_of_equal_penalties_the_middle_of_the_plateau_wins() -> None:
+    def found(equal: range) -> int:
+        return search_grid(lambda positions: [1.0 if position in equal else 0.0 for position in positions])[0]
+
+    assert found(range(97)) == 48  # all alike: lambda 1, neither end of the grid
+    assert found(range(41)) == 16  # the plateau that was tried ends at 32
+    assert found(range(60, 97)) == 80
+    assert found(range(30, 35)) == 32
+    assert peak({0: 0.5, 16: 0.9, 32: 0.9, 48: 0.4, 64: 0.9}) == 32
+    assert peak({0: 0.9, 16: 0.4, 32: 0.9}) == 32
+
+
+def test_where_every_penalty_ranks_rightly_the_probe_also_calls_the_classes_rightly() -> None:
+    (train, labels), (test, answers) = clouds(200, 0, 2), clouds(200, 1, 2)
+    rank = train.copy(), test.copy()
+    for rows, right in zip(rank, (labels, answers), strict=True):
+        rows[:, 0] = 10 * right + rows[:, 1] / 10
+
+    def area(right: np.ndarray, scores: np.ndarray) -> float:
+        margins = scores[:, 1] - scores[:, 0]
+        return float(margins[right == 1].min() > margins[right == 0].max())
+
+    uneven = np.flatnonzero((labels == 0) | (np.arange(200) % 8 == 1))
+    done = probe(rank[0][uneven], labels[uneven], rank[1], area, 0, How())
+    assert len({each.validation for each in done.search}) == 1
+    assert done.fit.penalty == pytest.approx(1)
+    assert accuracy(answers, done.scores) == 1  # 0.5 under a penalty of 1e6, which calls all by the larger class
 
 
 def test_the_validation_part_is_a_fifth_of_each_class() -> None:
@@ -96,7 +121,8 @@ def test_the_penalty_and_the_answers_are_those_of_a_search_at_tight_tolerance(se
 def test_fits_that_may_win_are_solved_further() -> None:
     assert contenders({0: 0.8, 16: 0.9, 32: 0.895, 48: 0.5}, {16}, 100) == [32]
     assert contenders({0: 0.8, 16: 0.9, 32: 0.8}, set(), 100) == []
-    assert contenders({0: 1.0, 16: 1.0, 32: 0.99, 48: 0.9}, set(), 100) == [16, 32]
+    assert contenders({0: 1.0, 16: 1.0, 32: 0.99, 48: 0.9}, set(), 100) == [16]
+    assert contenders({0: 1.0, 16: 1.0, 32: 0.99, 48: 0.9}, {16}, 100) == []
 
 
 def test_the_full_path_has_all_97_and_agrees_with_the_search() -> None:
