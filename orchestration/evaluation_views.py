@@ -7,6 +7,7 @@ import base64
 import csv
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import evaluation.published
 from evaluation.catalog.suites import SUITES
 from evaluation.protocols.bias import in_order
 from evaluation.published.tables import tables
-from evaluation.report import Report, Score
+from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics.intervals import Interval, joined
 from orchestration import plots_inside, plots_probe, plots_robustness
 from orchestration.plot import Plot
@@ -23,6 +24,10 @@ from orchestration.visible import visible
 SPOKES = 3
 """A suite of fewer measured tasks is no radar."""
 PROTOCOLS_OF_SUITES = ("zero_shot", "linear_probe")
+
+
+OF_THE_MODEL = ("suites", "compute", "inside")
+"""Sections whose plots are of the model, or of several benchmarks, whatever is measured."""
 
 
 class Tile(NamedTuple):
@@ -35,6 +40,18 @@ class Tile(NamedTuple):
     def uri(self) -> str:
         kind = "png" if self.image.startswith(b"\x89PNG") else "jpeg"
         return f"data:image/{kind};base64," + base64.b64encode(self.image).decode("ascii")
+
+
+def of_task(report: Report, task: str) -> Report:
+    """What the report says of one benchmark; the outcomes of all pictures are left out."""
+    return replace(
+        report,
+        scores=tuple(score for score in report.scores if score.task == task),
+        outcomes=OUTCOMES.empty_table(),
+        details={task: report.details[task]} if task in report.details else {},
+        absent=(),
+        overlaps=tuple(row for row in report.overlaps if row["task"] == task),
+    )
 
 
 def evaluation_plots(report: Report, gflops: float | None = None) -> dict[str, list[Plot]]:

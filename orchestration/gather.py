@@ -1,4 +1,5 @@
-"""Gather: from the folders of finished steps to ReportData, and from there to report.html, report.json and pictures/."""
+"""Gather: from the folders of finished steps to ReportData, and from there to report.html, report.json and pictures: those of the
+whole run in pictures/, those of one benchmark alone in benchmarks/NAME/."""
 
 import itertools
 import json
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from orchestration.inspection import spread
-from orchestration.narrator import code_commit, reproduce_command
+from orchestration.narrator import code_commit, folder_of_task, reproduce_command
 from orchestration.planted import planted_for, recovered_of
 from orchestration.recipe import Recipe
-from orchestration.report import build_html, build_json, build_pictures
+from orchestration.report import build_html, build_json, build_pictures, build_task_pictures
 from orchestration.report_data import Balance, DatasetFacts, DroppedSample, KeptSample, ReportData, StepFact
 from orchestration.report_view import MOST_KEPT, MOST_PER_REASON
 from orchestration.step import StepRecord
@@ -40,6 +41,9 @@ def write_report(
     facts = build_json(data)
     for name, picture in build_pictures(data).items():
         storage.write_bytes(storage.join(folder, "pictures", name), picture)
+    for task, pictures in build_task_pictures(data).items():
+        for name, picture in pictures.items():
+            storage.write_bytes(storage.join(folder_of_task(folder, task), name), picture)
     storage.write_bytes(storage.join(folder, "report.html"), build_html(data).encode())
     storage.write_json(storage.join(folder, "report.json"), facts)
     return storage.sha256(storage.canonical_json(facts["results"]))

@@ -137,6 +137,7 @@ class Journal:
             os.close(self._file)
             raise
         self.open_runs: list[str] = []
+        self._ended_runs: set[str] = set()
         self._sequence, self._time_ms, self._size = 0, 0, 0
         for event in read(self.path):
             self._take(event)
@@ -183,7 +184,10 @@ class Journal:
         self._append("dataset", run, body)
 
     def artifact(self, run: str, path: str, artifact_path: str = "") -> None:
-        """A file or folder to show on the run's page, under `artifact_path`; it is read when it is delivered."""
+        """A file or folder to show on the run's page, under `artifact_path`; it is read when it is delivered.
+
+        The run may have ended: the report draws a benchmark's plots when the benchmark is long measured.
+        """
         self._append("artifact", run, {"path": self._relative(path), "artifact_path": artifact_path})
 
     def model(
@@ -242,7 +246,8 @@ class Journal:
 
     def _append(self, kind: Kind, run: str, body: dict[str, Any]) -> None:
         with self._mutex:
-            if (kind == "run_started") == (run in self.open_runs):
+            late = kind == "artifact" and run in self._ended_runs
+            if not late and (kind == "run_started") == (run in self.open_runs):
                 raise ValueError(
                     f"journal: {kind} of run {run!r}, which is {'already' if run in self.open_runs else 'not'} open"
                 )
@@ -266,6 +271,7 @@ class Journal:
             self.open_runs.append(event.run)
         elif event.kind == "run_ended":
             self.open_runs.remove(event.run)
+            self._ended_runs.add(event.run)
 
     def _relative(self, path: str) -> str:
         """Relative to the root where it lies inside, so that a moved root still delivers."""

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestration.job_package import commit
 from orchestration.journal import Journal, Status
@@ -132,10 +133,20 @@ class Narrator:
                 self._journal.artifact(self._parent, storage.join(folder, name))
             if storage.exists(storage.join(folder, "pictures")):
                 self._journal.artifact(self._parent, storage.join(folder, "pictures"), "pictures")
+            if "evaluate" in records:
+                self._pictures_of_tasks(records["evaluate"], folder)
         if "train" in records:
             self._model(records["train"], dataset, headline)
         self._journal.note(self._parent, self._summary(records, headline))
         self._journal.run_ended(self._parent)
+
+    def _pictures_of_tasks(self, evaluate: StepRecord, folder: str) -> None:
+        """Each benchmark's plots and pictures on its own run; the run has ended, and is drawn by the report that comes after it."""
+        from evaluation.report import Report
+
+        for task in dict.fromkeys(score.task for score in Report.load(evaluate.path).scores):
+            if storage.exists(folder_of_task(folder, task)):
+                self._journal.artifact(f"evaluate/{task}", folder_of_task(folder, task), "pictures")
 
     def _model(self, train: StepRecord, dataset: StepRecord | None, headline: Mapping[str, float]) -> None:
         self._journal.model(
@@ -183,6 +194,11 @@ def _ends(scores: "Sequence[Score]") -> dict[str, float]:
         for score in scores
         for part, value in (("", score.value), ("/low", score.low), ("/high", score.high))
     }
+
+
+def folder_of_task(folder: str, task: str) -> str:
+    """Of a report in `folder`, where one benchmark's pictures lie."""
+    return storage.join(folder, "benchmarks", quote(task, safe="@"))
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 from evaluation.notes import notes_of
 from evaluation.report import Report
 from orchestration.contact_sheet import contact_sheet
-from orchestration.evaluation_views import tiles
+from orchestration.evaluation_views import of_task, tiles
 from orchestration.pages import templates
 from orchestration.report_data import ReportData, compare
 from orchestration.report_scores import is_fraction, spoken
-from orchestration.report_view import MOST_KEPT, MOST_PER_REASON, plots_by_section, thinned, view
+from orchestration.report_view import MOST_KEPT, MOST_PER_REASON, plots_by_section, plots_by_task, thinned, view
 from orchestration.report_words import count_text, duration_text, percent_text, score_text, size_text
 from orchestration.visible import visible
 from pipeline.execution.ledger import Fate
@@ -80,15 +80,18 @@ def build_json(data: ReportData) -> dict[str, Any]:
 
 
 def build_pictures(data: ReportData) -> dict[str, bytes]:
-    """File name -> PNG: the report's plots and contact sheets as artifacts of their own."""
-    found = {f"{plot.name}.png": plot.png() for group in plots_by_section(data).values() for plot in group}
+    """File name -> PNG: the report's plots and contact sheets as artifacts of their own, but for plots of one benchmark alone."""
+    elsewhere = {(plot.name, plot.alt) for plots in plots_by_task(data).values() for plot in plots}
+    found = {
+        f"{plot.name}.png": plot.png()
+        for group in plots_by_section(data).values()
+        for plot in group
+        if (plot.name, plot.alt) not in elsewhere
+    }
     if data.kept:
         kept = [(sample.image, sample.caption) for sample in data.kept[:MOST_KEPT]]
         found["contact-sheet-kept.png"] = contact_sheet(kept, columns=9, title=f"{data.recipe}: kept")
-    for name, shown in (tiles(data.evaluation) if data.evaluation else {}).items():
-        if shown:
-            sheet = [(tile.image, tile.caption) for tile in shown[:MOST_TILES]]
-            found[f"contact-sheet-{name}.png"] = contact_sheet(sheet, columns=6, title=f"{data.recipe}: {name}")
+    found |= _sheets(data.evaluation, data.recipe) if data.evaluation else {}
     fallen = [
         (sample.image, f"{reason}: {sample.caption}")
         for reason, samples in data.dropped.items()
@@ -97,6 +100,25 @@ def build_pictures(data: ReportData) -> dict[str, bytes]:
     if fallen:
         found["contact-sheet-dropped.png"] = contact_sheet(fallen, columns=9, title=f"{data.recipe}: dropped")
     return found
+
+
+def build_task_pictures(data: ReportData) -> dict[str, dict[str, bytes]]:
+    """Benchmark -> file name -> PNG: what is drawn of it alone, for its own run in the tracker."""
+    return {
+        task: {f"{plot.name}.png": plot.png() for plot in plots} | _sheets(of_task(data.evaluation, task), task)
+        for task, plots in plots_by_task(data).items()
+        if data.evaluation
+    }
+
+
+def _sheets(report: Report, title: str) -> dict[str, bytes]:
+    return {
+        f"contact-sheet-{name}.png": contact_sheet(
+            [(tile.image, tile.caption) for tile in shown[:MOST_TILES]], columns=6, title=f"{title}: {name}"
+        )
+        for name, shown in tiles(report).items()
+        if shown
+    }
 
 
 def _plain_fate(fate: Fate) -> dict[str, Any]:

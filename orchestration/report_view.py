@@ -9,7 +9,7 @@ from evaluation.notes import notes_of
 from orchestration import plots, plots_evaluation
 from orchestration.contact_sheet import thumbnail
 from orchestration.evaluation_tables import average_rows, efficiency_rows, group_rows, published_rows, shift_rows
-from orchestration.evaluation_views import evaluation_plots, tiles
+from orchestration.evaluation_views import OF_THE_MODEL, evaluation_plots, of_task, tiles
 from orchestration.not_measured import once_each
 from orchestration.plot import Colour, Plot
 from orchestration.reasons import ACTIVITY, MEANING
@@ -79,6 +79,18 @@ def plots_by_section(data: ReportData) -> dict[str, list[Plot]]:
             taken.add(name)
             group[position] = replace(plot, name=name)
     return groups
+
+
+def plots_by_task(data: ReportData) -> dict[str, list[Plot]]:
+    """Benchmark -> the plots of an evaluation of it alone; what is of the model or of several of them is in no list."""
+    report, found = data.evaluation, dict[str, list[Plot]]()
+    if report is None:
+        return found
+    for task in dict.fromkeys(score.task for score in report.scores):
+        alone = ReportData(data.recipe, data.run_id, data.reproduce, evaluation=of_task(report, task))
+        groups = plots_by_section(alone)
+        found[task] = [plot for name, group in groups.items() if name not in OF_THE_MODEL for plot in group]
+    return found
 
 
 def _training_plots(rows: Sequence[Mapping[str, float]], measured: Sequence[Mapping[str, float]]) -> list[Plot]:

@@ -117,6 +117,48 @@ def contents(root: Path) -> dict[str, Any]:
     }
 
 
+def test_each_benchmarks_pictures_are_on_its_own_run(root: Path) -> None:
+    from evaluation.report import OUTCOMES, Report, Score
+    from orchestration.gather import write_report
+    from orchestration.narrator import Narrator
+    from orchestration.recipe import load
+    from orchestration.step import Step, StepRecord
+
+    tasks = ("digits", "scenes", "eurosat@clip-paper")
+    scores = tuple(Score(task, "zero_shot", "top1", "ensemble", 0.5, 0.4, 0.6, 100) for task in tasks)
+    search = [{"penalty": 10.0**at, "validation": 0.5 + at / 10} for at in range(3)]
+    details: dict[str, dict[str, Any]] = {
+        task: {"linear_probe": {"search": search, "penalty": 100.0}} for task in tasks
+    }
+    details["digits"]["zero_shot"] = {"classes": ["a", "b"], "confusion": [[4, 1], [2, 3]]}
+    made = Report(
+        "c" * 64, {"metrics": dict.fromkeys(tasks, "top1")}, {"prompts": {}}, scores, OUTCOMES.empty_table(), details
+    )
+    folders = {name: root / name for name in ("evaluate-1", "report-1")}
+    made.save(str(folders["evaluate-1"]))
+    record = StepRecord("evaluate", str(folders["evaluate-1"]), {}, "code", {}, made.id, 1.0, {})
+    recipe, records = load("demo"), {"evaluate": record}
+    write_report(recipe, records, "one", 0, str(folders["report-1"]))
+    records["report"] = StepRecord("report", str(folders["report-1"]), {}, "code", {}, "r", 1.0, {})
+    with Journal(str(root), "one") as journal:
+        narrator = Narrator(journal, recipe, str(root))
+        step = Step("evaluate", {}, "evaluation.run", (), lambda *_: None, "measures")  # type: ignore[arg-type]
+        narrator.step_started(step, "done")
+        narrator.step_ended(step, record)
+        narrator.finished(records, 0)
+    outcome, store = deliver(journal.path), client(root)
+
+    def pictures(run: str) -> set[str]:
+        found = store.list_artifacts(outcome.runs[run], "pictures")
+        return {Path(file.path).name for file in found}
+
+    drawn = {task: pictures(f"evaluate/{task}") for task in tasks}
+    assert {"penalties.png", "intervals.png"} <= drawn["scenes"] & drawn["eurosat@clip-paper"]
+    assert drawn["digits"] - drawn["scenes"] == {"confusion-digits-zero-shot.png"}
+    assert "confusion-digits-zero-shot.png" not in pictures(recipe.name)
+    assert {"penalties.png", "intervals.png"} <= pictures(recipe.name)  # of all benchmarks together
+
+
 def test_a_run_becomes_a_page_with_everything_on_it(root: Path) -> None:
     path = write_run(root).path
     events = list(read(path))
