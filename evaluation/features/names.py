@@ -1,15 +1,23 @@
 """The names of feature files: a hash of all that decides their content. No model is needed to know them."""
 
+import io
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from evaluation.corruptions.variant import Variant
 from evaluation.features.wanted import Wanted
 from evaluation.pictures.pictures import Pictures
 from pipeline import storage
 from pipeline.code_version import code_version
+from pipeline.errors import DataError
+from pipeline.streams import read_ranges
 
 PART_PICTURES = 4096
+HEAD_BYTES = 4096
+"""In which the head of a feature file ends."""
 
 
 class Names:
@@ -76,7 +84,7 @@ def every_layer(wanted: Sequence[Wanted], by_the_way: Sequence[str]) -> list[Wan
 
 class Foreseen(Names):
     """Names of which some count as there: what an earlier task of the same evaluation would have made. Without a checkpoint no
-    other one is."""
+    other one is. A file that was cut off since is not there either, since an evaluation makes it again."""
 
     def __init__(self, folder: str, checkpoint_id: str | None, precision: str, seed: int) -> None:
         super().__init__(folder, checkpoint_id or "", precision, seed)
@@ -84,7 +92,21 @@ class Foreseen(Names):
         self._made: set[str] = set()
 
     def there(self, path: str) -> bool:
-        return path in self._made or (self._known and super().there(path))
+        return path in self._made or (self._known and super().there(path) and whole(path))
 
     def make(self, pictures: Pictures, part: range, wanted: Sequence[Wanted]) -> None:
         self._made |= {self.path(pictures, want, part) for want in wanted}
+
+
+def whole(path: str) -> bool:
+    """Whether a feature file is as long as its head says: what an evaluation's reading would come to, by a few bytes."""
+    try:
+        size = storage.size(path)
+        (head,) = read_ranges([path], [0], [min(size, HEAD_BYTES)])
+        file = io.BytesIO(head)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+    except (DataError, OSError, ValueError):
+        return False
+    return file.tell() + math.prod(shape) * kind.itemsize == size

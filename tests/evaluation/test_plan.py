@@ -83,6 +83,23 @@ def test_a_plan_counts_what_an_evaluation_reads(tmp_path: Path) -> None:
     assert met(*ALL) == ([0, 0], [0, 0], [True, True])
 
 
+@pytest.mark.parametrize("left", [0, 40, 130, -1])
+def test_a_feature_file_that_was_cut_off_is_planned_to_be_made_again(tmp_path: Path, left: int) -> None:
+    model, folder, card = mine(tmp_path), tmp_path / "features", fruit(tmp_path)
+    able = Abilities("mine", identity_of(model))
+    config = EvaluateConfig(tasks=(card,), protocols=("zero_shot",), bootstrap_resamples=100, threads=1)
+    evaluate(config, model, str(folder))
+    config = config.model_copy(update={"protocols": ("zero_shot", "knn")})
+    (before,) = plan_evaluation(config, str(folder), able, None)
+    assert before["to_decode"] == 4  # the part to learn from
+    for path in folder.glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:left])
+    (row,) = plan_evaluation(config, str(folder), able, None)
+    told = evaluate(config, model, str(folder)).telemetry
+    assert (row["to_decode"], row["cached"]) == (told["pictures_decoded"], False) == (8, False)
+    assert plan_evaluation(config, str(folder), able, None)[0]["cached"]
+
+
 def test_any_stored_corruption_is_measured_and_each_of_the_right_size(tmp_path: Path) -> None:
     """The first that its card names need not be there; one of fewer pictures is no copy of the benchmark."""
     config = EvaluateConfig(
