@@ -1,19 +1,24 @@
 """What tells files from others of the same names and sizes, without reading all of a large dataset and without times.
 
-Times do not count, because copying or cloning changes them and no picture. Up to WHOLE_BYTES every byte counts; of more, every
-file's two ends: a picture that was mended in place differs in its last bytes, since its code is compressed. What is noticed no
-more is a change in the middle of a large file that keeps its size (one picture within an archive).
+Times do not count, because copying or cloning changes them and no picture. Up to WHOLE_BYTES every byte counts. Of more, every
+byte of each file that is large enough to hold many pictures (an archive, an array), read once (file_hashes.py), and the two ends of
+the others: a picture that was mended in place differs in its last bytes, since its code is compressed. On a URL the ends of
+large files have to do, and a change in the middle of one that keeps its size is not noticed.
 """
 
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
+from evaluation.pictures.file_hashes import hashes_of
 from pipeline import storage
 
 WHOLE_BYTES = 256 << 20
 END_BYTES = 4096
+MANY_PICTURES_BYTES = 4 << 20
+"""From this size on every byte of a local file counts."""
 MOST_FILES = 100_000
 """Files of which the ends are read, spread over all."""
 
@@ -24,14 +29,24 @@ def content_of(
     read: Callable[[str, int, int], bytes],
     end_bytes: int = END_BYTES,
     most_files: int = MOST_FILES,
+    path: Callable[[str], str] | None = None,
 ) -> str:
-    """SHA-256 over names, sizes and what `read(name, start, length)` gives of their content, in this order."""
+    """SHA-256 over names, sizes and what `read(name, start, length)` gives of their content, in this order. `path` gives local
+    files, of which the large ones are hashed whole."""
     digest = hashlib.sha256(names_and_sizes(names, sizes).encode())
     whole = sum(sizes) <= WHOLE_BYTES
     count = len(names) if whole else min(most_files, len(names))
+    large = (
+        ()
+        if whole or path is None
+        else [name for name, size in zip(names, sizes, strict=True) if size >= MANY_PICTURES_BYTES]
+    )
+    hashes = dict(zip(large, hashes_of([path(name) for name in large]) if path else (), strict=True))
+    for name in large:
+        digest.update(hashes[name].encode())
     for at in (position * len(names) // count for position in range(count)):
         name, size = names[at], sizes[at]
-        if not size:
+        if not size or name in hashes:
             continue
         if whole or size <= 2 * end_bytes:
             digest.update(hashlib.sha256(read(name, 0, size)).digest())
@@ -64,7 +79,8 @@ def content_of_folder(folder: str, end_bytes: int = END_BYTES) -> str | None:
         except OSError:  # whoever needs it says it
             return b""
 
-    return content_of(list(sizes), list(sizes.values()), read, end_bytes) if sizes else None
+    names = list(sizes)
+    return content_of(names, list(sizes.values()), read, end_bytes, path=partial(os.path.join, root)) if sizes else None
 
 
 def _sizes(root: str) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,16 +156,21 @@ class Folder:
         return rows
 
     def fingerprint(self, *names: str) -> str:
-        """What tells a few large files from others (content.py): of more than 256 MiB their first and last MiB."""
-        return content_of(names, [self.size(name) for name in names], self.read, EDGE_BYTES)
+        """What tells a few large files from others (content.py): every byte; on a URL, of more than 256 MiB, the ends."""
+        return content_of(names, [self.size(name) for name in names], self.read, EDGE_BYTES, path=self._local())
 
     def listing(self, names: Sequence[str]) -> str:
-        """What tells a list of pictures from another (content.py): of more than 256 MiB every file's ends, on a URL those of a
-        few, since each is a request."""
+        """What tells a list of pictures from another (content.py): of more than 256 MiB the ends of single pictures, on a
+        URL those of a few, since each is a request."""
         sizes = [self.size(name) for name in names]
         if storage.is_local(self.path):
-            return content_of(names, sizes, self.read)
+            return content_of(names, sizes, self.read, path=self._local())
         return content_of(names, sizes, self.read, EDGE_BYTES, LOOKED_INTO)
+
+    def _local(self) -> Callable[[str], str] | None:
+        if not storage.is_local(self.path):
+            return None
+        return lambda name: self.at(name).removeprefix("file://")
 
 
 def _regular(path: str) -> os.stat_result:

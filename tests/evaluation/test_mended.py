@@ -1,5 +1,6 @@
 """A dataset that is mended in place: same names, same sizes, other content. Times never count."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from evaluation.catalog.presence import identity
 from evaluation.config import EvaluateConfig
 from evaluation.corruptions.overlays import read_overlays
 from evaluation.pairing import settings_apart
-from evaluation.pictures import content
+from evaluation.pictures import content, file_hashes
 from evaluation.pictures.content import content_of
 from evaluation.pictures.open import open_pictures
 from evaluation.report import Report
@@ -88,6 +89,57 @@ def test_of_a_large_list_the_ends_are_read(monkeypatch) -> None:  # type: ignore
     assert told(files | {"5": b"\0" + files["5"][1:]})[0] != before
     assert told(files | {"5": files["5"][:-1] + b"\0"})[0] != before
     assert told(files | {"5": files["5"] + b"\5"})[0] != before
+
+
+def test_every_byte_of_a_large_local_file_counts_and_is_read_once(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(content, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(content, "MANY_PICTURES_BYTES", 40_000)
+    monkeypatch.setattr(file_hashes, "SETTLED_SECONDS", -1.0)
+    hashed: list[str] = []
+
+    def slow(path: str) -> str:
+        hashed.append(Path(path).name)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    assert file_hashes._sha256(str(Path(__file__))) == slow(__file__)
+    monkeypatch.setattr(file_hashes, "_sha256", slow)
+    hashed.clear()
+    archive, picture = tmp_path / "0.tar", tmp_path / "small.jpg"
+    archive.write_bytes(b"a" * 50_000)
+    picture.write_bytes(b"p" * 30_000)
+    before = content.content_of_folder(str(tmp_path))
+    assert hashed == ["0.tar"]
+    assert content.content_of_folder(str(tmp_path)) == before
+    file_hashes._here.clear()  # another process
+    assert content.content_of_folder(str(tmp_path)) == before
+    assert hashed == ["0.tar"]
+
+    with open(archive, "r+b") as file:  # one picture in the middle, the size and the time as they were
+        file.seek(25_000)
+        file.write(b"b")
+    os.utime(archive, ns=(0, 0))
+    changed = content.content_of_folder(str(tmp_path))
+    assert changed != before
+    assert hashed == ["0.tar", "0.tar"]
+    copied = shutil.copytree(tmp_path, tmp_path.parent / "copied")
+    assert (
+        content.content_of_folder(str(copied)) == changed
+    )  # though every time and inode is another, and so nothing was believed
+    assert len(hashed) == 3
+    (tmp_path / file_hashes.RECORD).write_text('{"0.tar": {"state": 1, "sha256": null}, "x": []}')
+    file_hashes._here.clear()
+    assert content.content_of_folder(str(tmp_path)) == changed
+
+
+def test_what_changed_a_moment_ago_is_not_remembered(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "0.tar"
+    file.write_bytes(b"a" * 100)
+    hashes = file_hashes.hashes_of([str(file), str(tmp_path / "absent")])
+    assert hashes == [hashlib.sha256(b"a" * 100).hexdigest(), ""]
+    assert list(tmp_path.iterdir()) == [file]
+    os.utime(file, (1, 1))
+    file_hashes.hashes_of([str(file)])
+    assert (tmp_path / file_hashes.RECORD).exists()
 
 
 def test_a_mended_label_is_another_score_though_the_pictures_are_the_same(tmp_path: Path) -> None:
