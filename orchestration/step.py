@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pipeline import storage
 from pipeline.code_version import code_version
+from pipeline.datasets.shards import require_indexes
 from pipeline.errors import DataError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import PhaseResult
@@ -144,7 +145,9 @@ def missing_file(record: StepRecord) -> str | None:
                 if not storage.exists(path) or storage.size(path) != file.bytes:
                     return path
         if storage.exists(storage.join(folder, MANIFEST)):
-            Manifest.load(folder).require_files(folder)
+            manifest = Manifest.load(folder)
+            manifest.require_files(folder)
+            require_indexes(folder, manifest)
     except (DataError, ValueError, KeyError, TypeError) as error:
         return str(error).split(": ", 1)[0]
     return None

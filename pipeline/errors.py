@@ -3,6 +3,7 @@
 UserError              the command line prints the message and exits with 2; --debug shows the traceback
   ConfigError          a recipe, a key or an option is wrong; raised before any work starts
   DataError            the data or the world is not what the recipe needs (empty dataset, site down, full disk)
+    DamagedFileError   a file of ours does not hold what was written
 """
 
 
@@ -16,3 +17,8 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """Data, a site or a disk that is not what the recipe needs."""
+
+
+class DamagedFileError(DataError, ValueError):
+    """A file of ours whose bytes are not those that were written: a disk's fault, or a hand's. A ValueError too, as what a
+    parser says of such bytes."""

@@ -111,4 +111,6 @@ class Manifest:
             for name, wanted in (*data, (shard.index, shard.index_sha256)):
                 path = storage.join(folder, name)
                 if not storage.exists(path) or storage.sha256_file(path) != wanted:
-                    raise DataError(f"{path}: missing or changed since the manifest was written; run the recipe again")
+                    raise DataError(
+                        f"{path}: missing or changed since the manifest was written; remove it and run the recipe again"
+                    )

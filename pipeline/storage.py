@@ -9,13 +9,15 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from pipeline.errors import DamagedFileError, DataError
 from pipeline.stores import filesystem_of
 
 
@@ -145,11 +147,12 @@ _AS_IT_IS = {"compression": "none", "use_dictionary": False, "write_statistics":
 
 
 def table_bytes(table: pa.Table) -> bytes:
-    """Parquet, one row group, zstd but with pictures: the same table gives the same bytes, however it is cut into chunks."""
+    """Parquet, one row group, zstd but with pictures, each page with its checksum: the same table gives the same bytes, however it
+    is cut into chunks."""
     sink = pa.BufferOutputStream()  # a third of the time that a Python file object takes: Arrow writes a column in bits
     table = table.combine_chunks()
     options = _AS_IT_IS if PLAIN_COLUMN in table.column_names else {"compression": "zstd"}
-    with pq.ParquetWriter(sink, table.schema, **options) as writer:
+    with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, **options) as writer:
         writer.write_table(table, row_group_size=max(1, table.num_rows))
     return bytes(sink.getvalue().to_pybytes())
 
@@ -158,7 +161,12 @@ def table_writer(sink: Any, schema: pa.Schema, plain: str) -> pq.ParquetWriter:
     """Parquet, zstd, but for the column `plain`, whose values lie in the file as they are: for what users read."""
     others = _leaves(schema, plain)
     return pq.ParquetWriter(
-        sink, schema, compression=dict.fromkeys(others, "ZSTD"), use_dictionary=others, write_statistics=others
+        sink,
+        schema,
+        compression=dict.fromkeys(others, "ZSTD"),
+        use_dictionary=others,
+        write_statistics=others,
+        write_page_checksum=True,
     )
 
 
@@ -176,18 +184,35 @@ def write_table(path: str, table: pa.Table) -> None:
 
 
 def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet file as a table, or some columns of it (the others are not even read: pictures weigh the most)."""
+    """One Parquet file as a table, or some columns of it (the others are not even read: pictures weigh the most).
+
+    Raises DamagedFileError where its bytes are no Parquet, or not those that were written.
+    """
     if columns is None:
-        return parse_table(read_bytes(path))
+        data = read_bytes(path)
+        with _whole(path):
+            return parse_table(data)
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file:
-        return pq.ParquetFile(file).read(columns).select(columns)
+    with filesystem.open(name, "rb") as file, _whole(path):
+        return pq.ParquetFile(file, page_checksum_verification=True).read(columns).select(columns)
 
 
 def parse_table(data: bytes, columns: list[str] | None = None) -> pa.Table:
     """Parquet in memory as a table. pq.read_table does the same by way of a data set, in twice the time for a small one."""
-    table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(columns, use_threads=False)
+    source = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
+    table = source.read(columns, use_threads=False)
     return table if columns is None else table.select(columns)
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """What Arrow says of bytes that it cannot read, as one line with a way out. What the system says stays as it is."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DamagedFileError(f"{path}: damaged; remove it and run again, it is then made anew") from error
 
 
 def read_without_pictures(path: str) -> pa.Table:
@@ -196,7 +221,14 @@ def read_without_pictures(path: str) -> pa.Table:
 
 
 def read_schema(path: str) -> pa.Schema:
-    """The columns of a Parquet file; only its foot is read."""
+    """The columns of a Parquet file; only its foot is read. Raises DamagedFileError."""
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file:
+    with filesystem.open(name, "rb") as file, _whole(path):
         return pq.read_schema(file)
+
+
+def row_count(path: str) -> int:
+    """The rows of a Parquet file as its foot says; nothing else is read. Raises DamagedFileError."""
+    filesystem, name = filesystem_of(path)
+    with filesystem.open(name, "rb") as file, _whole(path):
+        return int(pq.read_metadata(file).num_rows)

@@ -12,6 +12,7 @@ A small grammar, read by recursive descent into a pyarrow expression; nothing is
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -43,6 +44,9 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "count": (1, pc.list_value_length),
 }
 MAX_DEPTH = 100
+_LARGE = pa.decimal128(20, 0)
+"""What holds every uint64 beside negative numbers: half of all pHashes are beyond int64, in which Arrow would compare them with
+a number. Where a condition names such a column or number, all its integers are of this type."""
 
 
 class Condition:
@@ -52,6 +56,12 @@ class Condition:
         self._text, self._schema = text, schema
         self._tokens = _tokens(text)
         self._at = self._depth = 0
+        self._is_large = any(
+            pa.types.is_uint64(schema.field(word).type)
+            if kind == "name" and word in schema.names
+            else _is_large(kind, word)
+            for kind, word in self._tokens
+        )
         self.columns: list[str] = []
         self._expression = self._either()
         if self._at < len(self._tokens):
@@ -145,7 +155,7 @@ class Condition:
             values.append(self._literal())
         self._need(")")
         try:
-            return left.isin(pa.array(values))
+            return left.isin(pa.array(values, _LARGE if isinstance(values[0], Decimal) else None))
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             self._refuse("the values after in are of several types")
 
@@ -180,7 +190,8 @@ class Condition:
         if kind == "name":
             self._at += 1
             return self._call(word) if self._take("(") else self._column(word)
-        return pc.scalar(self._literal())
+        value = self._literal()
+        return pc.scalar(pa.scalar(value, _LARGE) if isinstance(value, Decimal) else value)
 
     def _call(self, name: str) -> Any:
         if name not in _FUNCTIONS:
@@ -192,7 +203,8 @@ class Condition:
         self._need(")")
         if len(values) != wanted:
             self._refuse(f"{name} takes {wanted} value{'s' if wanted > 1 else ''}")
-        return function(*values)
+        found = function(*values)
+        return found.cast(_LARGE) if self._is_large and name in ("length", "count") else found
 
     def _column(self, name: str) -> Any:
         if name not in self._schema.names:
@@ -201,7 +213,8 @@ class Condition:
             raise ConfigError(f"--where {self._text!r}: no column {name}{hint}")
         if name not in self.columns:
             self.columns.append(name)
-        return pc.field(name)
+        column = pc.field(name)
+        return column.cast(_LARGE) if self._is_large and pa.types.is_integer(self._schema.field(name).type) else column
 
     def _literal(self) -> Any:
         minus = self._take("-")
@@ -211,7 +224,8 @@ class Condition:
             value = float(word) if any(c in word for c in ".eE") else int(word)
             if isinstance(value, int) and value >= 1 << 64:
                 self._refuse(f"{word} is too large")
-            return -value if minus else value
+            value = -value if minus else value
+            return Decimal(value) if isinstance(value, int) and self._is_large else value
         if kind == "text" and not minus:
             return word
         if kind == "word" and word.lower() in ("true", "false") and not minus:
@@ -234,6 +248,10 @@ def columns_with(table: pa.Table, expression: Any) -> pa.ChunkedArray:
         ]
     )
     return plan.to_table(use_threads=False).column("value")
+
+
+def _is_large(kind: str, word: str) -> bool:
+    return kind == "number" and word.isdigit() and int(word) >= 1 << 63
 
 
 def _tokens(text: str) -> Sequence[tuple[str, str]]:

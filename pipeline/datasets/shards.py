@@ -23,7 +23,20 @@ from pipeline.manifest import Manifest, Shard
 from pipeline.sample import Sample, pair_uid
 from pipeline.streams import read_ranges
 
-__all__ = ["PACKED", "iterate", "read_image", "read_index", "read_schema", "sample_key", "write_dataset"]
+__all__ = [
+    "PACKED",
+    "iterate",
+    "read_image",
+    "read_index",
+    "read_schema",
+    "require_indexes",
+    "sample_key",
+    "write_dataset",
+]
+
+_DAMAGED = (
+    "{}: missing or damaged; remove it and run the recipe that made the dataset again, which makes what is missing"
+)
 
 
 def read_index(folder: str, shard: Shard, columns: list[str] | None = None) -> pa.Table:
@@ -32,7 +45,7 @@ def read_index(folder: str, shard: Shard, columns: list[str] | None = None) -> p
     try:
         table = storage.read_table(path, columns)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise DataError(f"{path}: missing or damaged; run the recipe that made the dataset again") from error
+        raise DataError(_DAMAGED.format(path)) from error
     if table.num_rows != shard.rows:
         raise DataError(
             f"{path}: {table.num_rows:,} rows, its manifest says {shard.rows:,}; run the recipe that made the dataset again"
@@ -46,7 +59,16 @@ def read_schema(folder: str, shard: Shard) -> pa.Schema:
     try:
         return storage.read_schema(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or damaged; run the recipe that made the dataset again") from error
+        raise DataError(_DAMAGED.format(path)) from error
+
+
+def require_indexes(folder: str, manifest: Manifest) -> None:
+    """Look at the foot of every index, as `Manifest.require_files` looks at the size of data files: one that was cut short, or has
+    other rows, raises DataError."""
+    for shard in manifest.shards:
+        path = storage.join(folder, shard.index)
+        if (rows := storage.row_count(path)) != shard.rows:
+            raise DataError(f"{path}: {rows:,} rows, its manifest says {shard.rows:,}; run the recipe again")
 
 
 def read_image(path: str, offset: int, length: int) -> bytes:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
+from pipeline.errors import DataError
 from pipeline.fetching.standing import JUDGED, Standing, Verdict
 from pipeline.pictures.picture_config import IMAGE_COLUMNS
 from pipeline.web.site_files import SiteFiles
@@ -210,7 +211,9 @@ class Journal:
 def _outcomes(path: str, rows: Mapping[int, Verdict]) -> pa.Table:
     """These rows of a file, with what they come to; a picture that a filter takes leaves no more than it would have left."""
     table = _read(path, None)
-    assert table is not None
+    if table is None:  # its pictures are damaged, which those who looked at other columns did not see
+        storage.remove_tree(path)
+        raise DataError(f"{path}: was damaged and is removed; run again, its pictures are then asked for again")
     numbers = list(rows)
     if numbers != list(range(table.num_rows)):
         table = table.take(pa.array(numbers))
@@ -235,8 +238,13 @@ def _read(path: str, columns: tuple[str, ...] | None) -> pa.Table | None:
     try:
         with pa.OSFile(name) if local else filesystem.open(name, "rb") as file:  # Arrow's own spares a copy
             # The process has threads enough; what reads ahead for a distant store costs as much again as reading.
-            return pq.ParquetFile(file, pre_buffer=not local).read(columns and list(columns), use_threads=False)
+            source = pq.ParquetFile(file, pre_buffer=not local, page_checksum_verification=True)
+            return source.read(columns and list(columns), use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowKeyError):
+        return None
+    except OSError as error:
+        if error.errno:  # what the system says; Arrow's own, of a page that is not what was written, has no number
+            raise
         return None
 
 

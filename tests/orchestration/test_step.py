@@ -1,17 +1,23 @@
 """Steps: a folder follows from what made it; done is done; why says what differs."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+from PIL import Image
 
 from orchestration.step import FAILED, Context, Made, Step, StepRecord, differences, read_record, why
 from pipeline import storage
+from pipeline.datasets.shards import write_dataset
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 
+_MADE = io.BytesIO()
+Image.new("RGB", (8, 8)).save(_MADE, "JPEG")
+PICTURE = _MADE.getvalue()
 ITEMS = [WorkItem("rows", 1, None)]
 
 
@@ -79,6 +85,25 @@ def test_a_step_whose_output_is_gone_or_cut_short_is_not_finished(tmp_path: Path
         assert phase.run(context(), str(tmp_path)).output_id == record.output_id
         assert phase.finished(str(tmp_path), {}) is not None
         assert kept.read_bytes() == whole
+
+
+def test_a_dataset_whose_index_is_cut_short_is_made_again(tmp_path: Path) -> None:
+    """`openwit card` and the like say so: "run the recipe again" must help."""
+
+    def work(context: Context, folder: str) -> Made:
+        return Made(write_dataset(folder, [(f"http://a.example/{n}", "a cat", PICTURE) for n in range(3)]).id)
+
+    made = Step("pack", {}, "pipeline.errors", (), work, "does something")
+    record = made.run(context(), str(tmp_path))
+    index = Path(record.path) / "00000.parquet"
+    whole = index.read_bytes()
+    other = storage.table_bytes(storage.read_table(str(index)).slice(0, 2))
+    for damage in (whole[:500], b"", other):
+        index.write_bytes(damage)
+        assert made.finished(str(tmp_path), {}) is None
+        assert why(made, str(tmp_path), {}) == "00000.parquet is missing or damaged"
+        assert made.run(context(), str(tmp_path)).output_id == record.output_id
+        assert made.finished(str(tmp_path), {}) is not None
 
 
 def test_work_without_a_record_is_not_finished(tmp_path: Path) -> None:

@@ -56,3 +56,21 @@ def test_the_same_calls_work_on_a_folder_and_on_an_object_store(root: str, tmp_p
 def test_equal_tables_are_equal_bytes() -> None:
     tables = [pa.table({"x": list(range(1000)), "y": ["a"] * 1000}) for _ in range(2)]
     assert storage.table_bytes(tables[0]) == storage.table_bytes(tables[1])
+
+
+def test_a_table_that_is_not_what_was_written_is_told_and_never_read(tmp_path: Path) -> None:
+    """Of plain pictures nothing but the pages' checksums tells a changed byte."""
+    path = tmp_path / "t.parquet"
+    table = pa.table({"uid": ["a", "b"], "image": [os.urandom(3000), os.urandom(3000)]})
+    storage.write_table(str(path), table)
+    whole = path.read_bytes()
+    inside = whole.index(table.column("image")[1].as_py()) + 1500
+    for damaged in (whole[:inside] + bytes([whole[inside] ^ 1]) + whole[inside + 1 :], whole[:-9], b""):
+        path.write_bytes(damaged)
+        for columns in (None, ["image"]):
+            with pytest.raises(DataError, match=r"t\.parquet: damaged; remove it and run again"):
+                storage.read_table(str(path), columns)
+    path.write_bytes(whole)
+    assert storage.read_table(str(path)) == table
+    with pytest.raises(FileNotFoundError):
+        storage.read_table(str(tmp_path / "none.parquet"))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -92,6 +93,25 @@ TABLE = pa.table(
 )
 def test_conditions(condition: str, kept: list[int]) -> None:
     assert np.flatnonzero(Condition(condition, TABLE.schema).keeps(TABLE).to_numpy()).tolist() == kept
+
+
+HASHES = [5, 10**19, 1 << 63, (1 << 64) - 1, None]
+
+
+@pytest.mark.parametrize("value", [0, 5, 1 << 62, 1 << 63, 10**19, (1 << 64) - 1])
+def test_conditions_on_hashes_are_exact_over_all_of_64_bits(value: int) -> None:
+    table = pa.table({"phash": pa.array(HASHES, pa.uint64()), "width": pa.array([9, 0, 1, 2, 3], pa.int32())})
+
+    def holds(condition: str) -> list[int]:
+        return np.flatnonzero(Condition(condition, table.schema).keeps(table).to_numpy()).tolist()
+
+    rows = [(at, each) for at, each in enumerate(HASHES) if each is not None]
+    assert holds(f"phash > {value}") == [at for at, each in rows if each > value]
+    assert holds(f"phash = {value} or phash in ({value}, 7)") == [at for at, each in rows if each == value]
+    assert holds(f"phash - {value} > -3") == [at for at, each in rows if each - value > -3]
+    assert holds(f"min(phash, width) < 2 and width < {value}") == [
+        at for at, _ in rows if at in (1, 2) and value > at - 1
+    ]
 
 
 @pytest.mark.parametrize(
@@ -294,6 +314,24 @@ def test_a_takedown_rewrites_only_the_shards_that_change(
     again = takedown(out, wish, str(tmp_path / "again"), IN)
     assert again.manifest is not None
     assert again.manifest.id == done.manifest.id
+
+
+@pytest.mark.parametrize("file", ["tar", "index"])
+def test_a_takedown_does_not_take_damage_into_a_new_file(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], file: str
+) -> None:
+    out, manifest, _ = dataset
+    old = str(shutil.copytree(out, tmp_path / "old"))
+    shard = manifest.shards[1]
+    damaged = tmp_path / "old" / getattr(shard, file)
+    wish = rules(uid=[read_index(out, shard, ["uid"]).column("uid")[3].as_py()])
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 3] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(DataError, match=f"{damaged.name}: (changed|missing or damaged).*; remove it and run"):
+        takedown(old, wish, str(tmp_path / "new"), IN)
+    damaged.write_bytes((Path(out) / damaged.relative_to(old)).read_bytes())
+    assert takedown(old, wish, str(tmp_path / "new"), IN).manifest is not None
 
 
 def test_a_takedown_reaches_what_was_folded_into_a_duplicate(tmp_path: Path) -> None:
