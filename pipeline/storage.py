@@ -190,10 +190,10 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
     """
     if columns is None:
         data = read_bytes(path)
-        with _whole(path):
+        with whole(path):
             return parse_table(data)
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file, _whole(path):
+    with filesystem.open(name, "rb") as file, whole(path):
         return pq.ParquetFile(file, page_checksum_verification=True).read(columns).select(columns)
 
 
@@ -205,7 +205,7 @@ def parse_table(data: bytes, columns: list[str] | None = None) -> pa.Table:
 
 
 @contextmanager
-def _whole(path: str) -> Iterator[None]:
+def whole(path: str) -> Iterator[None]:
     """What Arrow says of bytes that it cannot read, as one line with a way out. What the system says stays as it is."""
     try:
         yield
@@ -223,12 +223,12 @@ def read_without_pictures(path: str) -> pa.Table:
 def read_schema(path: str) -> pa.Schema:
     """The columns of a Parquet file; only its foot is read. Raises DamagedFileError."""
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file, _whole(path):
+    with filesystem.open(name, "rb") as file, whole(path):
         return pq.read_schema(file)
 
 
 def row_count(path: str) -> int:
     """The rows of a Parquet file as its foot says; nothing else is read. Raises DamagedFileError."""
     filesystem, name = filesystem_of(path)
-    with filesystem.open(name, "rb") as file, _whole(path):
+    with filesystem.open(name, "rb") as file, whole(path):
         return int(pq.read_metadata(file).num_rows)

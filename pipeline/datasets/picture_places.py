@@ -25,10 +25,11 @@ WINDOW_ROWS = 256
 def locate(path: str, file: int) -> pa.Table:
     """(uid, file, image_offset, image_bytes) of every row of the Parquet file at `path`; `file` is its number.
 
-    Memory: the file, twice. Raises DataError where its pictures are not stored plain.
+    Memory: the file, twice. Raises DataError where its pictures are not stored plain, or not those that were written.
     """
     data = storage.read_bytes(path)
-    table = storage.parse_table(data, ["uid", "image"])
+    with storage.whole(path):
+        table = storage.parse_table(data, ["uid", "image"])
     images = table.column("image")
     lengths = pc.binary_length(images).to_pylist()
     try:

@@ -168,7 +168,8 @@ def read_pieces(paths: Sequence[str], buckets: int, bucket: int) -> pa.Table:
     for path in paths:
         start, stop = _edges(path, buckets)[bucket : bucket + 2].tolist()
         if start < stop:
-            tables.append(storage.parse_table(read_ranges([path], [start], [stop - start])[0]))
+            with storage.whole(path):
+                tables.append(storage.parse_table(read_ranges([path], [start], [stop - start])[0]))
     return pa.concat_tables(tables)
 
 

@@ -247,6 +247,23 @@ def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
         pack(PackConfig(), [phase], {}, "code", str(tmp_path / "out"), InProcess())
 
 
+def test_a_picture_that_a_disk_changed_is_told_and_made_again(tmp_path: Path) -> None:
+    table = rows(5)
+    _, wanted = packed(tmp_path, [table], "whole")
+    phase = phase_of(str(tmp_path / "in"), [table])
+    path = Path(phase.folder) / phase.kept[0].path
+    data = bytearray(path.read_bytes())
+    data[data.index(table.column("image")[2].as_py()) + 100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"{path.name}: damaged; remove it and run again"):
+        pack(PackConfig(samples_per_shard=10), [phase], {}, "code", str(tmp_path / "out"), InProcess())
+    path.unlink()
+    again = phase_of(str(tmp_path / "in"), [table])
+    assert (
+        pack(PackConfig(samples_per_shard=10), [again], {}, "code", str(tmp_path / "out"), InProcess()).id == wanted.id
+    )
+
+
 def test_a_file_is_searched_as_bytes_are(tmp_path: Path) -> None:
     from pipeline.datasets.picture_places import FileView
 
