@@ -29,6 +29,7 @@ from pipeline.manifest import NAME, Manifest, Shard
 from pipeline.sample import CARRIED, pair_uid
 from pipeline.sources.table_form import SOURCE_UID
 from pipeline.sources.told import told_columns, told_names, told_of
+from pipeline.web.body import file_text
 
 PICTURES = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
 MAX_META_BYTES = 1 << 20
@@ -125,7 +126,7 @@ def _sample(
     if picture.size >= 1 << 31:
         return None, "too_large"
     text = _read(file, group.get("txt"))
-    caption = text.decode("utf-8", "replace") if text is not None else _word(meta, "caption")
+    caption = file_text(text) if text is not None else _word(meta, "caption")
     if not caption:
         return None, "text_empty"
     url = _word(meta, "url") or f"file:{key}"

@@ -5,6 +5,8 @@ a time; .gz, .bz2 and .xz are opened on the way. A line that is no JSON, or has 
 middle of its compression gives what could be read, and is counted.
 """
 
+import codecs
+import io
 import json
 import lzma
 import zlib
@@ -20,6 +22,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.ledger import Fate, Output
 from pipeline.matching.mediawiki import pages
+from pipeline.web.body import text_of, utf16_of
 
 CHUNK_BYTES = 32 << 20
 LINE_BYTES = 64 << 20
@@ -62,13 +65,15 @@ def documents(path: str, counts: dict[str, int]) -> Iterator[Row]:
     kind = kind_of(path)
     try:
         with open_stream(path) as stream:
+            utf16 = utf16_of(stream.read(512)) if kind in ("lines", "jsonl") else ""
+        with open_stream(path) as stream:
             if kind == "xml":
                 for title, text in pages(stream, path):
                     yield {"title": title, "text": text}
             elif kind == "parquet":
                 yield from _parquet(stream, path)
             else:
-                yield from _lines(stream, kind == "jsonl", counts)
+                yield from _lines(_text_lines(stream, utf16), kind == "jsonl", counts)
     except (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException):
         counts["damaged"] = counts.get("damaged", 0) + 1
 
@@ -83,9 +88,19 @@ def _parquet(stream: IO[bytes], path: str) -> Iterator[Row]:
             yield {"title": None, **{name: None if value is None else str(value) for name, value in row.items()}}
 
 
-def _lines(stream: IO[bytes], is_json: bool, counts: dict[str, int]) -> Iterator[Row]:
+def _text_lines(stream: IO[bytes], utf16: str) -> Iterator[str]:
+    if utf16:
+        wide = io.TextIOWrapper(stream, utf16, "replace", newline="\n")
+        yield from iter(lambda: wide.readline(LINE_BYTES), "")
+        return
+    mark = codecs.BOM_UTF8
     while line := stream.readline(LINE_BYTES):
-        text = line.decode("utf-8", "replace")
+        yield text_of(line.removeprefix(mark))
+        mark = b""
+
+
+def _lines(lines: Iterator[str], is_json: bool, counts: dict[str, int]) -> Iterator[Row]:
+    for text in lines:
         if not is_json:
             yield {"title": None, "text": text}
             continue

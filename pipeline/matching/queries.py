@@ -15,6 +15,7 @@ from pydantic import Field
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from pipeline.web.body import file_text
 
 MARKS = ",.;:?!`"
 """The marks that MetaCLIP wraps in spaces."""
@@ -71,7 +72,7 @@ def read_queries(path: str) -> tuple[str, ...]:
             f"curate.select.queries.path: {path!r} does not exist; give a text file with one query per line"
             " (openwit queries makes one)"
         )
-    lines = storage.read_bytes(path).decode("utf-8-sig", "replace").split("\n")
+    lines = file_text(storage.read_bytes(path)).split("\n")
     queries = tuple(dict.fromkeys(query for query in map(clean_query, lines) if query))
     if not queries:
         raise ConfigError(f"curate.select.queries.path: {path!r} holds no query; write one per line")

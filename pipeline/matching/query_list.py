@@ -39,6 +39,7 @@ from pipeline.matching.query_counts import (
     word_counts,
 )
 from pipeline.settings import Settings
+from pipeline.web.body import file_text
 
 MOST_BUCKETS = 64
 
@@ -232,7 +233,7 @@ def _titles(config: QueryListConfig, chunks: Files, work: str, executor: Executo
 
 def _list_entries(path: str, first_form_only: bool) -> list[str]:
     entries: list[str] = []
-    for line in storage.read_bytes(path).decode("utf-8-sig", "replace").split("\n"):
+    for line in file_text(storage.read_bytes(path)).split("\n"):
         forms = line.split("\t", 1)[1].split(",") if "\t" in line else [line]
         entries += [form.replace("_", " ") for form in (forms[:1] if first_form_only else forms)]
     return entries

@@ -25,6 +25,7 @@ from pipeline.sources.inputs import checked_scheme, identify, marks
 from pipeline.sources.pages import Dropped
 from pipeline.sources.rows import cut_file, read_part
 from pipeline.sources.table_form import TEXT_NAMES
+from pipeline.web.body import file_text
 
 _TABLES = ("metadata", "captions", "labels", "annotations")
 _TABLE_FORMS = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -209,7 +210,7 @@ def _texts(config: FolderSource, picture: str, beside: Sequence[str], given: Seq
 def sidecar_text(name: str, data: bytes) -> str:
     """The caption in a .txt or .json file; "" where there is none."""
     if not name.endswith(".json"):
-        return " ".join(data.decode("utf-8-sig", "replace").split())
+        return " ".join(file_text(data).split())
     try:
         value = orjson.loads(data)
     except ValueError:

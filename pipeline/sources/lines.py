@@ -49,22 +49,33 @@ def plain_blocks(stream: BinaryIO, is_gzip: bool | None = None, damage: list[str
 
 
 def text_blocks(stream: BinaryIO, is_gzip: bool | None = None, damage: list[str] | None = None) -> Iterator[bytes]:
-    """As `plain_blocks`, and as UTF-8 where the text is UTF-16."""
+    """As `plain_blocks`, as UTF-8 where the text is UTF-16, and with \\n where lines end in \\r alone (old Macintosh)."""
     blocks = plain_blocks(stream, is_gzip, damage)
     first = next(blocks, b"")
     name = utf16_of(first) if is_gzip is None else ""  # which a file's middle does not tell
-    everything = itertools.chain([first], blocks)
-    if not name:
-        yield from everything
-        return
+    everything: Iterator[bytes] = itertools.chain([first], blocks)
+    if name:
+        everything = _narrow(everything, name)
+        first = next(everything, b"")
+        everything = itertools.chain([first], everything)
+    if is_gzip is None and _ends_in_cr(first):
+        everything = (block.replace(b"\r", b"\n") for block in everything)
+    yield from everything
+
+
+def _narrow(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(name)("replace")
-    for block in everything:
+    for block in blocks:
         yield decoder.decode(block).encode("utf-8", "replace")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
+def _ends_in_cr(head: bytes) -> bool:
+    return b"\r" in head and b"\n" not in head
+
+
 def is_plain(stream: BinaryIO) -> bool:
     """Whether a place in the text is that place in the file; the stream is at its start before and after."""
-    head = stream.read(512)
+    head = stream.read(1 << 18)  # what text_blocks sees first
     stream.seek(0)
-    return head[:2] != b"\x1f\x8b" and not utf16_of(head)
+    return head[:2] != b"\x1f\x8b" and not utf16_of(head) and not _ends_in_cr(head)

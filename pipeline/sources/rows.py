@@ -20,6 +20,7 @@ from pipeline.sources.json_values import TOO_LONG, json_values
 from pipeline.sources.lines import is_plain, text_blocks
 from pipeline.sources.parquet_rows import parquet_row_count, parquet_rows
 from pipeline.sources.table_form import Shape, cells_of, form_of, has_header, is_url, separator_line, shape_of
+from pipeline.web.body import text_of
 
 Choose = Callable[[Sequence[str], Sequence[Any]], list[int | None]]
 """(names, first row) -> places of the columns wanted, None for one that is not there. Raises LookupError."""
@@ -165,10 +166,10 @@ def _text_lines(part: Part) -> Iterator[str]:
     for block in _part_blocks(part):
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
-            yield line.removeprefix(mark).decode("utf-8", "replace") + "\n"
+            yield text_of(line.removeprefix(mark)) + "\n"
             mark = b""
     if rest:
-        yield rest.removeprefix(mark).decode("utf-8", "replace") + "\n"
+        yield text_of(rest.removeprefix(mark)) + "\n"
 
 
 def _delimited(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.sample import CANDIDATE, CARRIED
 from pipeline.sources.table_form import SCORE_NAMES, SOURCE_UID, UID_NAMES
+from pipeline.web.body import text_of
 
 _LONGEST_UID = 128
 _WORD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
@@ -85,7 +86,7 @@ def words_of(cell: Any) -> str:
         return ""
     if isinstance(cell, list):
         cell = next((each for each in cell if each), "")
-    text = cell if isinstance(cell, str) else cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+    text = cell if isinstance(cell, str) else text_of(cell) if isinstance(cell, bytes) else str(cell)
     # Half of a surrogate pair is no text; JSON can spell it all the same.
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 

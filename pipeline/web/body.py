@@ -1,6 +1,7 @@
 """What came over the wire made plain: content codings undone within a limit, encodings told, Retry-After read."""
 
 import codecs
+import re
 import time
 import zlib
 from email.utils import parsedate_to_datetime
@@ -84,6 +85,30 @@ def retry_after_seconds(value: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+_OTHER_WRITING = re.compile(rb"[\x80-\xff]{4}")
+
+
+def text_of(data: bytes) -> str:
+    """UTF-8, else Windows-1252, which browsers take for text without a name for its encoding and spreadsheets save.
+
+    What is UTF-8 but for some damage, and other writings (many marks in a row, hardly ever met in Latin letters), get U+FFFD for
+    what cannot be read.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+    if _OTHER_WRITING.search(data) or not text.replace("\ufffd", "").isascii():
+        return text
+    return data.decode("cp1252", "replace")
+
+
+def file_text(data: bytes) -> str:
+    """A whole text file, with or without a byte order mark: UTF-8, UTF-16, Windows-1252."""
+    name = utf16_of(data)
+    return data.decode(name, "replace") if name else text_of(data.removeprefix(codecs.BOM_UTF8))
 
 
 def utf16_of(head: bytes) -> str:

@@ -9,8 +9,10 @@ from pipeline.matching.queries import fold, read_queries, spaced, stands_in, wor
 
 
 def test_a_query_list_is_read_without_blanks_and_doubles(tmp_path: Path) -> None:
-    (tmp_path / "q.txt").write_bytes(b"\xef\xbb\xbfdog\r\n\n cat \ndog\nnew \t york\n\xff\n")
-    assert read_queries(str(tmp_path / "q.txt")) == ("dog", "cat", "new york", "\ufffd")
+    (tmp_path / "q.txt").write_bytes(b"\xef\xbb\xbfdog\r\n\n cat \ndog\nnew \t york\ncaf\xe9\n")
+    assert read_queries(str(tmp_path / "q.txt")) == ("dog", "cat", "new york", "café")
+    (tmp_path / "wide.txt").write_bytes("dog\r\ncafé\r\n".encode("utf-16"))
+    assert read_queries(str(tmp_path / "wide.txt")) == ("dog", "café")
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ConfigError, match="holds no query"):
         read_queries(str(tmp_path / "empty.txt"))

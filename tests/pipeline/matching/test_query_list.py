@@ -178,3 +178,24 @@ def test_what_cannot_work_is_one_line(tmp_path: Path) -> None:
     config = QueryListConfig(corpora=(str(tmp_path / "a.txt"),), numbers=False)
     with pytest.raises(DataError, match="list is empty"):
         build_query_list(config, str(tmp_path / "out"), InProcess())
+
+
+def test_files_of_any_encoding_give_the_same_list(tmp_path: Path) -> None:
+    """UTF-16, as an editor's "Unicode", gave the numbers 0 to 99 and no word of what went wrong."""
+    text = "Café chaise café\r\nla chaise café\r\n"
+    lists = []
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"):
+        folder = tmp_path / encoding
+        folder.mkdir()
+        for name, content in (("a.txt", text), ("w.txt", "n1\tété,fin_d'été\r\n"), ("t.txt", "Éric Tabarly\r\n")):
+            (folder / name).write_bytes(content.encode(encoding))
+        (folder / "b.jsonl").write_bytes(
+            (json.dumps({"text": "une chaise café"}, ensure_ascii=False) + "\n").encode(encoding)
+        )
+        config = QueryListConfig(
+            corpora=(str(folder / "a.txt"), str(folder / "b.jsonl")), word_lists=(str(folder / "w.txt"),),
+            titles=(str(folder / "t.txt"),), minimum_count=2, minimum_bigram_count=2, numbers=False, minimum_views=0,
+        )  # fmt: skip
+        build_query_list(config, str(folder / "out"), InProcess())
+        lists.append(read_queries(str(folder / "out" / "queries.txt")))
+    assert set(lists) == {("été", "fin d'été", "café", "chaise", "chaise café", "éric tabarly")}

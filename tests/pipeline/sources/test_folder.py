@@ -75,6 +75,13 @@ def test_texts_come_from_sidecars_then_tables_then_folder_names(tmp_path: Path) 
     assert roots({"mine": folder(root)}, {"mine": result}) == {"mine": str(root)}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_captions_of_any_encoding_are_read(tmp_path: Path, encoding: str) -> None:
+    caption = "“un café”"
+    root = put(tmp_path / "in", {"a.jpg": JPEG, "a.txt": caption.encode(encoding)})
+    assert texts(run(folder(root), tmp_path / "out")) == {"mine/a.jpg": (caption, "sidecar")}
+
+
 def test_what_is_no_readable_file_costs_itself(tmp_path: Path) -> None:
     root = put(tmp_path / "in", {"a.jpg": JPEG, "a.txt": "a cat", "gone.txt": "a dog", "pipe.txt": "a fish"})
     (root / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")

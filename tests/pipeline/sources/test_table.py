@@ -194,7 +194,7 @@ def test_tables_that_break_readers_lose_no_row(tmp_path: Path) -> None:
     texts = pa.Array.from_buffers(pa.string(), 50, pa.array(cells, pa.binary()).buffers())
     sink = io.BytesIO()
     pq.write_table(pa.table({"url": URLS, "text": texts}), sink)
-    wanted = [(url, "caf\ufffd" if n == 7 else text) for n, (url, text) in enumerate(PAIRS)]
+    wanted = [(url, "café" if n == 7 else text) for n, (url, text) in enumerate(PAIRS)]
     assert found(run(tmp_path / "latin", "a.parquet", sink.getvalue(), rows_per_item=20)) == wanted
     quoted = b'http://a.example/1\t"a ""red"" barn"\nhttp://a.example/2\tsaid "no"\n'
     assert [text for _, text in found(run(tmp_path / "quoted", "a.tsv", quoted))] == ['a "red" barn', 'said "no"']
@@ -260,6 +260,36 @@ def test_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, mark: str, encodin
             result = run(tmp_path / f"{number}-{size}", name, data, rows_per_item=size)
             assert found(result) == WORDS, (name, size)
             assert result.fates["pairs"].rows_in == len(ODD)
+
+
+def test_text_of_western_spreadsheets_is_read_and_other_writings_are_not_made_up(tmp_path: Path) -> None:
+    """Excel's "CSV" is Windows-1252; its bytes for é are no UTF-8. A damaged letter of UTF-8 costs itself."""
+    western = [(f"http://a.example/{n}.jpg", f"“a” naïve café – {n}") for n in range(9)]
+    text = delimited(",", [("url", "caption"), *western])
+    for name, data in (("a.csv", text.encode("cp1252")), ("a.csv.gz", gzip.compress(text.encode("cp1252")))):
+        for size in (100, 4):
+            assert found(run(tmp_path / f"{name}-{size}", name, data, rows_per_item=size)) == western
+    lines = b"".join(json.dumps({"url": u, "text": t}, ensure_ascii=False).encode("cp1252") + b"\n" for u, t in western)
+    assert found(run(tmp_path / "lines", "a.jsonl", lines)) == western
+    for number, word in enumerate(["москва".encode("cp1251"), "中国人".encode("gbk"), "été".encode() + b" \xe9"]):
+        [(_, text)] = found(run(tmp_path / f"other-{number}", "a.tsv", b"http://a.example/1\t" + word + b"\n"))
+        assert "\ufffd" in text
+        assert not [letter for letter in text if "\x80" <= letter <= "\xff" and letter != "é"]
+
+
+def test_lines_may_end_as_old_macintoshes_end_them(tmp_path: Path) -> None:
+    text = delimited(",", [("url", "caption"), *PAIRS]).replace("\r\n", "\r")
+    wide = delimited(",", [("url", "caption", "more"), *((*pair, "x" * 700) for pair in PAIRS)]).replace("\r\n", "\r")
+    lines = "\r".join(json.dumps({"url": url, "text": text}) for url, text in PAIRS)
+    for name, data in (
+        ("a.csv", text.encode()),
+        ("b.csv", wide.encode()),
+        ("c.csv.gz", gzip.compress(text.encode())),
+        ("d.csv", text.encode("utf-16")),
+        ("e.jsonl", lines.encode()),
+    ):
+        for size in (100, 7):
+            assert found(run(tmp_path / f"{name}-{size}", name, data, rows_per_item=size)) == PAIRS, (name, size)
 
 
 def test_what_cuts_cells_is_not_taken_from_words(tmp_path: Path) -> None:
