@@ -1,7 +1,8 @@
 """What a training will cost, before it is run: samples, FLOPs, time on a named card, memory per worker. Closed forms.
 
-Time = 3 x forward FLOPs x samples / (workers x the card's peak x the assumed MFU). The MFU is an assumption, and the line
-says which: published CLIP trainings reached 11-13 % (open_clip on A100, from the GPU hours in its PRETRAINED.md) and 21-39 %
+Time = 3 x forward FLOPs x samples / (workers x the card's peak x the assumed MFU), less the gradients that nothing needs where
+weights stand still, and with what is computed again to save memory (training/watching/flops.py). The MFU is an assumption, and the
+line says which: published CLIP trainings reached 11-13 % (open_clip on A100, from the GPU hours in its PRETRAINED.md) and 21-39 %
 (NeMo on H100 and A100). Texts are counted at their full length, so batches of short captions take less. No torch is imported.
 """
 
@@ -20,8 +21,8 @@ from training.config import TrainConfig
 from training.engine.memory_estimate import estimate as estimate_memory
 from training.spec import get_spec
 from training.watching.cards import CARDS, DEFAULT
+from training.watching.flops import model_flops, repeated_flops
 
-PASSES = 3
 SPARE = 1.1
 """A tenth more than the closed form: fragments, and the driver's own."""
 DAY = 86_400.0
@@ -33,10 +34,10 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
     spec = get_spec(config.model).with_text(config.vocabulary_size, config.context_length)
     spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
     card = CARDS[config.watch.card or DEFAULT]
-    sample_flops = PASSES * (spec.sample_flops() - spec.image_flops() * config.patch_dropout)
+    sample_flops, again = model_flops(spec, config), repeated_flops(spec, config)
     steps = config.total_steps(rows or 0) if rows or config.steps else None
     samples = steps * config.global_batch_size if steps else None
-    per_second = config.workers * card.peak_flops(config.precision) * config.watch.assumed_mfu / sample_flops
+    per_second = config.workers * card.peak_flops(config.precision) * config.watch.assumed_mfu / (sample_flops + again)
     seconds = samples / per_second if samples else None
     memory = estimate_memory(spec, config, config.workers)
     return {
@@ -46,6 +47,7 @@ def training_estimate(config: TrainConfig, rows: int | None) -> dict[str, Any]:
         "steps": steps,
         "samples": samples,
         "flops": samples * sample_flops if samples else None,
+        "computed_again": round(again / sample_flops, 4),
         "workers": config.workers,
         "samples_per_worker": config.global_batch_size // config.workers,
         "card": config.watch.card or DEFAULT,
@@ -114,6 +116,8 @@ def _samples(found: Mapping[str, Any]) -> str:
 
 def _time(found: Mapping[str, Any]) -> str:
     pace = f"{found['samples_per_second']:,.0f} samples/s at an assumed MFU of {found['assumed_mfu']:.0%} (train.watch.assumed_mfu)"
+    if found["computed_again"]:
+        pace += f", {found['computed_again']:.0%} more computed again to save memory"
     if found["seconds"] is None:
         return pace
     spent = _length(found["seconds"] * found["workers"], "CPU-" if found["card"] == "cpu" else "GPU-")

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -82,6 +83,25 @@ def test_the_estimate_of_clip_is_its_closed_form() -> None:
     assert training_estimate(theirs, 400_000_000)["gpu_days"] == pytest.approx(192, rel=0.1)
     assert SPARE > 1
     assert CARDS["a100"].peak_flops("bfloat16") == 312e12
+
+
+def test_time_counts_what_stands_still_once_and_what_is_computed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same batch in eight pieces is a third slower; a locked image tower makes it twice as fast."""
+
+    def estimate(*sets: str) -> dict[str, Any]:
+        train = load("clip-vit-b-16", list(sets)).train
+        assert train is not None
+        return training_estimate(train, 400_000_000)
+
+    whole, cached = estimate("train.memory.chunks=1"), estimate("train.memory.chunks=8")
+    assert cached["seconds"] == pytest.approx(whole["seconds"] * 4 / 3)
+    assert cached["flops"] == whole["flops"]
+    print_estimate(cached)
+    assert "(train.watch.assumed_mfu), 33% more computed again to save memory\n" in capsys.readouterr().out
+    locked = estimate("train.memory.chunks=1", "train.freeze=[image]", "train.start_from=elsewhere")
+    spec = get_spec("clip-vit-b-16")
+    saved = 2 * spec.image.flops() / (3 * spec.sample_flops())
+    assert locked["seconds"] == pytest.approx(whole["seconds"] * (1 - saved))
 
 
 def test_what_is_too_much_is_told_with_a_way_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from training.models import linear
 from training.models.linear import Linear
 
 
@@ -25,6 +26,20 @@ def test_inputs_that_are_no_block_of_rows_are_taken_too() -> None:
     layer = Linear(12, 4)
     x = torch.randn(12, 6, 5).permute(1, 2, 0)
     torch.testing.assert_close(layer(x), functional.linear(x, layer.weight, layer.bias))
+
+
+def test_no_product_is_made_for_weights_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoRA's step would take a third longer."""
+    made: list[tuple[int, ...]] = []
+    product = linear._times_transposed
+    monkeypatch.setattr(linear, "_times_transposed", lambda *given: made.append(given[0].shape) or product(*given))
+    layer = Linear(12, 20).requires_grad_(False)
+    x, twin = (torch.ones(7, 12, requires_grad=True) for _ in range(2))
+    layer(x).sum().backward()
+    functional.linear(twin, layer.weight, layer.bias).sum().backward()
+    torch.testing.assert_close(x.grad, twin.grad)
+    assert made == [(7, 12), (7, 20)]  # forward, and the gradient in x
+    assert layer.weight.grad is None
 
 
 def test_autocast_is_obeyed() -> None:

@@ -26,7 +26,6 @@ class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NK: Tensor, weight_MK: Tensor, bias_M: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_NK, weight_MK)
-        ctx.has_bias = bias_M is not None
         return _times_transposed(x_NK, weight_MK, bias_M)
 
     @staticmethod
@@ -35,8 +34,8 @@ class _OneDNNLinear(torch.autograd.Function):
         g_NM = gradients[0].contiguous()
         # oneDNN reads the transposed views as they are; copying them first costs more than the product.
         x_gradient = _times_transposed(g_NM, weight_MK.T) if ctx.needs_input_grad[0] else None
-        weight_gradient = _times_transposed(g_NM.T, x_NK.T)
-        return x_gradient, weight_gradient, g_NM.sum(0) if ctx.has_bias else None
+        weight_gradient = _times_transposed(g_NM.T, x_NK.T) if ctx.needs_input_grad[1] else None  # LoRA's stand still
+        return x_gradient, weight_gradient, g_NM.sum(0) if ctx.needs_input_grad[2] else None
 
 
 class Linear(nn.Linear):

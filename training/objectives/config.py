@@ -16,6 +16,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "words": ("words",),
 }
 """What each family of models can learn; the first is what it learns when nothing is said."""
+PAIRS = ("contrastive", "sigmoid")
+"""Kinds that couple the samples of the global batch, whose chunks go through a gradient cache (training/step.py)."""
 _FOUND = ("accuracy_image_to_text", "accuracy_text_to_image")
 _PIXELS = ("nats_per_pixel", "bits_per_pixel")
 METRICS: Mapping[str, tuple[str, ...]] = {

@@ -3,8 +3,9 @@
 Values are returned, nothing is logged. All of them are this rank's own; ranks walk in step, so one rank tells the pace.
 
 MFU is the share of the machine's peak that the model's own arithmetic fills (Chowdhery et al. 2022, arXiv:2204.02311,
-appendix B): 3 x the forward FLOPs per sample (the backward pass is two more products per product), padding that was not
-computed not counted, recomputation (activation checkpoints, gradient cache) not counted either.
+appendix B): 3 x the forward FLOPs per sample (the backward pass is two more products per product) where all learns
+(training/watching/flops.py), padding that was not computed not counted, recomputation (activation checkpoints, gradient cache) not
+counted either.
 """
 
 import os
@@ -22,10 +23,9 @@ from training.config import TrainConfig
 from training.models.linear import Linear
 from training.specs.base import ModelSpec
 from training.watching.cards import CARDS, card_called
+from training.watching.flops import model_flops
 
 WINDOW_SECONDS = 10.0
-PASSES = 3
-"""Forward passes that a training step costs: its own, and two for the backward one."""
 _precise: ContextVar[dict[str, float] | None] = ContextVar("precise", default=None)
 _PAGE_GIB = os.sysconf("SC_PAGE_SIZE") / 2**30
 
@@ -58,9 +58,8 @@ class Watch:
         peak: float | None = None,
     ) -> None:
         self._clock = clock
-        self._spec = spec
+        self._spec, self._config = spec, config
         self._samples = config.global_batch_size
-        self._dropout = config.patch_dropout
         self._cuda = device if device.type == "cuda" else None
         self._peak = world_size * (peak_flops(config, device) if peak is None else peak)
         self._waited = 0.0
@@ -118,9 +117,7 @@ class Watch:
         tokens = batch.tokens
         # A text ends at its highest token; what stands behind it is not counted.
         length = None if tokens is None else round(float(tokens.argmax(dim=1).float().mean())) + 1
-        whole = self._spec.sample_flops(length)
-        image = self._spec.image_flops()
-        return PASSES * (whole - image * self._dropout)
+        return model_flops(self._spec, self._config, length)
 
 
 @contextmanager
