@@ -2,7 +2,6 @@
 whole run in pictures/, those of one benchmark alone in benchmarks/NAME/."""
 
 import itertools
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from pipeline.datasets.shards import read_image, read_index
 from pipeline.execution.ledger import Fate, File, PhaseResult
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import Manifest
+from training.watching.record import whole_rows
 
 PACKAGES = ("ray", "torch", "deepspeed", "mlflow", "img2dataset", "pyarrow", "pandas")
 SIDES = (32, 64, 128, 256, 512, 1024)
@@ -182,8 +182,8 @@ def _rows(phase: PhaseResult, file: File) -> list[dict[str, Any]]:
 def _training(record: StepRecord | None) -> list[dict[str, float]]:
     if record is None:
         return []
-    lines = storage.read_bytes(storage.join(record.path, "steps.jsonl")).decode().splitlines()
-    return [flattened_row(json.loads(line)) for line in lines]
+    rows, _ = whole_rows(storage.read_bytes(storage.join(record.path, "steps.jsonl")))
+    return [flattened_row(row) for _, row in rows]
 
 
 def _while_training(record: StepRecord | None) -> list[dict[str, float]]:

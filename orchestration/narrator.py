@@ -1,6 +1,5 @@
 """Narrator: what a run tells MLflow, written as journal events. A parent run for the recipe, a child run per step."""
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.training_rows import numbers, read_evaluations
 from pipeline import __version__, storage
+from training.watching.record import whole_rows
 
 if TYPE_CHECKING:
     from evaluation.report import Score
@@ -78,8 +78,8 @@ class Narrator:
 
     def _trained(self, record: StepRecord) -> None:
         path = storage.join(record.path, "steps.jsonl")
-        for line in storage.read_bytes(path).decode().splitlines():
-            self.train_step(json.loads(line))
+        for _, row in whole_rows(storage.read_bytes(path))[0]:
+            self.train_step(row)
         for row in read_evaluations(record.path):
             self.evaluation(row)
 

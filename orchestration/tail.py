@@ -1,8 +1,9 @@
 """Follow a JSON-lines file that another process writes, and may cut back and write again when it resumes."""
 
-import json
 import os
 from typing import Any
+
+from training.watching.record import whole_rows
 
 
 class Tail:
@@ -35,7 +36,7 @@ class Tail:
         if lines:
             self._offset += len(whole)
             self._last_line = lines[-1]
-        found = [step for step in map(json.loads, lines) if step["step"] > self._last_step]
+        found = [row for _, row in whole_rows(whole)[0] if row["step"] > self._last_step]
         if found:
             self._last_step = found[-1]["step"]
         return found

@@ -4,10 +4,11 @@ A row of steps.jsonl (training/run.py) has fixed fields, `metrics` (what the obj
 ...) and `measured` (what the clock decides: MFU, waiting for data, memory). Here they lie side by side.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from training.watching.record import whole_rows
 
 EVALUATIONS = "evaluations.jsonl"
 """In a training's folder, a line per snapshot that was measured (orchestration/beside.py)."""
@@ -63,5 +64,4 @@ def read_evaluations(folder: str) -> list[dict[str, Any]]:
     path = Path(folder) / EVALUATIONS
     if not path.exists():
         return []
-    lines = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return [json.loads(line) for line in lines]
+    return [row for _, row in whole_rows(path.read_bytes())[0]]

@@ -4,6 +4,7 @@ On resume the record is cut back to the checkpoint's step, so the file of a run 
 of one that was not.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pipeline import storage
 from training.config import TrainConfig
 from training.saving.leaving import Preemption
 from training.train import StepResult, _silent, train
+from training.watching.record import whole_rows
 
 RECORD = "steps.jsonl"
 
@@ -41,7 +43,10 @@ def run(
         for result in train(config, manifest_folder, folder, True, preemption, say=told, is_measured=is_measured):
             if not is_first:
                 continue
-            record = record or StepRecord(folder, result.step - 1)
+            if record is None:
+                record = StepRecord(folder, result.step - 1)
+                if record.damaged:
+                    told(f"{record.path}: {record.damaged:,} lines were damaged and are left out")
             record.write(result, durable=result.step % config.checkpoints.every_steps == 0)
             if on_step is not None:
                 on_step(result)
@@ -51,16 +56,16 @@ def run(
 
 
 class StepRecord:
-    """steps.jsonl open for writing after step `done`."""
+    """steps.jsonl open for writing after step `done`; `damaged` lines of it are left out."""
 
     def __init__(self, folder: str, done: int) -> None:
-        path = Path(folder) / RECORD
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= done]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(kept), "utf-8")
-        os.replace(temporary, path)
-        self._file = path.open("a", encoding="utf-8")
+        self.path = Path(folder) / RECORD
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows, self.damaged = whole_rows(self.path.read_bytes() if self.path.exists() else b"")
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_bytes(b"".join(line for line, row in rows if row["step"] <= done))
+        os.replace(temporary, self.path)
+        self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, result: StepResult, durable: bool) -> None:
         """Append a line; `durable` ones reach the disk before this returns. Raises DataError where the disk is full."""
@@ -76,13 +81,12 @@ class StepRecord:
         self._file.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
-
-
 def read_steps(folder: str) -> list[StepResult]:
     """The record of a run so far, in order; empty where there is none."""
-    return [StepResult(**json.loads(line)) for line in _whole_lines(Path(folder) / RECORD)]
+    path = Path(folder) / RECORD
+    rows, _ = whole_rows(path.read_bytes() if path.exists() else b"")
+    found = []
+    for _, row in rows:
+        with contextlib.suppress(TypeError):  # the name of a field was damaged
+            found.append(StepResult(**row))
+    return found

@@ -116,7 +116,7 @@ def train(
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         ranks.wait_for_all()
-        found = _finished(config, data, folder, ranks)
+        found = _finished(config, data, folder, ranks, say)
         if found != "finished":
             is_prolonged = found == "shorter"
             yield from _train(config, data, folder, ranks, preemption, ending, look, is_measured, is_prolonged, say)
@@ -130,16 +130,19 @@ def _unmeasured(config: TrainConfig, is_measured: bool) -> Iterator[str]:
         )
 
 
-def _finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> str:
+def _finished(config: TrainConfig, data: Data, folder: str, ranks: Ranks, say: Callable[[str], None]) -> str:
     """Whether the folder's finished model is this run's ("finished"), one of a run that is this one but "shorter", or "none".
 
     Raises ConfigError where it is of another run: what is finished is not written over.
     """
     answer = "none"
     if ranks.is_first and storage.exists(storage.join(folder, FINAL, checkpoints.NAME)):
-        # A damaged one: the run is taken up again from its last resumable checkpoint.
-        with contextlib.suppress(DataError):
+        try:
             answer = _compared(Checkpoint.load(storage.join(folder, FINAL)), config, data)
+        except DataError as error:
+            say(
+                f"{str(error).split('; ')[0]}; the finished model is made again from the last checkpoint to resume from"
+            )
     answer = ranks.say(answer) or "none"
     if answer not in ("finished", "shorter", "none"):
         raise ConfigError(answer)
@@ -186,7 +189,7 @@ def _train(
     memory = partial(explained, config, spec, ranks.world_size, ranks.device)
     with memory():
         engine = Engine(model, config, ranks, anew)
-    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption)))
+    saver = ending.enter_context(contextlib.closing(Saver(folder, config, spec, data.id, ranks, preemption, say)))
     done = saver.resume(engine.state(), data.rows, is_prolonged)
     total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from training.saving.checkpoints_config import CheckpointsConfig
 from training.saving.leaving import PreemptedError
 from training.saving.parts import write_tensors
 from training.train import train
+from training.watching.record import whole_rows
 from training.watching.replay import as_json, replay
 
 BASE = TrainConfig.model_validate(
@@ -113,6 +115,44 @@ def test_a_full_disk_ends_the_run_in_one_line_and_harms_nothing(
     run(BASE, dataset, str(tmp_path), is_first=True)
     must_end_like(tmp_path, alone)
     assert sorted(each.name for each in (tmp_path / "checkpoints").iterdir()) == ["000000006", "000000008"]
+
+
+def test_what_is_damaged_is_passed_over_and_said(dataset: str, alone: Path, tmp_path: Path) -> None:
+    """Seals that are JSON of another kind or with another number, a record with bytes of something else; then nothing whole."""
+    out = tmp_path / "out"
+    shutil.copytree(alone, out)
+    (out / "checkpoint/checkpoint.json").write_text("[]")
+    seal = out / "checkpoints/000000008/checkpoint.json"
+    seal.write_text(seal.read_text().replace('"step": 8', '"step": 7'))
+    with (out / "steps.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe\n[1]\n{half")
+    said: list[str] = []
+    run(BASE, dataset, str(out), is_first=True, say=said.append)
+    must_end_like(out, alone)
+    changed_since = "checkpoint.json: damaged or changed since it was written;"
+    assert said == [
+        f"{out}/checkpoint/{changed_since} the finished model is made again from the last checkpoint to resume from",
+        f"{out}/checkpoints/000000008/{changed_since} the run goes on from step 6",
+        f"{out}/steps.jsonl: 2 lines were damaged and are left out",
+    ]
+
+    shutil.rmtree(out / "checkpoint")
+    for state in (out / "checkpoints").glob("*/state-00000.safetensors"):
+        state.write_bytes(state.read_bytes()[:-1])
+    said.clear()
+    run(BASE, dataset, str(out), is_first=True, say=said.append)
+    must_end_like(out, alone)
+    state = "state-00000.safetensors: missing or changed since it was written; no undamaged checkpoint is left and the"
+    assert said == [f"{out}/checkpoints/{step:09d}/{state} run begins at step 1" for step in (8, 6)]
+
+
+def test_a_record_of_bytes_gives_its_whole_rows() -> None:
+    whole = [b'{"step": 1, "loss": 2.5}\n', b'{"step": 2}\n']
+    harm = [b"\n", b"\0\0\0\n", b'{"step": "3"}\n', b'{"loss": 1}\n', b"[" * 100_000 + b"\n", b'"\xff"\n']
+    rows, damaged = whole_rows(whole[0] + b"".join(harm) + whole[1] + b'{"step": 4}')
+    assert rows == [(whole[0], {"step": 1, "loss": 2.5}), (whole[1], {"step": 2})]
+    assert damaged == len(harm)
+    assert whole_rows(b"") == whole_rows(b'{"step": 1}') == ([], 0)
 
 
 def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset: str, alone: Path, tmp_path: Path) -> None:

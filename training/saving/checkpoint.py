@@ -76,7 +76,7 @@ class Checkpoint:
         path = storage.join(folder, NAME)
         if not storage.exists(path):
             raise DataError(f"{folder}: no {NAME}, so no finished checkpoint; run the training to its end")
-        value = storage.read_json(path)
+        value = _read(path)
         checkpoint = Checkpoint(
             folder,
             read_spec(value["spec"]),
@@ -146,6 +146,19 @@ class Checkpoint:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that the model tells apart; () where it tells none or they have no names."""
         return read_classes(storage.join(self.folder, CLASSES)) if CLASSES in self.files else ()
+
+
+def _read(path: str) -> Any:
+    """What `save` wrote. Raises DataError where a byte of it was changed, before anything in it is believed."""
+    try:
+        value = storage.read_json(path)
+        content = {name: each for name, each in value.items() if name != "id"}
+        whole = storage.sha256(storage.canonical_json(content)) == value["id"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise DataError(f"{path}: damaged or changed since it was written; train again")
+    return value
 
 
 def write_model(

@@ -73,10 +73,10 @@ def sync_folder(folder: Path) -> None:
 def metrics_of(folder: Path) -> Mapping[str, float]:
     """The means over the steps before a checkpoint; empty where it has none."""
     try:
-        found: Mapping[str, float] = storage.read_json(str(folder / PROGRESS))["metrics"]
-    except (OSError, ValueError, KeyError):
+        found = storage.read_json(str(folder / PROGRESS))["metrics"]
+        return {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return found
 
 
 def surplus(folders: Sequence[Path], config: CheckpointsConfig, step: int | None = None) -> list[Path]:

@@ -38,6 +38,6 @@ def _newest_of_run(place: str) -> Checkpoint | None:
     for folder in reversed(sealed(Path(place) / "checkpoints")):
         try:
             return Checkpoint.load(str(folder))
-        except (DataError, ValueError, KeyError, OSError):
+        except (DataError, OSError):
             continue  # damaged: the one before it
     return None

@@ -8,7 +8,7 @@ The folder must be one that all ranks see: a local disk on one machine, a shared
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,7 +48,9 @@ class Saver:
         manifest_id: str,
         ranks: Ranks,
         preemption: Preemption | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._say = say
         self._folder = Path(folder) / "checkpoints"
         self._config, self._spec, self._manifest_id, self._ranks = config, spec, manifest_id, ranks
         self._settings = config.checkpoints
@@ -100,31 +102,41 @@ class Saver:
     ) -> Checkpoint | None:
         """The newest undamaged one that this run goes on from; None where there is no undamaged one.
 
-        Raises ConfigError where there are some, or there `must` be one, and this run goes on from none of them.
+        Says what is damaged and what that costs. Raises ConfigError where there are some, or there `must` be one, and this run goes
+        on from none of them.
         """
+        damaged: list[str] = []
         for where in reversed(folders_of_it):
-            found = self._intact(where)
+            found = self._intact(where, damaged)
             if found is None:
                 continue
+            for reason in damaged:
+                self._say(f"{reason}; the run goes on from step {found.step:,}")
+            damaged = []
             require_same_run(found, self._config, self._manifest_id, (*LENGTH, *may_differ))
             if is_same_run(found, self._config, self._manifest_id) or goes_on(found, self._config, rows):
                 return found
             must = True
         if must:
             raise cannot_go_on(place, self._config, self._config.total_steps(rows))
+        for reason in damaged:
+            self._say(f"{reason}; no undamaged checkpoint is left and the run begins at step 1")
         return None
 
-    def _intact(self, where: str) -> Checkpoint | None:
-        """The checkpoint in a folder where no rank finds a file damaged."""
-        damage, checkpoint = 0.0, None
+    def _intact(self, where: str, damaged: list[str]) -> Checkpoint | None:
+        """The checkpoint in a folder where no rank finds a file damaged; else the first rank's reason is put down."""
+        damage, checkpoint = None, None
         try:
             checkpoint = Checkpoint.load(where, verify=False)
             # Each rank looks at every W-th file: checksums take as long as reading.
             mine = sorted(checkpoint.files)[self._ranks.rank :: self._ranks.world_size]
             folders.require_intact(Path(where), mine, checkpoint.files)
-        except (DataError, ValueError, KeyError, OSError):
-            damage = 1.0
-        return checkpoint if self._ranks.highest([damage]) == [0.0] else None
+        except (DataError, OSError) as error:
+            damage = str(error).split("; ")[0]
+        if (damage := self._ranks.first_word(damage)) is not None:
+            damaged.append(damage)
+            return None
+        return checkpoint
 
     def after_step(
         self, state: Stateful, meanings: Meanings, step: int, total: int, metrics: Mapping[str, float]

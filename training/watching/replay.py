@@ -141,7 +141,7 @@ def _nearest(folder: Path, step: int) -> tuple[Checkpoint | None, TrainConfig]:
     for each in reversed([*last, *sealed]):
         try:
             found = Checkpoint.load(str(each))
-        except (DataError, ValueError, KeyError, OSError):
+        except (DataError, OSError):
             continue
         config = config or found.config
         if each not in last and found.step < step:
