@@ -16,9 +16,13 @@ from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.data.transforms import evaluation_pixels
+from training.fitting import fitted
+from training.models.clip import CLIP
 from training.run import read_steps, run
 from training.saving.checkpoint import Checkpoint
 from training.saving.checkpoints_config import CheckpointsConfig
+from training.saving.start import start_from, starting_spec
+from training.spec import build
 from training.train import StepResult, train
 from training.watching.watch_config import WatchConfig
 
@@ -142,6 +146,30 @@ def test_a_changed_file_is_no_checkpoint(finished: tuple[str, list[StepResult]],
     (tmp_path / "checkpoint.json").unlink()
     with pytest.raises(DataError, match=r"no checkpoint\.json"):
         Checkpoint.load(str(tmp_path))
+
+
+def test_texts_of_a_trained_model_may_be_shorter_and_what_else_differs_is_named(
+    dataset: str, finished: tuple[str, list[StepResult]], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    shorter = CONFIG.model_copy(update={"start_from": folder, "context_length": 6})
+    model = build(starting_spec(fitted(shorter, None), shorter)).eval()
+    start_from(model, shorter)
+    texts = torch.tensor([[280, 5, 6, 281, 0, 0], [280, 5, 7, 8, 9, 281]])
+    assert isinstance(model, CLIP)
+    twin = Checkpoint.load(f"{folder}/checkpoint").model()
+    assert isinstance(twin, CLIP)
+    torch.testing.assert_close(model.encode_text(texts), twin.encode_text(torch.nn.functional.pad(texts, (0, 6))))
+    for values, message in (
+        (
+            {"context_length": 20},
+            "train.context_length 20: .* knows texts of 12 tokens at most; set it to that, or less",
+        ),
+        ({"vocabulary_size": 400}, "train.vocabulary_size 400: the token table of .* has 300 rows; set it to that"),
+        ({"vocabulary_size": 260}, "train.vocabulary_size 260: the token table of .* has 300 rows; set it to that"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            next(train(CONFIG.model_copy(update={"start_from": folder, **values}), dataset, str(tmp_path)))
 
 
 def test_the_record_has_a_line_per_step(dataset: str, tmp_path: Path) -> None:

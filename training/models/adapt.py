@@ -10,6 +10,8 @@ from pipeline.errors import ConfigError
 from training.models.positions import resized_grid
 
 POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding", "positional_embedding")
+TEXT_POSITIONS = "text.positional_embedding"
+"""A causal text tower computes the same of a text that fits whatever positions come behind it: shorter contexts are cut."""
 HEADS = ("head", "class_head", "representation")
 """Parts that fine-tuning may begin anew, whatever their sizes."""
 
@@ -51,6 +53,8 @@ def adapted(
             continue
         if name in POSITIONS and given.shape != own.shape and given.ndim == 2:
             given = resized_grid(given, int(own.shape[0] ** 0.5), name)
+        if name == TEXT_POSITIONS and len(given) > len(own):
+            given = given[: len(own)]
         if given.shape != own.shape:
             raise ConfigError(
                 f"{where}: {name} is {_size(given)} there and {_size(own)} in this model; name a checkpoint of the same sizes"

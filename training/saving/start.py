@@ -56,6 +56,7 @@ def starting_spec(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
     if config.start_from is None:
         return spec
     theirs = open_model(config.start_from).spec.to_json()
+    _require_texts(spec.to_json(), theirs, config.start_from)
     try:
         return read_spec(_merged(spec.to_json(), theirs))
     except _MisfitError as misfit:
@@ -67,6 +68,25 @@ def starting_spec(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
             f"train.start_from {config.start_from}: its {key} is {given}, that of {config.model} is {own}; it is of another"
             f" model ({way})"
         ) from None
+
+
+def _require_texts(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError where texts are of a table, or of a length, that the trained text tower does not have. Of
+    shorter texts the positions are the first of the trained ones; a bag of words has none."""
+    own, given = ours.get("text"), theirs.get("text")
+    if ours["family"] != theirs["family"] or not isinstance(own, Mapping) or not isinstance(given, Mapping):
+        return
+    rows, most = given["vocabulary"], given["context"]
+    if own["vocabulary"] != rows:
+        raise ConfigError(
+            f"train.vocabulary_size {own['vocabulary']:,}: the token table of train.start_from {where} has {rows:,} rows; set it"
+            " to that"
+        )
+    if given.get("kind") == "transformer" and own["context"] > most:
+        raise ConfigError(
+            f"train.context_length {own['context']}: train.start_from {where} knows texts of {most} tokens at most; set it to"
+            " that, or less"
+        )
 
 
 def _fits(spec: ModelSpec, theirs: Mapping[str, Any]) -> bool:
