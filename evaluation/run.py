@@ -71,7 +71,8 @@ def evaluate(
 
 
 INTERVALS = (
-    "95 %: Wilson for proportions and means of bounded values, joined over classes and folds; Newcombe for areas; bootstrap,"
+    "95 %: Wilson for proportions and means of bounded values, over classes and folds of as many pictures as scatter like them;"
+    " Newcombe for areas; bootstrap,"
     " never narrower than counts allow, for average precision and calibration; with pictures as the unit of captions, and videos"
     " as that of their frames and clips"
 )

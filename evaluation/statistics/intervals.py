@@ -1,10 +1,11 @@
 """Intervals for measured numbers: how far a score could be off because only n pictures were looked at.
 
 k = successes, n = trials. Wilson (1927, JASA 22) is what accuracies are reported with; Clopper and Pearson (1934,
-Biometrika 26) is the exact one that CLIP's overlap analysis uses (arXiv:2103.00020, section 5). Means of anything bounded, also
-over classes or folds, get Wilson's interval too (`mean_interval`), joined by MOVER (Zou and Donner 2008, Statistics in Medicine
-27); areas under the ROC curve Newcombe's (2006, Statistics in Medicine 25:559). A percentile bootstrap (Efron 1979) has no width
-where every picture was answered alike; it is left for average precision and calibration, widened by what counts alone allow.
+Biometrika 26) is the exact one that CLIP's overlap analysis uses (arXiv:2103.00020, section 5). Means of anything bounded get
+Wilson's interval too (`mean_interval`; over classes or folds: clustered.py); means over tasks are joined by MOVER (Zou and Donner
+2008, Statistics in Medicine 27); areas under the ROC curve get Newcombe's (2006, Statistics in Medicine 25:559). A percentile
+bootstrap (Efron 1979) has no width where every picture was answered alike; it is left for average precision and calibration,
+widened by what counts alone allow.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -53,31 +54,23 @@ def score_ends(
 
 
 def mean_interval(
-    values: ArrayLike,
-    groups: ArrayLike | None = None,
-    span: tuple[float, float] = (0.0, 1.0),
-    confidence: float = CONFIDENCE,
+    values: ArrayLike, span: tuple[float, float] = (0.0, 1.0), confidence: float = CONFIDENCE
 ) -> Interval:
-    """Interval of the mean of one value per picture, each in `span`; with `groups` (N,) of the mean over groups of their means.
+    """Interval of the mean of one value per picture, each in `span`; of a mean over groups see `clustered.means_interval`.
 
     Wilson's, of as many pictures as would scatter like these if they were only right or wrong (Kish's design effect; Korn and
     Graubard 1998, Survey Methodology 24, do the same): for values 0 and 1 it is Wilson's own. One picture at either end of the
-    span, shared by all groups, is added when the scatter is estimated, so that equal values do not pass for certainty. Groups
-    are of different pictures, so lengths below and above add up as squares.
+    span is added when the scatter is estimated, so that equal values do not pass for certainty.
     """
     low_end, high_end = span
     share_N = (np.asarray(values, np.float64) - low_end) / (high_end - low_end)
-    group_N = np.zeros(len(share_N), np.int64) if groups is None else np.asarray(groups)
-    _check(0, len(share_N))
-    _, place_N, count_G = np.unique(group_N, return_inverse=True, return_counts=True)
-    sum_G, square_G = np.bincount(place_N, share_N), np.bincount(place_N, share_N**2)
-    end = 1 / len(count_G)
-    more_G = (sum_G + end) / (count_G + 2 * end)
-    scatter_G = (square_G + end) / (count_G + 2 * end) - more_G**2
-    mean_G = np.clip(sum_G / count_G, 0, 1)
-    low_G, high_G = score_ends(mean_G, count_G * more_G * (1 - more_G) / scatter_G, confidence)
-    found = joined([Interval(*ends) for ends in zip(mean_G.tolist(), low_G.tolist(), high_G.tolist(), strict=True)])
-    return Interval(*(low_end + end * (high_end - low_end) for end in found))
+    count = len(share_N)
+    _check(0, count)
+    more = (float(share_N.sum()) + 1) / (count + 2)
+    scatter = (float((share_N**2).sum()) + 1) / (count + 2) - more**2
+    mean = min(1.0, max(0.0, float(share_N.mean())))
+    low, high = score_ends(np.array([mean]), np.array([count * more * (1 - more) / scatter]), confidence)
+    return Interval(*(low_end + end * (high_end - low_end) for end in (mean, float(low[0]), float(high[0]))))
 
 
 def joined(parts: Sequence[Interval]) -> Interval:

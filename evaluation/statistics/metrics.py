@@ -118,7 +118,7 @@ def mean_top1_top5(answers: Answers, resamples: int, seed: int) -> Interval:
 
 
 def mean_per_class(answers: Answers, resamples: int, seed: int) -> Interval:
-    """Accuracy per class, averaged over the classes that occur; Wilson's intervals of the classes, joined."""
+    """Accuracy per class, averaged over the classes that occur; Wilson interval of as many pictures as scatter like it."""
     return means_interval(answers.correct, answers.labels, answers.clusters)
 
 

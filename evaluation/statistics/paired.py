@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, norm
 
-from evaluation.statistics.clustered import clustered_interval
-from evaluation.statistics.intervals import CONFIDENCE, Interval, Statistic, mean_interval, percentiles, weight_chunks
+from evaluation.statistics.clustered import means_interval
+from evaluation.statistics.intervals import CONFIDENCE, Interval, Statistic, percentiles, weight_chunks
 
 LEVEL = 0.05
 COINS_PER_RESAMPLE = 5
@@ -101,11 +101,8 @@ def swapped_signs(
     more, equal = _patterns(share_N, observed, slack, coins, np.random.default_rng([seed, 1]))
     p = 1.0 if observed <= slack else (more + (equal + 1) / 2) / (coins + 1)
     reach = span[1] - span[0]
-    if clusters is None:
-        return Difference(*mean_interval(apart_N, group_N, (-reach, reach)), p, "signs swapped, mid-p")
-    return Difference(
-        *clustered_interval(apart_N, clusters, (-reach, reach), groups=groups), p, "signs of clusters swapped, mid-p"
-    )
+    test = "signs swapped, mid-p" if clusters is None else "signs of clusters swapped, mid-p"
+    return Difference(*means_interval(apart_N, groups, clusters, (-reach, reach)), p, test)
 
 
 def _patterns(

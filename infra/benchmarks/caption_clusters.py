@@ -19,8 +19,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from evaluation.statistics.clustered import clustered_interval
-from evaluation.statistics.intervals import mean_interval
+from evaluation.statistics.clustered import clustered_interval, means_interval
 from evaluation.statistics.paired import mcnemar, swapped_signs
 
 DRAWS = int(os.environ.get("CAPTION_DRAWS", 4000))
@@ -60,7 +59,7 @@ def covered(
     for _ in range(DRAWS):
         own, each = ease(random, pictures, captions, shared)
         right = (random.random((pictures, captions)) < expit(centre + own + each)).ravel()
-        found = clustered_interval(right, clusters, groups=groups), mean_interval(right, groups)
+        found = clustered_interval(right, clusters, groups=groups), means_interval(right, groups)
         hits += [low <= truth <= high for _, low, high in found]
     return truth, *(hits / DRAWS).tolist()
 

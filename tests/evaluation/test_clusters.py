@@ -19,8 +19,7 @@ from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report
 from evaluation.run import evaluate
 from evaluation.statistics.calibration import calibration_error
-from evaluation.statistics.clustered import clustered_interval, share_interval
-from evaluation.statistics.intervals import mean_interval
+from evaluation.statistics.clustered import clustered_interval, means_interval, share_interval
 from evaluation.statistics.metrics import METRICS, Answers
 from pipeline.errors import ConfigError
 from tests.evaluation.test_parts import mine
@@ -124,7 +123,7 @@ def test_a_mean_over_classes_is_covered_by_cluster_and_not_by_picture() -> None:
     random, covered, naive = np.random.default_rng(1), 0, 0
     for _ in range(500):
         right_N, cluster_N, group_N = grouped(random, 20, 7)
-        found, alone = clustered_interval(right_N, cluster_N, groups=group_N), mean_interval(right_N, group_N)
+        found, alone = clustered_interval(right_N, cluster_N, groups=group_N), means_interval(right_N, group_N)
         assert found.value == pytest.approx(alone.value)
         covered += found.low <= 0.5 <= found.high
         naive += alone.low <= 0.5 <= alone.high

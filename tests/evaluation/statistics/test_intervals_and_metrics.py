@@ -9,6 +9,7 @@ from evaluation.protocols.outcomes import add_classified_rows
 from evaluation.protocols.protocol import Findings
 from evaluation.protocols.truth import Truth
 from evaluation.statistics.calibration import calibration_error, confidences, probabilities
+from evaluation.statistics.clustered import means_interval
 from evaluation.statistics.intervals import (
     area_interval,
     bootstrap,
@@ -63,13 +64,23 @@ def test_the_interval_of_a_mean_is_wilson_s_where_values_are_0_and_1_and_the_nor
 
 
 def test_intervals_of_means_over_classes_cover_what_they_are_of() -> None:
-    """1,500 test sets of a model that is almost always right in some classes and almost always wrong in others."""
+    """400 test sets each of models on classes of many shapes, of few pictures and of one too: 5 % miss, on both sides alike."""
     random = np.random.default_rng(5)
-    share = np.array([0.99, 0.95, 0.9, 0.5, 0.03, 0.01])
-    labels = np.repeat(np.arange(6), [10, 20, 15, 30, 12, 25])
-    drawn = (mean_interval(random.random(len(labels)) < share[labels], labels) for _ in range(1500))
-    covered = np.mean([found.low <= share.mean() <= found.high for found in drawn])
-    assert covered >= 0.935
+    sets = {
+        "right in some, wrong in others": ([0.99, 0.95, 0.9, 0.5, 0.03, 0.01], [10, 20, 15, 30, 12, 25]),
+        "Aircraft": (np.full(100, 0.9), np.full(100, 33)),
+        "many small": (np.full(300, 0.1), np.full(300, 4)),
+        "of one picture": (random.beta(5, 2, 50), np.full(50, 1)),
+        "of one or a hundred": (random.beta(5, 2, 50), np.repeat([1, 5, 100], [20, 20, 10])),
+        "few": (np.full(10, 0.1), np.full(10, 12)),
+    }
+    for name, (share, counts) in sets.items():
+        labels, truth = np.repeat(np.arange(len(counts)), counts), np.mean(share)
+        drawn = [means_interval(random.random(len(labels)) < np.asarray(share)[labels], labels) for _ in range(400)]
+        below, above = np.mean([truth < found.low for found in drawn]), np.mean([truth > found.high for found in drawn])
+        assert below < 0.05, name
+        assert above < 0.05, name
+        assert below + above < 0.075, name
 
 
 def test_no_metric_of_a_degenerate_model_has_an_interval_without_width() -> None:
