@@ -17,6 +17,8 @@ from evaluation.statistics.intervals import Interval, Statistic, percentiles, we
 BINS = 15
 LOG_TEMPERATURES = (-7.0, 7.0)
 CHUNK_NUMBERS = 1 << 18
+DOUBT = 3.0
+"""Standard deviations from which on the sign of a bin's gap is taken as known."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +73,55 @@ def calibration_error(
     bins: int = BINS,
     clusters: NDArray[np.int64] | None = None,
 ) -> Interval:
-    """Expected calibration error with the bootstrap's interval, moved by the bootstrap's bias.
+    """Expected calibration error with an interval that knows that noise counts as error, whichever sign it has in a bin.
 
-    A resample's error is larger than the sample's, since noise in a bin counts as error whichever sign it has; its plain
-    percentiles would often lie wholly above the value. Where a bin's answers are all right or all wrong no resample varies:
-    the interval is never narrower than what Wilson's intervals of the bins' accuracies allow.
+    The lower end is what noise leaves of the value (`_raised`): of a model without error it is 0. The upper end is the bootstrap's,
+    less its bias. Where a bin's answers are all right or all wrong no resample varies: the interval is never narrower than what
+    Wilson's intervals of the bins' accuracies allow.
     """
     error = binned_error(confidence_N, correct_N, bins)
     count = len(confidence_N)
     value = float(error(np.ones((1, count)))[0])
     errors_R = np.concatenate([error(weights) for weights in weight_chunks(count, resamples, seed, clusters)])
-    low, high = percentiles(errors_R)
-    bias = float(errors_R.mean()) - value
-    found = Interval(value, max(0.0, min(value, low - bias)), min(1.0, max(value, high - bias)))
+    high = percentiles(errors_R)[1] - (float(errors_R.mean()) - value)
+    raised = percentiles(_raised(_gaps(confidence_N, correct_N, bins), resamples, seed, clusters))[1]
+    found = Interval(value, max(0.0, value - max(0.0, raised)), min(1.0, max(value, high)))
     return wider(found, _of_bins(value, reliability(confidence_N, correct_N, bins)))
+
+
+def _raised(
+    gap_NB: NDArray[np.float64], resamples: int, seed: int, clusters: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """(R,) by how much noise may have raised the error: |gap + noise| is at most |gap| + |noise|, and in bins whose gap is beyond
+    doubt |gap| + noise towards it.
+
+    Noise is each picture's own gap, or all of a cluster's, with a sign by a coin (the wild bootstrap, Wu 1986, Annals of Statistics
+    14); sums by bin are drawn as normal numbers of their covariance.
+    """
+    total_GB = gap_NB
+    if clusters is not None:
+        place_N = np.unique(clusters, return_inverse=True)[1]
+        total_GB = np.zeros((int(place_N.max()) + 1, gap_NB.shape[1]))
+        np.add.at(total_GB, place_N, gap_NB)
+    covariance_BB, sum_B = total_GB.T @ total_GB, total_GB.sum(axis=0)
+    spectrum_B, axes_BB = np.linalg.eigh(covariance_BB)
+    normal_RB = np.random.default_rng([seed, 2]).normal(size=(resamples, len(spectrum_B)))
+    noise_RB = (normal_RB * np.sqrt(np.maximum(spectrum_B, 0))) @ axes_BB.T
+    beyond_B = np.abs(sum_B) > DOUBT * np.sqrt(np.diag(covariance_BB))
+    return np.asarray(np.where(beyond_B, noise_RB * np.sign(sum_B), np.abs(noise_RB)).sum(axis=1) / len(gap_NB))
 
 
 def binned_error(confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_], bins: int = BINS) -> Statistic:
     """The calibration error as a function of the pictures' weights."""
-    count = len(confidence_N)
-    gap_NB = np.zeros((count, bins))
-    gap_NB[np.arange(count), _places(confidence_N, bins)] = confidence_N - correct_N
+    gap_NB = _gaps(confidence_N, correct_N, bins)
     return lambda weights_RN: np.asarray(np.abs(weights_RN @ gap_NB).sum(axis=1) / weights_RN.sum(axis=1))
+
+
+def _gaps(confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
+    """(N, B) confidence less right (1) or wrong (0), in the bin that a picture falls into."""
+    gap_NB = np.zeros((len(confidence_N), bins))
+    gap_NB[np.arange(len(confidence_N)), _places(confidence_N, bins)] = confidence_N - correct_N
+    return gap_NB
 
 
 def _of_bins(value: float, bars: Sequence[Bin]) -> Interval:

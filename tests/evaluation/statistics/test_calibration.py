@@ -51,3 +51,22 @@ def test_an_interval_of_the_error_holds_the_error_of_ten_times_the_pictures() ->
     whole = calibration_error(confidence, right, 100, 0).value
     parts = [calibration_error(confidence[n : n + 2000], right[n : n + 2000], 300, 0) for n in range(0, 20_000, 2000)]
     assert sum(part.low <= whole <= part.high for part in parts) >= 8
+
+
+@pytest.mark.parametrize("pictures", [200, 1000])
+@pytest.mark.parametrize("too_sure", [0.0, 0.02, 0.1])
+def test_noise_does_not_pass_for_an_error(pictures: int, too_sure: float) -> None:
+    """200 test sets of models that are too sure by nothing, little and much: their true error is not below the interval."""
+    random, below, above, draws = np.random.default_rng(6), 0, 0, 200
+    for n in range(draws):
+        confidence = random.beta(4, 2, pictures) * (1 - too_sure) + too_sure
+        right = random.random(pictures) < confidence - too_sure
+        found = calibration_error(confidence, right, 300, n)
+        below, above = below + (found.low > too_sure + 1e-12), above + (found.high < too_sure)
+    assert below / draws <= 0.08
+    assert above / draws <= 0.06
+    each_twice = calibration_error(
+        np.repeat(confidence, 2), np.repeat(right, 2), 100, 0, clusters=np.repeat(np.arange(pictures), 2)
+    )
+    once = calibration_error(confidence, right, 100, 0)
+    assert each_twice.low == pytest.approx(once.low, abs=0.01)
