@@ -16,6 +16,7 @@ ALTERED = ("robustness", "seed")
 SETTINGS: Mapping[str, Sequence[str]] = {
     "linear_probe": LEARNED,
     "layers": LEARNED,
+    "few_shot": ("probe.mode", "probe.precision"),
     "few_shot_lsr": ("probe.lsr_penalty",),
     "knn": ("probe.temperature",),
     "robustness": ALTERED,

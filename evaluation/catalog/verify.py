@@ -107,10 +107,11 @@ def _counted(task: Task, split: str, root: str) -> tuple[dict[str, Any], str]:
         pictures, part = replace(layout.open(folder, split), name=f"{task.name}/{split}"), layout.name in PARTS
     if task.label not in pictures.columns:
         return {}, f"{pictures.name}: has no '{task.label}', but {', '.join(pictures.columns)}"
-    classes, problem = prompts_of(task.prompts).classes if task.prompts else {}, ""
+    said = prompts_of(task.prompts) if task.prompts else None
+    classes, problem = said.classes if said else {}, ""
     try:
         whole = needs_every_class(task, split)
-        pictures = joined(pictures, task.label, classes, part, whole) if classes else pictures
+        pictures = joined(pictures, task.label, classes, part, whole, said.also) if said else pictures
     except DataError as error:
         problem = str(error)
     problem = problem or _unreadable(pictures)

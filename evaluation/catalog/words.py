@@ -2,14 +2,15 @@
 
 A file of `prompts/` holds `classes` (the dataset's own word -> names, synonyms among them) and `templates`; it may take
 either from another file (`classes_from`, with `only` some of them; `templates_from`), and says its source and what the words
-are (`keys`). Names are joined to pictures by that word, never by position: published lists order the classes of VOC, EuroSAT,
-Pets and CLEVR otherwise than the datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
+are (`keys`). `also` has other words by which copies call a class; they are joined, and never asked for. Names are joined to
+pictures by that word, never by position: published lists order the classes of VOC, EuroSAT, Pets and CLEVR otherwise than the
+datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
 """
 
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ HERE = Path(__file__).parent / "prompts"
 class Prompts:
     """A classifier in words: label -> its names (synonyms, all averaged), and templates with one `{}`.
 
-    The labels stand in the order of the dataset's ids where it has ids. `version` is a hash of names and templates.
+    The labels stand in the order of the dataset's ids where it has ids. `version` is a hash of names and templates. `also` are
+    words that copies of the dataset call a label by, which no sentence holds.
     """
 
     classes: dict[str, tuple[str, ...]]
     templates: tuple[str, ...]
     version: str
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def prompts_of(name: str) -> Prompts:
@@ -50,7 +53,8 @@ def _checked(name: str) -> Prompts:
         if template.count("{}") != 1:
             raise ConfigError(f"{path_of(name)}: template {template!r} must hold {{}} once, where the name goes")
     version = storage.sha256(storage.canonical_json({"classes": classes, "templates": templates}))[:12]
-    return Prompts({label: tuple(names) for label, names in classes.items()}, tuple(templates), version)
+    also = {label: tuple(words) for label, words in value.get("also", {}).items()}
+    return Prompts({label: tuple(names) for label, names in classes.items()}, tuple(templates), version, also)
 
 
 def source_of(name: str) -> Mapping[str, str]:
@@ -109,11 +113,18 @@ def _whole(name: str) -> dict[str, Any]:
     value = dict(_read(name))
     for part in ("classes", "templates"):
         if f"{part}_from" in value:
-            value[part] = _read(value[f"{part}_from"])[part]
+            source = _read(value[f"{part}_from"])
+            value[part] = source[part]
+            if part == "classes" and "also" in source:
+                value.setdefault("also", source["also"])
         if not value.get(part):
             raise ConfigError(f"{path_of(name)}: has no {part}; write them, or {part}_from: another file's name")
     if "only" in value:
         value["classes"] = {label: value["classes"][label] for label in value["only"]}
+    also = value.get("also", {})
+    if not isinstance(also, dict) or not all(isinstance(words, list) for words in also.values()):
+        raise ConfigError(f"{path_of(name)}: also: must be an object of class -> list of words")
+    value["also"] = {label: words for label, words in also.items() if label in value["classes"]}
     for label, names in value["classes"].items():
         if isinstance(names, str) or not names:
             raise ConfigError(f"{path_of(name)}: class '{label}' must have a list of names, as in [\"{label}\"]")

@@ -19,16 +19,23 @@ _SYNSET = re.compile(r"n\d{8}")
 
 
 def joined(
-    pictures: Pictures, column: str, table: Mapping[str, Sequence[str]], part: bool = False, whole: bool = True
+    pictures: Pictures,
+    column: str,
+    table: Mapping[str, Sequence[str]],
+    part: bool = False,
+    whole: bool = True,
+    also: Mapping[str, Sequence[str]] | None = None,
 ) -> Pictures:
     """The pictures with the table's own words in `column`. `table`: the dataset's word of a class -> its names.
 
     `part`: the table holds only some of the dataset's classes, and pictures of the others are left out (ObjectNet's 113
-    of 313, ImageNet's validation part on the classes of ImageNet-A). `whole`: no class may lack. Raises Broken.
+    of 313, ImageNet's validation part on the classes of ImageNet-A). `whole`: no class may lack. `also`: more words
+    that copies call a class by. Raises Broken.
     """
     words = pictures.words(column)
     known = {word for each in words for word in each}
-    translated = _by_number(pictures, known, table) if pictures.classes is not None else _by_word(known, table)
+    called = {key: (*names, *(also or {}).get(key, ())) for key, names in table.items()}
+    translated = _by_number(pictures, known, called) if pictures.classes is not None else _by_word(known, called)
     outside = sorted(word for word in known if word not in translated)
     if outside and not part:
         near = difflib.get_close_matches(outside[0], list(table), 1)

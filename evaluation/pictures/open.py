@@ -47,8 +47,8 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
     if task.kind == "frames" and "anchor" not in pictures.columns:
         raise Broken(f"{folder}: as {layout.name} it does not say which pictures are anchors, as a task of frames must")
     if task.prompts:
-        table = prompts_of(task.prompts).classes
-        pictures = joined(pictures, task.label, table, layout.name in PARTS, needs_every_class(task, split))
+        words, part = prompts_of(task.prompts), layout.name in PARTS
+        pictures = joined(pictures, task.label, words.classes, part, needs_every_class(task, split), words.also)
     _count(task, split, pictures)
     _check_hash(task, split, pictures, datasets)
     return with_clusters(pictures, task.cluster)

@@ -25,7 +25,7 @@ from pipeline import storage
 from training.data.class_label import class_names
 
 IMAGE_NAMES = ("image", "img", "jpg", "png", "webp", "jpeg", "picture")
-LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "variant", "common")
+LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "variant", "common", "wnid")
 """Columns of labels, the finest first: CIFAR-100 and FGVC Aircraft have several."""
 CAPTION_NAMES = ("captions", "caption", "raw", "sentences", "text", "txt")
 KEPT_GROUPS = 2

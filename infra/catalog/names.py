@@ -124,7 +124,11 @@ def ucf(name: str) -> str:
 
 
 def write(name: str, source: str, keys: str, body: dict[str, Any]) -> None:
-    """One class a line, so that a change can be read."""
+    """One class a line, so that a change can be read. Words that were added by hand (`also`) stay."""
+    path = OUT / f"{name}.json"
+    if path.exists() and (also := json.loads(path.read_text("utf-8")).get("also")):
+        templates = {key: value for key, value in body.items() if key == "templates"}
+        body = {key: value for key, value in body.items() if key not in templates} | {"also": also} | templates
     lines = [f' "source": {dump(source)}', f' "keys": {dump(keys)}']
     for part, value in body.items():
         if isinstance(value, dict):
@@ -138,7 +142,7 @@ def write(name: str, source: str, keys: str, body: dict[str, Any]) -> None:
             lines.append(f" {dump(part)}: [\n{rows}\n ]")
         else:
             lines.append(f" {dump(part)}: {dump(value)}")
-    (OUT / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 
 def dump(value: Any) -> str:

@@ -294,6 +294,16 @@ def test_what_one_run_lacks_or_measured_otherwise_is_said_once_per_protocol_or_s
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("protocol", ["linear_probe", "few_shot"])
+def test_probes_that_were_solved_otherwise_are_not_compared(protocol: str) -> None:
+    rows = [row for name in (protocol, "zero_shot") for row in outcomes("t", list("aabb"), np.ones(4, bool), name)]
+    base = report(rows, "a")
+    exact, other = (replace(base, config=base.config | {"probe": {"mode": mode}}) for mode in ("exact", "sklearn"))
+    assert not compare(exact, exact).apart
+    (told,) = compare(exact, other).apart
+    assert told["reason"].startswith("evaluate.probe.mode is exact in the first run and sklearn in the second")
+
+
 def test_probes_that_learned_from_other_pictures_are_not_compared() -> None:
     rows = [row for name in ("knn", "zero_shot") for row in outcomes("t", list("aabb"), np.ones(4, bool), name)]
 

@@ -41,6 +41,44 @@ def test_a_name_of_two_classes_is_settled_by_place_only_where_all_others_prove_t
         joined(labelled(every, shuffled), "label", imagenet)
 
 
+def test_imagenets_copy_on_the_hub_calls_classes_by_their_synsets() -> None:
+    """As its `names:` has them: two are called `crane`, and `missile` is also a name of another class."""
+    imagenet = prompts_of("imagenet")
+    names = tuple(imagenet.also[label][0] for label in imagenet.classes)
+    assert names[:2] == ("tench, Tinca tinca", "goldfish, Carassius auratus")
+    assert names.count("crane") == 2
+    every = labelled(tuple(str(at) for at in range(1000)), names)
+    assert joined(every, "label", imagenet.classes, also=imagenet.also).column("label") == tuple(imagenet.classes)
+    turned = labelled(tuple(str(at) for at in range(1000)), names[::-1])
+    with pytest.raises(Broken, match="class 'missile' of its own list fits none or several"):
+        joined(turned, "label", imagenet.classes, also=imagenet.also)
+    some = prompts_of("imagenet-r")
+    assert len(some.classes) == len(some.also) == 200
+    fish = labelled(("1", "0"), (names[2], "goldfish, Carassius auratus"))
+    found = joined(fish, "label", some.classes, whole=False, also=some.also)
+    assert found.column("label") == ("n01443537", "n01484850")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words", "labels"),
+    [
+        ("fer2013", ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), "0123645"),
+        ("eurosat", ("Annual Crop", "SeaLake", "Industrial Buildings"), ("AnnualCrop", "SeaLake", "Industrial")),
+        ("pcam.clip-benchmark", ("False", "True"), "01"),
+    ],
+)
+def test_words_of_well_known_copies_are_joined_and_never_asked_for(
+    prompts: str, words: tuple[str, ...], labels: Sequence[str]
+) -> None:
+    table = prompts_of(prompts)
+    numbered = labelled(tuple(str(at) for at in range(len(words))), words)
+    for pictures in (labelled(words), numbered):
+        found = joined(pictures, "label", table.classes, whole=False, also=table.also)
+        assert found.column("label") == tuple(labels)
+    asked = {name for names in table.classes.values() for name in names}
+    assert not asked & {word for more in table.also.values() for word in more}
+
+
 def test_imagenetv2s_folders_are_numbers_of_synsets() -> None:
     imagenet = prompts_of("imagenet").classes
     got = joined(labelled(tuple(str(at) for at in range(1000))), "label", imagenet).column("label")
