@@ -178,7 +178,8 @@ def precision_interval(
     """As `mean_average_precision`, of scores, right classes and pairs that count neither way (N, C)."""
     there = np.flatnonzero(right_NC.any(axis=0))
     each, ones = of_classes(scores_NC, right_NC, ignored_NC, of_one, there), np.ones((1, len(scores_NC)))
-    found = bootstrap(ranked.mean_over_classes(each), len(scores_NC), resamples, seed, clusters=clusters_N)
+    mean = ranked.mean_over_classes(each)
+    found = bootstrap(mean, len(scores_NC), resamples, seed, clusters=clusters_N, less_bias=True)
     counts = [_counted(right_NC[:, c], clusters_N) for c in there]
     alone = [mean_share(float(one(ones)[0]), count) for one, count in zip(each, counts, strict=True)]
     return wider(found, joined(alone))

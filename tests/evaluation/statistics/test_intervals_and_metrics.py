@@ -18,7 +18,8 @@ from evaluation.statistics.intervals import (
     resample_weights,
     wilson,
 )
-from evaluation.statistics.metrics import METRICS, Answers, confusion, mean_per_class, top1
+from evaluation.statistics.metrics import METRICS, Answers, confusion, mean_per_class, precision_interval, top1
+from evaluation.statistics.ranked import eleven_point_precision
 
 CASES = [(0, 1), (1, 1), (0, 7), (7, 7), (3, 10), (345, 360), (1, 5000)]
 
@@ -81,6 +82,23 @@ def test_intervals_of_means_over_classes_cover_what_they_are_of() -> None:
         assert below < 0.05, name
         assert above < 0.05, name
         assert below + above < 0.075, name
+
+
+def test_the_interval_of_an_eleven_point_precision_does_not_count_its_bias_twice() -> None:
+    """300 pictures of 5 classes, a tenth of them right: the interval lies to that side of the value on which the true one does."""
+    random = np.random.default_rng(8)
+
+    def drawn(pictures: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        right = random.random((pictures, classes)) < 0.1
+        return random.normal(size=(pictures, classes)) + 1.5 * right, right
+
+    scores, right = drawn(400_000, 1)
+    true = float(eleven_point_precision(scores[:, 0], right[:, 0])(np.ones((1, len(scores))))[0])
+    found = [precision_interval(*drawn(300, 5), eleven_point_precision, 150, n) for n in range(80)]
+    assert sum(each.low > true for each in found) <= 12
+    assert sum(each.high < true for each in found) <= 4
+    middle = np.mean([(each.low + each.high) / 2 - each.value for each in found])
+    assert middle < 0
 
 
 def test_no_metric_of_a_degenerate_model_has_an_interval_without_width() -> None:
