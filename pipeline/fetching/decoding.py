@@ -17,7 +17,7 @@ from pipeline.pictures.picture_row import facts_to_row
 from pipeline.web.answer import Fetched
 
 TARGET = "pipeline.pictures.picture_batch:process_batch"
-BATCH_PICTURES = 16
+BATCH_PICTURES = 32
 SHARD_PICTURES = 128
 """Pictures of one shard of engine img2dataset, at most."""
 BATCH_BYTES = 2_000_000
