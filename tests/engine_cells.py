@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ SPEC = ClipSpec(
     TextTower(width=64, layers=2, heads=2, context=10, vocabulary=300),
     activation="gelu",
 )
+WIDE = replace(SPEC, text=TextTower(width=384, layers=1, heads=6, context=10, vocabulary=1367))
+"""Halves of its word embedding and of its MLP's matrices are larger than 1 MiB, some no whole number of disk blocks."""
 
 Changes = Mapping[str, Any]
 
@@ -70,9 +73,9 @@ def batch(step: int, spec: ModelSpec = SPEC, rows: int = BATCH) -> Batch:
     return Batch(pixels, tokens)
 
 
-def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
+def plain_loop(changes: Changes, steps: int, spec: ModelSpec = SPEC) -> dict[str, Any]:
     """What every engine must equal: losses, gradient norms, weights, and their average."""
-    settings, model = config(changes), fresh_model()
+    settings, model = config(changes), fresh_model(spec)
     lora = settings.optimizer.lora
     if lora.rank:
         add_factors(model, lora)
@@ -86,10 +89,10 @@ def plain_loop(changes: Changes, steps: int) -> dict[str, Any]:
             parameter.requires_grad_(not name.startswith("visual."))
     optimizer = make_optimizer(parameter_groups(model, settings), settings)
     average, decay = weights(), settings.optimizer.ema_decay
-    objective = make_objective(settings, SPEC)
+    objective = make_objective(settings, spec)
     losses, norms = [], []
     for step in range(steps):
-        rows = batch(step)
+        rows = batch(step, spec)
         loss, _ = objective.loss(model(*objective.inputs(rows)), rows)
         optimizer.zero_grad()
         loss.backward()
@@ -114,11 +117,28 @@ def engine_loop(
     look at every object."""
     settings, before = config(changes, rows, ranks.world_size), held_bytes() if weigh else 0
     engine = Engine(model if model is not None else fresh_model(spec), settings, ranks)
-    objective = make_objective(settings, spec)
+    took = take_steps(engine, settings, ranks, range(steps), spec)
+    held = held_bytes() - before if weigh else 0
+    out = {
+        **took,
+        "weights": engine.weights(),
+        "average": engine.averaged_weights(),
+        "metrics": engine.metrics(),
+        "bytes": held,
+    }
+    engine.close()
+    return out
+
+
+def take_steps(
+    engine: Engine, settings: TrainConfig, ranks: Ranks, steps: range, spec: ModelSpec = SPEC
+) -> dict[str, Any]:
+    """Losses, gradient norms and seconds of steps that are known by their number."""
+    objective, rows = make_objective(settings, spec), settings.global_batch_size
     share = rows // ranks.world_size
     mine, keys = slice(ranks.rank * share, (ranks.rank + 1) * share), torch.zeros(share, dtype=torch.long)
     losses, norms, seconds = [], [], []
-    for step in range(steps):
+    for step in steps:
         started = time.perf_counter()
         whole = batch(step, spec, rows)
         assert whole.tokens is not None
@@ -126,18 +146,7 @@ def engine_loop(
         losses.append(ranks.mean(compute(engine, objective, part, keys, settings.memory.chunks).loss))
         norms.append(engine.update(RATE))
         seconds.append(time.perf_counter() - started)
-    held = held_bytes() - before if weigh else 0
-    out = {
-        "losses": losses,
-        "norms": norms,
-        "weights": engine.weights(),
-        "average": engine.averaged_weights(),
-        "metrics": engine.metrics(),
-        "seconds": seconds,
-        "bytes": held,
-    }
-    engine.close()
-    return out
+    return {"losses": losses, "norms": norms, "seconds": seconds}
 
 
 def held_bytes() -> int:

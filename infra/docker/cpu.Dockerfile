@@ -4,7 +4,7 @@ FROM python:3.11.14-slim-bookworm
 
 # g++: DeepSpeed compiles its shared-memory collective at first use. wget: KubeRay's health probes call it.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git g++ wget \
+ && apt-get install -y --no-install-recommends git g++ libaio-dev wget \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 1000 openwit
 

@@ -5,7 +5,7 @@
 FROM nvidia/cuda:13.0.2-devel-ubuntu24.04
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git g++ wget python3 python3-dev python3-venv \
+ && apt-get install -y --no-install-recommends git g++ libaio-dev wget python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 1001 openwit \
  && python3 -m venv /opt/venv

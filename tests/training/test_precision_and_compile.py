@@ -1,4 +1,4 @@
-"""What an engine does on one rank beside plain float32: bfloat16, compiled blocks; and what it says where NVMe cannot be used."""
+"""What an engine does on one rank beside plain float32: bfloat16, compiled blocks."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cells import config, engine_loop, fresh_model, plain_loop
+from engine_cells import config, engine_loop, plain_loop
 from torch.nn import functional
 
-from pipeline.errors import ConfigError
-from training.engine import engine
 from training.engine.engine import Engine
 from training.engine.ranks import join
 from training.spec import build, get_spec
@@ -56,21 +54,3 @@ def test_compiled_blocks_learn_the_same() -> None:
     assert found[True][0] == pytest.approx(found[False][0], rel=1e-4)
     for name, weight in found[False][1].items():
         torch.testing.assert_close(found[True][1][name], weight, rtol=0, atol=1e-5)
-
-
-def test_nvme_without_async_io_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoBuilder:
-        def is_compatible(self, verbose: bool) -> bool:
-            return False
-
-    real = engine._import_deepspeed
-
-    def without(*given: Any) -> Any:
-        found = real(*given)
-        monkeypatch.setattr(found.accelerator.get_accelerator(), "create_op_builder", lambda name: NoBuilder())
-        return found
-
-    monkeypatch.setattr(engine, "_import_deepspeed", without)
-    memory = {"offload_optimizer": "nvme", "nvme_path": "/nowhere"}
-    with pytest.raises(ConfigError, match="needs DeepSpeed's async_io, which cannot be built on this machine: install"):
-        Engine(fresh_model(), config({"zero_stage": 3, "memory": memory}), join())

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.engine.engine_config import deepspeed_config
 from training.engine.engine_state import EngineState
+from training.engine.nvme import Disk, keep_gradients
 from training.engine.precision import LossScale, Precise
 from training.engine.ranks import Ranks
 from training.engine.recompute import compile_blocks, recompute_blocks
@@ -52,16 +52,21 @@ class Engine:
         self._config = config
         self._stage = config.zero_stage
         deepspeed = _import_deepspeed(ranks, config)
-        _require_nvme(deepspeed, config)
         _prepare(model, config, anew)
         module = Precise(model.to(ranks.device), config.precision)
+        optimizer = make_optimizer(parameter_groups(model, config), config)
+        numbers = sum(parameter.numel() for parameter in model.parameters())
         with _quiet():
+            self._disk = Disk.of(model, config, ranks, deepspeed.accelerator.get_accelerator().create_op_builder)
+            settings = deepspeed_config(config, ranks, numbers, self._disk)
+            if config.memory.offload_parameters == "nvme":
+                # `initialize` does this too, and rounds weights to bfloat16 where a CPU has no float16 (0.19.8, Init._set_dtype).
+                deepspeed.zero.Init(module=module, config_dict_or_path=settings)
             self._engine, *_ = deepspeed.initialize(
-                model=module,
-                optimizer=make_optimizer(parameter_groups(model, config), config),
-                dist_init_required=False,
-                config=deepspeed_config(config, ranks, sum(parameter.numel() for parameter in model.parameters())),
+                model=module, optimizer=optimizer, dist_init_required=False, config=settings
             )
+        if config.memory.offload_optimizer == "nvme":
+            keep_gradients(self._engine.optimizer.optimizer_swapper)
         self._engine.enable_backward_allreduce = self._stage > 0  # without ZeRO, `update` calls it
         self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
@@ -202,6 +207,8 @@ class Engine:
 
     def close(self) -> None:
         self._engine.destroy()
+        if self._disk is not None:
+            self._disk.close()
 
 
 def _prepare(model: Model, config: TrainConfig, anew: Collection[str]) -> None:
@@ -213,18 +220,6 @@ def _prepare(model: Model, config: TrainConfig, anew: Collection[str]) -> None:
         recompute_blocks(model)
     if config.memory.compile:
         compile_blocks(model)
-
-
-def _require_nvme(deepspeed: Any, config: TrainConfig) -> None:
-    """Raises ConfigError where state shall go to NVMe and DeepSpeed cannot read and write there."""
-    if "nvme" not in (config.memory.offload_optimizer, config.memory.offload_parameters):
-        return
-    builder = deepspeed.accelerator.get_accelerator().create_op_builder("AsyncIOBuilder")
-    if builder is None or not builder.is_compatible(verbose=False):
-        raise ConfigError(
-            "train.memory: offload to nvme needs DeepSpeed's async_io, which cannot be built on this machine: install g++ and"
-            " libaio (apt install libaio-dev), or offload to cpu"
-        )
 
 
 def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

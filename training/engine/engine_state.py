@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.engine.nvme import fetched
 from training.engine.precision import LossScale
 from training.engine.ranks import Ranks
 from training.optim.average import Average
@@ -119,7 +120,7 @@ class EngineState:
             start = self._rank * piece
             numel = max(0, min(piece, parameter.ds_numel - start))
             places = [Place(name, tuple(parameter.ds_shape), start, 0, numel)] if numel else []
-            yield Block(parameter.ds_tensor.data, places, None, 0, True)
+            yield Block(parameter.ds_tensor, places, None, 0, True, fetched(parameter))
 
     def after_writing(self) -> None:
         """Bring what the forward pass reads in line with the optimizer's own copies. Collective."""

@@ -21,7 +21,7 @@ class MemoryConfig(Settings):
     offload_parameters: Place = "none"
     """Weights on the CPU or on NVMe while they are not computed with (ZeRO-Infinity, arXiv:2104.07857); zero_stage 3."""
     nvme_path: str | None = None
-    """A folder on a local disk of each node, for what `nvme` puts there."""
+    """A folder on a local disk of each node, for what `nvme` puts there; needs libaio (apt-get install libaio-dev)."""
     compile: bool = False
     """torch.compile for each block: slower to start, faster by the step on GPUs."""
 

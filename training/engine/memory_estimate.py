@@ -14,6 +14,8 @@ from training.specs.base import ModelSpec
 
 FLOAT = 4
 BUCKET = 50_000_000
+SUB_GROUP = 50_000_000
+"""Numbers that a rank updates at a time where its optimizer's state comes from NVMe."""
 MOMENT_BYTES = {"adamw": 8, "lamb": 8, "sgd": 4, "adafactor": 2}
 """Of optimizer state, per number that learns; Adafactor's rows and columns are too few to count."""
 
@@ -62,11 +64,12 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
     if memory.offload_optimizer != "none":
         # Under ZeRO 1 and 2 updated weights pass through a buffer of their size on the way back; 2 adds gradients up there too.
         off = copies + moments + FLOAT * learns // cut + {1: copies, 2: 2 * copies}.get(stage, 0)
-        host += off if memory.offload_optimizer == "cpu" else 0
+        # From NVMe a sub-group at a time: weights, two moments and gradients have a buffer of that size each.
+        host += off if memory.offload_optimizer == "cpu" else 4 * FLOAT * min(SUB_GROUP, learns // cut)
         copies, moments = 0, 0
         gradients = 0 if stage >= 2 else FLOAT * learns
     if memory.offload_parameters != "none":
-        host += weights if memory.offload_parameters == "cpu" else 0
+        host += weights if memory.offload_parameters == "cpu" else FLOAT * min(SUB_GROUP, learns // cut)
         weights = 0
     return MemoryEstimate(
         weights=weights + copies + half,
