@@ -5,7 +5,8 @@
 Both directions: theirs opens what `training.foreign.write` wrote (outputs are compared), saves it with its own code, and
 `training.foreign.read` reads that (tensors are compared: all must come back bit for bit). One model after the other, batch
 2, float32, each peer in a process of its own. PARITY_MODELS=clip-rn50,clip-vit-b-32 runs some; a model larger than
-PARITY_MILLIONS (450) is compared by its number of parameters alone.
+PARITY_MILLIONS (450) is compared by its number of parameters alone. A run that broke off goes on from what it printed:
+PARITY_DONE=FILE names a file with that.
 """
 
 import gc
@@ -72,6 +73,12 @@ class Case:
     layout: Layout
     peer: str
     layers: int = 0
+
+    @property
+    def heads(self) -> tuple[str, str]:
+        """The first two cells of its row."""
+        label = f"{self.name}, {self.layers} of its layers" if self.layers else self.name
+        return label, f"{self.peer}, {self.layout}"
 
     @property
     def spec(self) -> ModelSpec:
@@ -162,7 +169,9 @@ def for_peer(model: Model, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def counted(spec: ModelSpec, layout: Layout, folder: Path) -> float:
     """Millions of parameters of the peer's model without its numbers; ours are as many."""
-    config = open_clip.write(spec) if isinstance(spec, ClipSpec) else HUGGINGFACE[spec.family].configs(spec, {}, None)
+    config = (
+        open_clip.write(spec) if isinstance(spec, ClipSpec) else HUGGINGFACE[spec.family].configs(spec, {}, Meanings())
+    )
     with peer("parity_torch", TORCH_PEERS, {"layout": layout, "config": config}, folder) as theirs:
         found = theirs.ask("count")["parameters"]
     assert found == spec.parameters(), (spec.name, found, spec.parameters())
@@ -173,8 +182,7 @@ def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict
     """A row of the table, and the peers' versions."""
     spec = case.spec
     millions = round((spec if case.name.endswith("-rep") else REGISTRY[case.name]).parameters() / 1e6, 2)
-    label = f"{case.name}, {case.layers} of its layers" if case.layers else case.name
-    told = [label, f"{case.peer}, {case.layout}", millions, PUBLISHED.get(case.name, "")]
+    told = [*case.heads, millions, PUBLISHED.get(case.name, "")]
     if spec.parameters() / 1e6 > LIMIT_MILLIONS:
         if spec.family != "igpt":
             told[2] = counted(spec, case.layout, folder)
@@ -217,6 +225,14 @@ def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict
     return [*row, len(weights), unequal], answer["versions"]
 
 
+def printed() -> dict[tuple[str, str], list[Any]]:
+    """Rows that a run before this one printed."""
+    path = os.environ.get("PARITY_DONE")
+    lines = Path(path).read_text("utf-8").splitlines() if path else []
+    rows: list[list[Any]] = [json.loads(line) for line in lines if line.startswith("[")]
+    return {(row[0], row[1]): row for row in rows}
+
+
 def main() -> None:
     chosen = os.environ.get("PARITY_MODELS")
     torch.set_num_threads(int(os.environ.get("PARITY_THREADS", 2)))
@@ -226,11 +242,15 @@ def main() -> None:
     vocabulary = f"{package}/bpe_simple_vocab_16e6.txt.gz"
     rows: list[list[Any]] = []
     versions: dict[str, str] = {}
+    done = printed()
     for case in CASES:
         if chosen and case.name not in chosen.split(","):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            row, told = compared(case, Path(folder), vocabulary)
+        if case.heads in done:
+            row, told = done[case.heads], {}
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                row, told = compared(case, Path(folder), vocabulary)
         print(json.dumps(row), flush=True)
         rows.append(row)
         versions |= told
