@@ -92,16 +92,17 @@ def parse_pages(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any],
 
 def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Header: url. Returns pages [url], sitemaps [url] and images [{page, url, texts}] of a sitemap, sitemap index or
-    plain list (sitemaps.org, with Google's image extension).
+    plain list (sitemaps.org, with Google's image extension), and as `fault` why it names nothing where it should.
 
     Read with regular expressions: no XML parser, so no entity is ever expanded. gzip is undone up to 50 MB, as far
     as it is whole.
     """
+    is_cut = False
     if payload[:2] == b"\x1f\x8b":
         plain = bytearray()
         for block in plain_blocks(io.BytesIO(payload)):
             plain += block
-            if len(plain) >= _MAX_SITEMAP:
+            if is_cut := len(plain) >= _MAX_SITEMAP:
                 break
         payload = bytes(plain[:_MAX_SITEMAP])
     text = _one_prefix(_text(payload, "", _XML_CHARSET))
@@ -111,9 +112,13 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
         urls = text.split()
     base = Base(header["url"])
     clean = sorted({url for word in urls if (url := usable(word, base)) is not None})
+    fault = None
+    if not clean:
+        is_sitemap = "<urlset" in text[:10_000] or "<sitemapindex" in text[:10_000]
+        fault = "too_large" if is_cut else None if is_sitemap else "damaged_file"
     if "<sitemapindex" in text[:10_000]:
-        return {"pages": [], "sitemaps": clean, "images": []}, []
-    return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base)}, []
+        return {"pages": [], "sitemaps": clean, "images": [], "fault": fault}, []
+    return {"pages": clean, "sitemaps": [], "images": _sitemap_images(text, base), "fault": fault}, []
 
 
 SITEMAP_LICENCE = "sitemap:license"

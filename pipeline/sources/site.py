@@ -90,7 +90,7 @@ def crawl(
         wave = sorted(url for url in ours if rules.admit(url))
         ruled_out |= ours.difference(wave)
     extra = {"waves": depth, "left_out": left_out} | ({"ruled_out": len(ruled_out)} if ruled_out else {})
-    result = PhaseResult.of_records(name, folder, records, extra)
+    result = PhaseResult.of_records(name, folder, [*asked, *records], extra)
     result.save()
     return result
 

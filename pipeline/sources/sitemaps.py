@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.execution.executor import Executor
-from pipeline.execution.ledger import Output, Record, run_items
+from pipeline.execution.ledger import Fate, Output, Record, run_items
 from pipeline.execution.progress import Progress
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, belongs, found_links, work_items
+from pipeline.sources.pages import Dropped
 from pipeline.sources.turns import keep_files, known_files, run_in_turns
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.together import fetch_all, read_robots
@@ -88,7 +89,8 @@ def _find_sitemaps(network: NetworkConfig, folder: str, arguments: Mapping[str, 
 def _read_sitemaps(
     network: NetworkConfig, folder: str, hosts: Sequence[str], domains: Sequence[str], arguments: Mapping[str, Any]
 ) -> Output:
-    """URLs of the sitemaps of one item; one that cannot be read names none."""
+    """URLs of the sitemaps of one item; one that cannot be read names none, and is counted."""
+    fallen = Dropped()
     rows: set[tuple[str, str]] = set()
     images: set[tuple[str, str, str, str]] = set()
     elsewhere = 0
@@ -103,11 +105,15 @@ def _read_sitemaps(
         learned=learned,
     ):
         if answer.reason is not None:
+            fallen.add(answer.url, answer.url, answer.reason, answer.evidence)
             continue
         try:
             said, _ = shared(f"{html.__name__}:parse_sitemap").call({"url": answer.final_url}, answer.body)
-        except SandboxDied:
+        except SandboxDied as death:
+            fallen.add(answer.url, answer.url, death.reason, death.detail)
             continue
+        if said["fault"] is not None:
+            fallen.add(answer.url, answer.url, said["fault"], "a sitemap that names no page")
         rows.update((url, "page") for url in said["pages"])
         own = {*hosts, host_of(answer.url), host_of(answer.final_url)}
         own |= {f"www.{host}" for host in own} | {host.removeprefix("www.") for host in own}
@@ -120,4 +126,7 @@ def _read_sitemaps(
     found = [{"url": url, "kind": kind} for url, kind in sorted(rows)]
     told = [dict(zip(IMAGES.names, image, strict=True)) for image in sorted(images)]
     tables = {"links": pa.Table.from_pylist(found, schema=LINKS), "images": pa.Table.from_pylist(told, schema=IMAGES)}
-    return Output(tables, {}, telemetry={"sitemaps_elsewhere": elsewhere} if elsewhere else {})
+    tables["dropped"] = fallen.table()
+    count = len(arguments["urls"])
+    fates = {"sitemaps": Fate(count, count - len(fallen), fallen.counts())}
+    return Output(tables, fates, telemetry={"sitemaps_elsewhere": elsewhere} if elsewhere else {})

@@ -196,6 +196,7 @@ def test_a_sitemap_names_pages_and_an_index_other_sitemaps() -> None:
     assert said == {
         "pages": ["http://a.example/x?a=1&b=2", "http://a.example/y"],
         "sitemaps": [],
+        "fault": None,
         "images": [picture],
     }
     index = "<sitemapindex><sitemap><loc>http://a.example/s1.xml</loc></sitemap></sitemapindex>"

@@ -1,6 +1,7 @@
 """The crawl against a real site on loopback: every page has one fate, and no kill or order changes the result."""
 
 import functools
+import gzip
 import itertools
 import socket
 import threading
@@ -291,6 +292,29 @@ def test_sitemaps_add_pages_that_nothing_links_to(site: Site, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         site.crawl(tmp_path / "killed", KilledAfter(3), use_sitemap=True)
     assert site.crawl(tmp_path / "killed", use_sitemap=True).id == found.id
+
+
+def test_a_sitemap_that_cannot_be_read_is_counted(site: Site, tmp_path: Path) -> None:
+    site.pages["a.example", "/"] = html('<img src="a.png" alt="a">')
+    bodies = {
+        "good": b"<urlset><url><loc>http://a.example/</loc></url></urlset>",
+        "empty": b"<?xml version='1.0'?><urlset></urlset>",
+        "bomb.gz": gzip.compress(b"<urlset>" + bytes(60_000_000)),
+        "page": b"<html><body>moved</body></html>",
+        "nothing": b"",
+    }
+    lines = "".join(f"Sitemap: /{name}\n" for name in [*bodies, "gone", "private"])
+    site.pages["a.example", "/robots.txt"] = (200, {}, f"{lines}User-agent: *\nDisallow: /private\n".encode())
+    for name, body in bodies.items():
+        site.pages["a.example", f"/{name}"] = (200, {}, body)
+    found = site.crawl(tmp_path, use_sitemap=True)
+    fate = found.fates["sitemaps"]
+    assert (fate.rows_in, fate.kept) == (7, 2)
+    assert dict(fate.reasons) == {"damaged_file": 2, "not_found": 1, "robots_txt": 1, "too_large": 1}
+    said = {row["url"]: row["reason"] for row in found.read_dropped().to_pylist()}
+    assert said["http://a.example/bomb.gz"] == "too_large"
+    assert said["http://a.example/page"] == "damaged_file"
+    assert found.fates["pages"].rows_in == 1
 
 
 def test_a_site_that_is_down_is_one_line_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
