@@ -84,9 +84,12 @@ def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
         if not text:
             fallen.add(pair_uid(url, ""), url, "text_empty", None)
             continue
-        pairs.append(
-            {"url": url, "text": text, "text_origin": "table", "page_url": _page(page), "licence": licence or None}
-        )
+        pair = {"url": url, "text": text, "text_origin": "table", "page_url": _page(page), "licence": licence or None}
+        if isinstance(
+            row[1], list
+        ):  # of several captions the first is the pair's, the others stand in for it where it falls
+            pair["texts"] = tuple((word, "table") for word in dict.fromkeys(map(words_of, row[1])) if word)
+        pairs.append(pair)
         told.append(more)
     fate = Fate(count, len(pairs), fallen.counts())
     kept, carried = with_told(candidates(pairs), told, scores)

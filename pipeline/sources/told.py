@@ -8,6 +8,7 @@ no such column.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def with_told(rows: pa.Table, told: Sequence[Sequence[Any]], scores: Sequence[st
 def number(cell: Any) -> float | None:
     """A finite number, or none."""
     try:
-        value = float(cell) if isinstance(cell, int | float | str) else math.nan
+        value = float(cell) if isinstance(cell, int | float | str | Decimal) else math.nan
     except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import random
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,22 @@ def test_csv_with_line_ends_in_cells_is_cut_between_rows(tmp_path: Path) -> None
     wanted = [(url, " ".join(text.split())) for url, text in pairs]
     for size in (1, 7, 64, 1000):
         assert found(run(tmp_path / str(size), "a.csv", data, rows_per_item=size)) == wanted
+
+
+def test_all_captions_of_a_cell_are_the_pairs_texts(tmp_path: Path) -> None:
+    captions = [["a cat", "", None, " a  cat ", "one cat on a mat"], ["a dog"], [], None]
+    columns = {"url": URLS[:4], "caption": captions, "pwatermark": [Decimal("0.5"), None, Decimal("1.25"), None]}
+    wanted = [(URLS[0], ["a cat", "one cat on a mat"], 0.5), (URLS[1], ["a dog"], None)]
+    lines = "".join(
+        json.dumps({"url": u, "caption": c, "pwatermark": s}) + "\n"
+        for u, c, s in zip(columns["url"], captions, ["0.5", None, 1.25, None], strict=True)
+    )
+    for name, data in (("a.parquet", parquet(columns)), ("a.jsonl", lines.encode())):
+        result = run(tmp_path / name, name, data)
+        rows = result.read_kept().to_pylist()
+        assert [(row["url"], [each["text"] for each in row["texts"]], row["pwatermark"]) for row in rows] == wanted
+        assert [row["text"] for row in rows] == ["a cat", "a dog"]
+        assert dict(result.fates["pairs"].reasons) == {"text_empty": 2}
 
 
 def test_every_bad_row_is_one_reason(tmp_path: Path) -> None:
