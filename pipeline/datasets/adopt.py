@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.datasets.shard_form import HEAD, KNOWN, PLACE
-from pipeline.datasets.tar_members import Member, readable_members, sample_of
+from pipeline.datasets.tar_members import Member, readable_members, sample_of, tars_of
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, WorkItem, run_items
@@ -44,7 +44,7 @@ def adopt(folder: str, executor: Executor, progress: Progress = silent) -> Manif
     """Write index/*.parquet and manifest.json beside the tars in `folder`. Raises DataError where there is no sample."""
     if storage.exists(storage.join(folder, NAME)):
         raise ConfigError(f"{folder}: has a {NAME} already, so it is a dataset; remove that file to adopt it anew")
-    tars = [name for name in storage.list_names(folder) if name.endswith(".tar")]
+    tars = tars_of(folder, storage.list_names(folder))
     if not tars:
         raise ConfigError(f"{folder}: holds no .tar; give a folder of WebDataset shards")
     items = []

@@ -7,13 +7,16 @@ counted, never followed, and a header may not ask for memory.
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from pipeline.errors import ConfigError
 
 BLOCK = 512
 MAX_EXTRA_BYTES = 65_536
 """Longest GNU long name or pax header that is read."""
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,18 @@ class Member:
 
 class BrokenTarError(Exception):
     """The tar cannot be read on from here: no header where one must be, or it ends too soon."""
+
+
+def tars_of(key: str, names: Sequence[str]) -> list[str]:
+    """The tars among the files of a folder. Raises ConfigError where some are compressed, as webdataset takes them: their
+    pictures have no place to be read from, and a dataset without them is not the one that was meant."""
+    packed = [name for name in names if name.lower().endswith(_COMPRESSED)]
+    if packed:
+        raise ConfigError(
+            f"{key}: {len(packed)} of its tars are compressed (the first: {packed[0]}), so no picture can be read by its"
+            " place; unpack them to .tar (gunzip), or move them elsewhere"
+        )
+    return [name for name in names if name.endswith(".tar")]
 
 
 def members(file: BinaryIO, problems: Counter[str]) -> Iterator[Member]:

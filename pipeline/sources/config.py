@@ -153,8 +153,8 @@ class TableSource(FilesSource):
     """Tables of picture URLs and texts: LAION, CC3M, CC12M, COYO, DataComp, or your own."""
 
     kind: Literal["table"]
-    """table: Parquet, CSV (cut at commas, semicolons, tabs or bars), TSV, JSON (lines or one array), or text with a URL per line;
-    .gz and UTF-16 too."""
+    """table: Parquet, CSV (cut at commas, semicolons, tabs or bars), TSV, JSON (lines or one array), or .txt with a URL
+    per line and its caption behind it; .gz and UTF-16 too."""
     url_column: str | None = None
     """Column of the picture's URL, or its number in a table without header; null detects it."""
     text_column: str | None = None

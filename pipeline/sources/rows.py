@@ -224,8 +224,8 @@ def _objects(texts: Iterator[Any], choose: Choose) -> Iterator[tuple[Any, ...] |
 
 def _urls(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:
     for line in _text_lines(part):
-        if line.strip():
-            yield line.strip(), None, None, None
+        if words := line.split(None, 1):
+            yield words[0], *words[1:], *[None] * (4 - len(words))
 
 
 def _parquet(part: Part, choose: Choose) -> Iterator[tuple[Any, ...] | str]:

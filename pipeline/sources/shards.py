@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.datasets.tar_members import tars_of
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Record, WorkItem, run_items
@@ -45,7 +46,7 @@ def harvest_shards(
     key = f"curate.sources.{name}.path"
     scores = told_names(config.score_columns, f"curate.sources.{name}")
     names = below(config.path, key)
-    tars = [each for each in names if each.endswith(".tar")]
+    tars = tars_of(key, names)
     tables = [each for each in names if each.endswith(".parquet")]
     places = {storage.join(config.path, each): each for each in tars or tables}
     inputs = identified(sorted(places), executor, progress)

@@ -84,7 +84,13 @@ def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
         if not text:
             fallen.add(pair_uid(url, ""), url, "text_empty", None)
             continue
-        pair = {"url": url, "text": text, "text_origin": "table", "page_url": _page(page), "licence": licence or None}
+        pair: dict[str, Any] = {
+            "url": url,
+            "text": text,
+            "text_origin": "table",
+            "page_url": _page(page),
+            "licence": licence or None,
+        }
         if isinstance(
             row[1], list
         ):  # of several captions the first is the pair's, the others stand in for it where it falls

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import storage
+from pipeline.datasets.adopt import adopt
 from pipeline.datasets.shards import write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
@@ -80,6 +81,16 @@ def test_captions_of_any_encoding_are_read(tmp_path: Path, encoding: str) -> Non
     caption = "“un café”"
     root = put(tmp_path / "in", {"a.jpg": JPEG, "a.txt": caption.encode(encoding)})
     assert texts(run(folder(root), tmp_path / "out")) == {"mine/a.jpg": (caption, "sidecar")}
+
+
+@pytest.mark.parametrize("name", ["00001.tar.gz", "b/2.TGZ"])
+def test_compressed_tars_are_told_and_not_passed_over(tmp_path: Path, name: str) -> None:
+    root = put(tmp_path / "in", {"00000.tar": bytes(10240), name: b"x"})
+    with pytest.raises(ConfigError, match=f"1 of its tars are compressed .*{name}"):
+        run(shards(root), tmp_path / "out")
+    if "/" not in name:
+        with pytest.raises(ConfigError, match=f"1 of its tars are compressed .*{name}"):
+            adopt(str(root), InProcess())
 
 
 def test_what_is_no_readable_file_costs_itself(tmp_path: Path) -> None:

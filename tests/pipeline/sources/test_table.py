@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import random
 from decimal import Decimal
@@ -150,6 +151,13 @@ def test_csv_with_line_ends_in_cells_is_cut_between_rows(tmp_path: Path) -> None
     wanted = [(url, " ".join(text.split())) for url, text in pairs]
     for size in (1, 7, 64, 1000):
         assert found(run(tmp_path / str(size), "a.csv", data, rows_per_item=size)) == wanted
+
+
+def test_a_txt_holds_a_url_per_line_and_its_caption_behind_it(tmp_path: Path) -> None:
+    lines = "".join(f"{url}{mark}{text}\n" for (url, text), mark in zip(PAIRS, itertools.cycle(["\t", " ", "   "])))
+    result = run(tmp_path, "a.txt", (lines + "\n http://a.example/alone.jpg \n").encode(), rows_per_item=20)
+    assert found(result) == PAIRS
+    assert dict(result.fates["pairs"].reasons) == {"text_empty": 1}
 
 
 def test_all_captions_of_a_cell_are_the_pairs_texts(tmp_path: Path) -> None:
