@@ -3,6 +3,7 @@
 import json
 from array import array
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from evaluation.pictures.decoding import of_files
 from evaluation.pictures.folder import Folder
-from evaluation.pictures.image_folder import by_class
+from evaluation.pictures.image_folder import SPLITS, by_class
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Absent, Broken, Pictures, identity_of
 from pipeline import storage
@@ -173,7 +174,8 @@ def _table(home: Folder, split: str) -> Pictures:
             " and put commas between columns"
         )
     if whole:
-        rows = [row for row in rows if row.get("split", "test") == split]
+        parts = _parts(home, rows)
+        rows = [row for row, part in zip(rows, parts, strict=True) if part == split]
     twice = [file for file, count in Counter(row[key] for row in rows).items() if count > 1]
     if twice:
         raise Broken(f"{home.at(name)}: lists {twice[0]} twice; once, several labels with | between them")
@@ -195,8 +197,19 @@ def _table_splits(home: Folder) -> tuple[str, ...]:
     files = tuple(split for split in ("train", "val", "test") if home.has(f"{split}.csv"))
     if files or not home.has("labels.csv"):
         return files
-    said = {row.get("split", "test") for row in home.rows("labels.csv", [])}
+    said = set(_parts(home, home.rows("labels.csv", [])))
     return tuple(split for split in ("train", "val", "test") if split in said)
+
+
+def _parts(home: Folder, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The split of each row, in the words of image_folder.SPLITS and either case; a lone val is the test part, as there."""
+    said = [row.get("split", "test").casefold() for row in rows]
+    known = {word: split for split, words in SPLITS.items() for word in words}
+    strange = next((word for word in said if word not in known), None)
+    if strange is not None:
+        raise Broken(f"{home.at('labels.csv')}: column split says '{strange[:40]}'; write train, val or test")
+    found = [known[word] for word in said]
+    return found if "test" in found else ["test" if split == "val" else split for split in found]
 
 
 TABLE = Reader("table", (("test.csv",), ("labels.csv",), ("train.csv",)), _table, _table_splits)

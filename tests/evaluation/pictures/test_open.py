@@ -150,3 +150,27 @@ def test_openwits_own_drawings_need_no_folder() -> None:
     assert open_pictures(find("digits"), "trainval").count == 1437
     with pytest.raises(Absent, match="digits: has no split 'val'; it has train, test"):
         open_pictures(find("digits"), "val")
+
+
+@pytest.mark.parametrize(
+    ("words", "splits"),
+    [
+        (("Train", "Test"), ("train", "test")),
+        (("training", "testing"), ("train", "test")),
+        (("train", "validation"), ("train", "test")),
+        (("train", "valid", "TEST"), ("train", "val", "test", "trainval")),
+    ],
+)
+def test_a_table_says_splits_as_folders_do(tmp_path: Path, words: tuple[str, ...], splits: tuple[str, ...]) -> None:
+    for at in range(6):
+        (tmp_path / f"{at}.png").write_bytes(encoded(at))
+    rows = [f"{at}.png,{'ab'[at % 2]},{words[at % len(words)]}" for at in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows]) + "\n")
+    table = LAYOUTS["table"]
+    assert table.splits(str(tmp_path)) == splits
+    asked = len(words) - 1
+    found = table.open(str(tmp_path), "test")
+    assert found.column("id") == tuple(f"{at}.png" for at in range(6) if at % len(words) == asked)
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows, "0.png,a,holdout"]) + "\n")
+    with pytest.raises(Broken, match=r"labels.csv: column split says 'holdout'; write train, val or test"):
+        table.open(str(tmp_path), "test")
