@@ -20,8 +20,14 @@ TRUTH = "GT-final_test.csv"
 """With ClassId; the GT-final_test.test.csv inside the pictures' archive has none."""
 
 
+KAGGLE_TRUTH = "Test.csv"
+
+
 def _gtsrb(home: Folder, split: str, train: str) -> Pictures:
-    """ppm files; the training part a folder per class (00014 is class 14), the test part a csv with semicolons."""
+    """ppm files; the training part a folder per class (00014 is class 14), the test part a csv with semicolons. Kaggle's copy has
+    png files, Train/14/, and a csv with commas and the place of each picture."""
+    if train == FINAL and home.has("Train") and not home.has(train):
+        train = "Train"
     if split == "train":
         if not home.has(train):
             raise Absent(
@@ -29,6 +35,11 @@ def _gtsrb(home: Folder, split: str, train: str) -> Pictures:
             )
         pictures = by_class("gtsrb/train", home, below=train)
         return _numbered(pictures)
+    if home.has(KAGGLE_TRUTH):
+        rows = home.rows(KAGGLE_TRUTH, ["Path", "ClassId"])
+        return of_files(
+            "gtsrb/test", home, [row["Path"] for row in rows], {"label": tuple(row["ClassId"] for row in rows)}
+        )
     beside = Folder(home.path.rpartition("/")[0])  # where torchvision unpacks it
     places = ((home, f"Final_Test/Images/{TRUTH}"), (home, TRUTH), (beside, TRUTH))
     found = next((place for place in places if place[0].has(place[1])), None)
@@ -48,13 +59,14 @@ def _numbered(pictures: Pictures) -> Pictures:
 
 
 _GTSRB_HOMES = ("", "GTSRB", "gtsrb/GTSRB")
-_GTSRB_MARK = (("Final_Test/Images",), ("Training",), ("Final_Training/Images",))
+FINAL = "Final_Training/Images"
+_GTSRB_MARK = (("Final_Test/Images",), ("Training",), (FINAL,), (KAGGLE_TRUTH, "Test"))
 GTSRB = (
     Reader("gtsrb", _GTSRB_MARK, lambda home, split: _gtsrb(home, split, "Training"), homes=_GTSRB_HOMES),
     Reader(
         "gtsrb@official",
         _GTSRB_MARK,
-        lambda home, split: _gtsrb(home, split, "Final_Training/Images"),
+        lambda home, split: _gtsrb(home, split, FINAL),
         homes=_GTSRB_HOMES,
     ),
 )

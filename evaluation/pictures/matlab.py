@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.pictures.decoding import of_array, of_files
 from evaluation.pictures.folder import Folder
+from evaluation.pictures.image_folder import by_class
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.pictures import Broken, Pictures
 
@@ -104,6 +105,11 @@ def _cars_joint(home: Folder, split: str) -> Pictures:
     return of_files(f"cars/{split}", home, names, {"label": tuple(str(scalar(row["class"])) for row in chosen)})
 
 
+def _cars_folders(home: Folder, split: str) -> Pictures:
+    """A well-known archive of Kaggle's: train/ and test/ with a folder per class, which bears its name."""
+    return by_class(f"cars/{split}", home, below=split)
+
+
 CARS = (
     Reader(
         "cars",
@@ -112,6 +118,7 @@ CARS = (
         homes=("", "stanford_cars"),
     ),
     Reader("cars-joint", (("cars_annos.mat", "car_ims"),), _cars_joint, homes=("", "stanford_cars")),
+    Reader("cars-folders", (("train", "test"),), _cars_folders, homes=("car_data/car_data", "car_data")),
 )
 
 _FLOWERS = {"train": "trnid", "val": "valid", "test": "tstid"}

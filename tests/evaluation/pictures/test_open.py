@@ -174,3 +174,42 @@ def test_a_table_says_splits_as_folders_do(tmp_path: Path, words: tuple[str, ...
     (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows, "0.png,a,holdout"]) + "\n")
     with pytest.raises(Broken, match=r"labels.csv: column split says 'holdout'; write train, val or test"):
         table.open(str(tmp_path), "test")
+
+
+KAGGLE = {
+    "gtsrb@official": (
+        {"Train/14/a.png": "14", "Train/2/b.png": "2", "Test/00000.png": "", "Test/00001.png": ""},
+        {"Test.csv": "Width,Height,ClassId,Path\n12,12,16,Test/00000.png\n12,12,3,Test/00001.png\n"},
+        (("14", "2"), ("16", "3")),
+    ),
+    "cars": (
+        {
+            "car_data/car_data/train/Ram C-V Cargo Van Minivan 2012/a.jpg": "",
+            "car_data/car_data/test/AM General Hummer SUV 2000/b.jpg": "",
+        },
+        {},
+        (("174",), ("1",)),
+    ),
+    "fer2013@kaggle-folders": (
+        {"train/fear/a.png": "", "train/surprise/b.png": "", "test/disgust/c.png": "", "test/happy/d.png": ""},
+        {},
+        (("2", "5"), ("1", "3")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KAGGLE)
+def test_copies_that_many_have_are_read_and_their_words_joined(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, texts, labels = KAGGLE[name]
+    task = replace(find(name), counts={}, pictures=None)
+    monkeypatch.setattr("evaluation.pictures.open.needs_every_class", lambda task, split: False)
+    for at, (place, content) in enumerate([*pictures.items(), *texts.items()]):
+        path = tmp_path / task.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if place in texts else encoded(at))
+    for split, found in zip(("train", "test"), labels, strict=True):
+        read = open_pictures(task, split, str(tmp_path))
+        assert read.column(task.label) == found
+        assert read.read(0).size == (12, 12)
