@@ -35,11 +35,15 @@ def plan_evaluation(config: EvaluateConfig, folder: str, model: Abilities, flops
     yet), `minutes` (None where nothing can be said), and `lacks`: rows {protocol, status, reason} of what would not be measured.
 
     Reads no more than a first picture, whose size decides the strength of corruptions. A model that is yet to learn classes is
-    taken to have each task's. Imports torch.
+    taken to have each task's. Imports torch. Raises ConfigError for descriptions that an evaluation would refuse.
     """
+    from evaluation.protocols.spoken import check_descriptions
+
     names = Foreseen(folder, model.checkpoint_id, config.features.precision, config.seed)
     pace = rates.known(folder, model.name), _forwards_per_second(flops)
-    return [_row(settled(catalog.find(name), config.datasets), config, model, names, pace) for name in config.tasks]
+    tasks = [settled(catalog.find(name), config.datasets) for name in config.tasks]
+    check_descriptions(config.zero_shot.descriptions, tasks)
+    return [_row(task, config, model, names, pace) for task in tasks]
 
 
 def _row(

@@ -103,3 +103,21 @@ def test_what_a_step_reads_besides_its_benchmark_is_known_by_content(tmp_path: P
     draw("panes/pane.png", 10)
     shutil.rmtree(datasets)
     assert step() == first
+
+
+def test_a_plan_refuses_the_descriptions_that_a_run_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, recipe = tmp_path / "words.json", tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"name: mine\ncheckpoint: '{mine(tmp_path)}'\nevaluate:\n  tasks: [{shop(tmp_path, 'fruit')}]\n"
+        f"  protocols: [zero_shot]\n  zero_shot: {{descriptions: {{fruit: {words}}}}}\n"
+    )
+    arguments = ["plan", str(recipe), "--root", str(tmp_path / "runs")]
+    assert main(arguments) == 2
+    assert f"openwit: evaluate.zero_shot.descriptions.fruit: {words}: there is no such file" in capsys.readouterr().err
+    words.write_text('{"apple": ["red"]}')
+    assert main(arguments) == 2
+    assert "has no sentence for class 'pear'" in capsys.readouterr().err
+    words.write_text('{"apple": ["red"], "pear": ["green"]}')
+    assert main(arguments) == 0
