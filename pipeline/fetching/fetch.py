@@ -30,7 +30,7 @@ from pipeline.execution.progress import Progress, met, silent, tell
 from pipeline.fetching import fetch_worker
 from pipeline.fetching.fetch_config import FetchConfig
 from pipeline.fetching.gather import gather
-from pipeline.fetching.journal import Journal, forget_readings, lane_of, place_of
+from pipeline.fetching.journal import Journal, lane_of, place_of
 from pipeline.fetching.lane import LaneWork
 from pipeline.fetching.standing import Standing
 from pipeline.web.answer import UNREACHED
@@ -242,16 +242,14 @@ def _lane(
     config: FetchConfig,
     network: NetworkConfig,
     folder: str,
-    gather: Callable[[Any], Output],
+    gather: Callable[..., Output],
     lane: tuple[LaneWork, Sequence[WorkItem]],
 ) -> list[Record]:
     """Settle a lane, in this process's worker, and gather the first of its parts."""
     fetch_worker.run_lane(config, network, lane[0])
     with _gathering:
-        try:
-            return run_items(folder, gather, lane[1], InProcess())
-        finally:
-            forget_readings()
+        journal = Journal(lane[0].store, lane[0].lanes, lane[0].lane, Standing(config, network))
+        return run_items(folder, functools.partial(gather, journal=journal), lane[1], InProcess())
 
 
 def _rows(files: Sequence[File]) -> int:

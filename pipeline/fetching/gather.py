@@ -30,15 +30,20 @@ def gather(
     roots: Mapping[str, str],
     taken_down: frozenset[str],
     part: tuple[int, str],
+    journal: Journal | None = None,
 ) -> Output:
-    """The kept and dropped rows of `part`, (its lane, its file). Raises DataError where the journal lacks one of its URLs."""
+    """The kept and dropped rows of `part`, (its lane, its file). Raises DataError where the journal lacks one of its URLs.
+
+    `journal` is the lane's, where several of its parts are gathered: it reads each file once.
+    """
     lane, path = part
     rows = storage.read_table(path)
     urls = rows.column("url").to_pylist()
     places = locations(rows)
     located = [place["location"] is not None for place in places]
     web = sorted({url for url, here in zip(urls, located, strict=True) if not here})
-    outcomes = Journal(store, config.lanes, lane, Standing(config, network)).outcomes(web)
+    journal = journal or Journal(store, config.lanes, lane, Standing(config, network))
+    outcomes = journal.outcomes(web)
     on_storage = _from_storage(config, network, roots, [place for place in places if place["location"] is not None])
     facts = pa.concat_tables([outcomes, pa.Table.from_pylist(on_storage, schema=OUTCOME)])
     numbers = {url: number for number, url in enumerate(outcomes.column("url").to_pylist())}

@@ -10,7 +10,7 @@ all in one wider lane, or spread over some narrower ones, and nothing is downloa
 
 import functools
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,8 @@ PICTURE = pa.schema([*IMAGE_COLUMNS])
 OUTCOME = pa.schema([*ATTEMPT, *PICTURE])
 _TRIED = ("round", "attempt", "settled", "passing", "next_retry")
 _RANKED = ("url", "round", "attempt", "settled", "reason", "evidence", "at", "under")
+KEPT_READINGS = 32
+"""Tables read of files for `outcomes` that are kept: each file of a lane has rows of all its parts. A file is some 4 MB."""
 SITE = pa.schema(
     [
         ("origin", pa.string()),
@@ -60,15 +62,6 @@ SITE = pa.schema(
         ("ai", pa.binary()),
     ]
 )
-
-
-KEPT_READINGS = 32
-"""Tables read of files, which never change, that are kept: each file of a lane has rows of all its parts. A file is some 4 MB."""
-
-
-def forget_readings() -> None:
-    """Give their memory back."""
-    _read.cache_clear()
 
 
 def place_of(url: str) -> int:
@@ -98,11 +91,15 @@ class State:
     next_retry: float | None = None
 
 
+_Read = Callable[[str, tuple[str, ...] | None], pa.Table | None]
+
+
 class Journal:
     """One lane's view of the journal below `store`; of its rows those count that `standing` lets stand."""
 
     def __init__(self, store: str, lanes: int, lane: int, standing: Standing) -> None:
         self._store, self._lanes, self._lane, self._standing = store, lanes, lane, standing
+        self._read_once = functools.lru_cache(maxsize=KEPT_READINGS)(_read)
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """One new file; whole or not at all."""
@@ -131,7 +128,7 @@ class Journal:
         """The row of schema OUTCOME that counts for each URL, its picture, else its last settled attempt; in any order."""
         best: dict[str, tuple[tuple[Any, ...], str, int, Verdict]] = {}
         wanted, today = set(urls), self._standing.under
-        for path, table in self._files(urls, list(dict.fromkeys((*_RANKED, *JUDGED)))):
+        for path, table in self._files(urls, (*_RANKED, *JUDGED), self._read_once):
             columns = (table.column(name).to_pylist() for name in _RANKED)
             for number, row in enumerate(zip(*columns, strict=True)):
                 url, round, attempt, settled, reason, evidence, at, under = row
@@ -147,7 +144,8 @@ class Journal:
         by_path: dict[str, dict[int, Verdict]] = {}
         for _, path, number, verdict in best.values():
             by_path.setdefault(path, {})[number] = verdict
-        return pa.concat_tables([OUTCOME.empty_table(), *(_outcomes(path, rows) for path, rows in by_path.items())])
+        found = (_outcomes(path, self._read_once(path, None), rows) for path, rows in by_path.items())
+        return pa.concat_tables([OUTCOME.empty_table(), *found])
 
     def forget_failures(self) -> None:
         """Remove the files that hold no picture, so that their URLs are asked for as if for the first time."""
@@ -175,10 +173,10 @@ class Journal:
 
     def _attempts(self, urls: Sequence[str]) -> Iterator[dict[str, Any]]:
         wanted = pa.array(urls, pa.string())
-        for _, table in self._files(urls, list(dict.fromkeys((*_TRIED, *JUDGED)))):
+        for _, table in self._files(urls, (*_TRIED, *JUDGED), _read):
             yield from table.filter(pc.is_in(table.column("url"), value_set=wanted)).to_pylist()
 
-    def _files(self, urls: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    def _files(self, urls: Sequence[str], columns: Sequence[str], read: _Read) -> Iterator[tuple[str, pa.Table]]:
         """(path, some columns) of each file that may hold one of these URLs."""
         if not urls:
             return
@@ -187,7 +185,7 @@ class Journal:
         for path in self._paths("journal"):
             first, last = (int(part, 16) for part in path.rsplit("/", 1)[1].split("-")[:2])
             if first <= high and low <= last:
-                table = _read(path, tuple(columns))
+                table = read(path, tuple(dict.fromkeys(columns)))
                 if table is not None:
                     yield path, table
 
@@ -208,9 +206,8 @@ class Journal:
         return paths
 
 
-def _outcomes(path: str, rows: Mapping[int, Verdict]) -> pa.Table:
+def _outcomes(path: str, table: pa.Table | None, rows: Mapping[int, Verdict]) -> pa.Table:
     """These rows of a file, with what they come to; a picture that a filter takes leaves no more than it would have left."""
-    table = _read(path, None)
     if table is None:  # its pictures are damaged, which those who looked at other columns did not see
         storage.remove_tree(path)
         raise DataError(f"{path}: was damaged and is removed; run again, its pictures are then asked for again")
@@ -230,7 +227,6 @@ def _outcomes(path: str, rows: Mapping[int, Verdict]) -> pa.Table:
     return pa.Table.from_pylist(found, schema=OUTCOME)
 
 
-@functools.lru_cache(maxsize=KEPT_READINGS)
 def _read(path: str, columns: tuple[str, ...] | None) -> pa.Table | None:
     """Some columns without the bytes of the others; None for a file that is damaged: what it held is fetched again."""
     filesystem, name = storage.filesystem_of(path)
