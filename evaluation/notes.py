@@ -13,8 +13,8 @@ from evaluation.probe.ladder import GRID
 from evaluation.report import SOLVE, Report
 
 PROBED = ("linear_probe", "layers")
-MOST_EVALUATIONS = 1000
-"""Of either solver: probe/solver.py's and probe/sklearn_fit.py's limit."""
+MOST_EVALUATIONS = {"exact": 2000, "sklearn": 1000}
+"""probe/solver.py's and probe/sklearn_fit.py's limit."""
 CERTIFIED = 1e-5
 """Share of the objective by which a fit is proven to be near its optimum, ten times the gap that it is stopped at."""
 
@@ -86,11 +86,11 @@ def _of_probe(found: Mapping[str, Any], mode: str, precision: str) -> Iterator[t
         elif said := _edge(float(found["penalty"])):
             yield "penalty_at_edge", said
     solve = found.get(SOLVE, {})
-    if solve.get("iterations", 0) >= MOST_EVALUATIONS:
+    if solve.get("iterations", 0) >= MOST_EVALUATIONS[mode]:
         yield (
             "not_converged",
             (
-                f"the final fit used up its {MOST_EVALUATIONS:,} evaluations and is not at its optimum"
+                f"the final fit used up its {MOST_EVALUATIONS[mode]:,} evaluations and is not at its optimum"
                 + ("" if mode == "exact" else ", as scikit-learn's limit has it; evaluate.probe.mode=exact solves it")
             ),
         )

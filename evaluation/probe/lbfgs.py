@@ -149,12 +149,15 @@ class _Search:
         short = ~long & (slopes < CURVATURE * self.slope)
         span = self.step - self.low
         with np.errstate(all="ignore"):
-            # Too long: the minimum of the parabola through both values and the slope at the near end.
-            parabola = -self.low_slope * span / (2 * ((values - self.low_value) / span - self.low_slope))
-            inside = self.low + np.clip(np.nan_to_num(parabola, nan=0.0), 0.1 * span, 0.6 * span)
+            # Too long: the minimum of the cubic through both values and both slopes (Nocedal and Wright 2006, 3.59). A parabola
+            # lies far too near where the curvature grows along the step, as it does after a long one, and small steps follow.
+            bent = self.low_slope + slopes - 3 * (values - self.low_value) / span
+            root = np.sqrt(bent**2 - self.low_slope * slopes)
+            cubic = 1 - (slopes + root - bent) / (slopes - self.low_slope + 2 * root)
+            inside = self.low + np.clip(np.nan_to_num(cubic, nan=0.1), 0.1, 0.9) * span
             # Too short: where the slope would vanish if it went on changing as it did.
             secant = self.step + span * slopes / (self.low_slope - slopes)
-        beyond = np.clip(np.nan_to_num(secant, nan=np.inf, posinf=np.inf), 1.5 * self.step, 8 * self.step)
+        beyond = np.clip(np.nan_to_num(secant, nan=np.inf, posinf=np.inf), 1.5 * self.step, 64 * self.step)
         between = np.clip(secant, self.step + 0.1 * (self.high - self.step), self.step + 0.9 * (self.high - self.step))
         after = np.where(np.isinf(self.high), beyond, np.nan_to_num(between, nan=1.0))
         self.high = np.where(long, self.step, self.high)

@@ -24,7 +24,7 @@ from evaluation.probe.objective import Loss, one_thread_each
 from evaluation.probe.rows import Matrix, blocks
 
 TOLERANCE = 1e-6
-MOST_EVALUATIONS = 1000
+MOST_EVALUATIONS = 2000
 LEAST_GAIN = 1e-4
 """Of the objective: features that tell nothing gain nothing, and no gap is a share of nothing."""
 SETTLING_STEPS = 3

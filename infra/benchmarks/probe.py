@@ -2,7 +2,8 @@
 
 1. Evaluations of loss and gradient until the objective is within 1e-6 of its optimum, penalties 1e4, 1e2, ..., 1e-4 (CLIP's first
    fits): ours one after the other, as a search solves them, and each from zero; scikit-learn's own loss under SciPy's L-BFGS-B as
-   scikit-learn calls it (memory 10, raw features, each from zero, at most 2,000).
+   scikit-learn calls it (memory 10, raw features, each from zero, at most 2,000). Both are counted until the gap is reached, which
+   a solver that does not know the optimum cannot see; ours also until it stops by itself, its gradient having proved the gap.
 2. CLIP's whole search (15 fits at most, final fit on all), 5,000 x 512 x 50, wall time: ours as `mode: exact` solves it (its fits
    to 1e-4, the final one to 1e-6); scikit-learn with its default tolerance on the same float32 features, which stops early,
    and in float64 with a tolerance at which its final fit comes as near to the optimum as ours.
@@ -30,6 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._linear_loss import LinearModelLoss
 from threadpoolctl import threadpool_limits
 
+from evaluation.probe import descent
 from evaluation.probe.ladder import search_grid
 from evaluation.probe.linear_probe import GRID, How, probe, validation_part
 from evaluation.probe.path import predicted
@@ -45,10 +47,13 @@ TIGHT = 1e-5
 CLOTHES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clothing-dataset-small"
 
 
-def clip_like(count: int, width: int, classes: int, seed: int = 0, fall: float = 0.75) -> tuple[np.ndarray, np.ndarray]:
+def clip_like(
+    count: int, width: int, classes: int, seed: int = 0, fall: float = 0.75, wrong: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Classes along axes of falling variance (deviation j^-fall, length 30), far from the origin: a transformer's cone.
 
-    The flatter the spectrum, the less there is to gain by a preconditioner: `fall` 0.4 is there to show that.
+    The flatter the spectrum, the less there is to gain by a preconditioner: `fall` 0.4 is there to show that. With a share of
+    labels `wrong` a search has something to decide: without, all small penalties do equally well.
     """
     random = np.random.default_rng(seed)
     spread = np.arange(1, width + 1) ** -fall
@@ -57,6 +62,7 @@ def clip_like(count: int, width: int, classes: int, seed: int = 0, fall: float =
     rows *= 30 / np.sqrt((rows**2).sum(axis=1).mean())
     mean = random.normal(size=width)
     turn = np.linalg.qr(random.normal(size=(width, width)))[0]
+    labels = np.where(random.random(count) < wrong, (labels + 1) % classes, labels)
     return (rows @ turn + mean * (8 / np.linalg.norm(mean))).astype(np.float32), labels
 
 
@@ -110,18 +116,44 @@ def their_evaluations(rows: np.ndarray, labels: np.ndarray, penalty: float, best
     return int(reached[0]) + 1 if len(reached) else MOST
 
 
-def our_evaluations(rows: np.ndarray, labels: np.ndarray) -> tuple[list[int], list[int], list[float]]:
-    """Evaluations per penalty: one after the other, side by side from zero; and the optima."""
+def our_evaluations(rows: np.ndarray, labels: np.ndarray) -> tuple[dict[str, list[tuple[int, int]]], list[float]]:
+    """Per way and penalty the evaluations until the gap is reached, and until the solver stops; and the optima."""
     solver = Solver([rows], labels[None], int(labels.max()) + 1, precision=torch.float64)
     path: dict[int, Fit] = {}
+    told: dict[str, list[list[float]]] = {"one after the other": [], "each from zero": []}
     for position, penalty in zip(POSITIONS, PENALTIES, strict=True):
-        path[position] = solver.solve([Job(penalty, 0, predicted(path, position))], tolerance=GAP)[0]
-    cold = solver.solve([Job(penalty) for penalty in PENALTIES], tolerance=GAP)
+        path[position], values = watched(solver, Job(penalty, 0, predicted(path, position)))
+        told["one after the other"].append(values)
+        told["each from zero"].append(watched(solver, Job(penalty))[1])
     jobs = [Job(fit.penalty, 0, fit) for fit in path.values()]
     best = [fit.objective for fit in solver.solve(jobs, tolerance=1e-11, most_evaluations=MOST)]
-    for fits in (path.values(), cold):
-        assert all(fit.objective <= value * (1 + GAP) for fit, value in zip(fits, best, strict=True))
-    return [fit.evaluations for fit in path.values()], [fit.evaluations for fit in cold], best
+    return {
+        way: [
+            (int(np.flatnonzero(np.array(values) <= value * (1 + GAP))[0]) + 1, len(values))
+            for values, value in zip(each, best, strict=True)
+        ]
+        for way, each in told.items()
+    }, best
+
+
+def watched(solver: Solver, job: Job) -> tuple[Fit, list[float]]:
+    """A fit, and the objective at each evaluation."""
+    values: list[float] = []
+    plain = descent.minimise
+
+    def recording(evaluate, *rest):  # type: ignore[no-untyped-def]
+        def told(which, points):  # type: ignore[no-untyped-def]
+            found = evaluate(which, points)
+            values.append(float(found[0][0]))
+            return found
+
+        return plain(told, *rest)
+
+    descent.minimise = recording
+    try:
+        return solver.solve([job], tolerance=GAP)[0], values
+    finally:
+        descent.minimise = plain
 
 
 def accuracy(right: np.ndarray, scores: np.ndarray) -> float:
@@ -163,8 +195,8 @@ def wall(work) -> float:  # type: ignore[no-untyped-def]
 
 
 def whole_searches(shape: tuple[int, int, int], peer: str, small: bool) -> list[Row]:
-    """CLIP's search, ours beside scikit-learn's two ways; both must choose the same penalty where both are near the optimum."""
-    rows, labels = clip_like(*shape)
+    """CLIP's search, ours beside scikit-learn's two ways; the penalty that each chose is a row."""
+    rows, labels = clip_like(*shape, wrong=0.1)
     doubled, asked, table = rows.astype(np.float64), rows[:10], []
     optima: dict[float, float] = {}
 
@@ -194,8 +226,9 @@ def whole_searches(shape: tuple[int, int, int], peer: str, small: bool) -> list[
         table.append(Row(case, "wall time", "s", *seconds, peer, higher_is_better=False))
         gaps = [gap(found[who]) for who in ("ours", "theirs")]
         table.append(Row(case, "final fit above its optimum", "", *gaps, peer, higher_is_better=False))
+        chosen = found["ours"][0], found["theirs"][0]
+        table.append(Row(case, "penalty chosen", "", *chosen, peer, higher_is_better=False))
         print(words, seconds, gaps, "penalties", found["ours"][0], found["theirs"][0], flush=True)
-    assert found["ours"][0] == found["theirs"][0]
     return table
 
 
@@ -217,13 +250,17 @@ def on_cpu(small: bool) -> None:
     table = []
     for name, (rows, labels) in sets.items():
         rows = rows.astype(np.float64)
-        path, cold, best = our_evaluations(rows, labels)
+        ours, best = our_evaluations(rows, labels)
         theirs = [their_evaluations(rows, labels, *each) for each in zip(PENALTIES, best, strict=True)]
-        print(name, "one after the other", path, "from zero", cold, "scikit-learn", theirs, flush=True)
-        for words, ours in (("one after the other", path), ("each from zero", cold)):
-            case = f"{name}, five penalties {words}"
-            metric = f"evaluations to a gap of {GAP:g}"
-            table.append(Row(case, metric, "", sum(ours), sum(theirs), peer, higher_is_better=False))
+        print(name, ours, "scikit-learn", theirs, flush=True)
+        for words, counts in ours.items():
+            for which, metric in (
+                (0, f"evaluations to a gap of {GAP:g}"),
+                (1, "the same, ours until it stops by itself"),
+            ):
+                total = sum(each[which] for each in counts)
+                case = f"{name}, five penalties {words}"
+                table.append(Row(case, metric, "", total, sum(theirs), peer, higher_is_better=False))
     table += whole_searches((300, 32, 5) if small else (5000, 512, 50), peer, small)
     if not small:
         versions = {"scikit-learn": sklearn.__version__, "scipy": scipy.__version__, "torch": torch.__version__}

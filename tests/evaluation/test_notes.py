@@ -72,7 +72,8 @@ def test_a_fit_that_is_not_at_its_optimum_is_told() -> None:
     assert noted(far)[0].says.endswith("; evaluate.probe.precision=float64 may get nearer")
     assert noted(far, precision="float64")[0].says.endswith("not 1e-05")
     assert noted(far, "sklearn") == []  # that mode promises where it stops, not how near it is
-    out = {**far, SOLVE: {**solve, "iterations": 1000}}
+    out = {**far, SOLVE: {**solve, "iterations": 2000}}
+    assert "not_converged" not in {note.kind for note in noted({**far, SOLVE: {**solve, "iterations": 1999}})}
     assert [note.kind for note in noted(out)] == [note.kind for note in noted(out, "sklearn")] == ["not_converged"]
     stopped = details_of(probe(1000 * rows, labels, rows, accuracy, 0, How(mode="sklearn")))
     assert isinstance(stopped[SOLVE], dict)
