@@ -4,6 +4,7 @@ The ranks write steps.jsonl and snapshots in the step's folder; this side reads 
 (orchestration/beside.py). Nothing it knows is lost when it dies: the same command goes on.
 """
 
+import json
 import os
 import shutil
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 from orchestration import cluster
 from orchestration.beside import Beside
-from orchestration.rank import MISTAKE, OWN
+from orchestration.rank import MISTAKE, OWN, SAID
 from orchestration.room import Room
 from orchestration.tail import Tail
 from pipeline import errors, storage
@@ -44,7 +45,8 @@ def train_on_ray(
     """Train on `config.workers` Ray Train workers; the checkpoint is in `folder`/checkpoint when this returns.
 
     `folder` is a disk that every node sees. `on_step` gets each line of `folder`/steps.jsonl once, `on_evaluation` each of
-    `folder`/evaluations.jsonl, in this thread; `say` gets a line when nodes were lost or came. A worker that dies is replaced
+    `folder`/evaluations.jsonl, in this thread; `say` gets a line when nodes were lost or came, and those that the training says,
+    `train: ` before them. A worker that dies is replaced
     and training goes on from its last checkpoint, `launch.max_failures` times; nodes that are reclaimed with notice count
     apart. Must run inside `cluster.connected`.
     Raises: the ConfigError or DataError that a worker raised; DataError where workers cannot start or keep dying.
@@ -53,8 +55,14 @@ def train_on_ray(
     tail, beside = Tail(os.path.join(folder, "steps.jsonl")), Beside(config, folder)
     gpus = cluster.gpus_per_worker(config, cluster.resources())
     room = Room(config, cluster.resources, gpus, say)
+    said, heard = Path(folder) / OWN / SAID, 0
 
     def look() -> None:
+        nonlocal heard
+        words = _said(said)
+        for word in words[heard:]:
+            say(f"train: {word}")
+        heard = len(words)
         for line in tail.new_lines():
             on_step(line)
         for line in beside.new_lines():
@@ -64,6 +72,13 @@ def train_on_ray(
     _launch("train", {}, config, manifest_folder, folder, look)
     for line in beside.rest():
         on_evaluation(line)
+
+
+def _said(path: Path) -> list[str]:
+    """What the first rank said so far; a line without its end is left for later."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
 
 
 def profile_on_ray(config: TrainConfig, manifest_folder: str, folder: str, steps: int) -> None:

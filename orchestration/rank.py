@@ -1,7 +1,8 @@
 """What one rank does, whoever started it: `train`, or `profile` a few steps. It never reports to Ray, which costs 2 s a call:
-steps.jsonl is the report, and a mistake that trying again cannot mend is left in a file for the command line.
+steps.jsonl is the report; a mistake that trying again cannot mend, and what is to be known, are left in files for the command line.
 """
 
+import json
 import os
 import socket
 import time
@@ -15,6 +16,8 @@ from pipeline.errors import UserError
 from training.config import TrainConfig
 
 MISTAKE = "mistake.json"
+SAID = "said.jsonl"
+"""A line of JSON for each line that the training says."""
 OWN = "ray"
 """Below the training's folder: what lives as long as the launch."""
 
@@ -73,8 +76,14 @@ def _train(config: TrainConfig, settings: Mapping[str, Any], is_first: bool, not
     from training.run import run
     from training.saving.leaving import PreemptedError
 
+    folder = settings["folder"]
+
+    def say(line: str) -> None:
+        with (Path(folder) / OWN / SAID).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
     try:
-        run(config, settings["manifest_folder"], settings["folder"], is_first, preemption=notice, is_measured=True)
+        run(config, settings["manifest_folder"], folder, is_first, preemption=notice, say=say, is_measured=True)
     except PreemptedError:
         # Saved; the node goes any moment. Ray counts that as a reclaimed node, an error now as a failure of ours.
         time.sleep(SECONDS_TO_BE_TAKEN + config.launch.preemption_grace_seconds)

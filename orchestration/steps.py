@@ -174,11 +174,18 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         first = _with(recipe.train, verify_checksums=bool(dataset) or recipe.train.data.verify_checksums)
         data = opened(first, dataset)
         require_start(first, data)
+        told: set[str] = set()
+
+        def tell(line: str) -> None:  # workers say again what is said here, and each time that they start
+            if line not in told:
+                told.add(line)
+                say(context.progress, line)
+
         for line in notes(data):
-            say(context.progress, f"train: {line}")
+            tell(f"train: {line}")
         compare = recipe.train.data.verify_checksums or data.is_changed
         context.connect()
-        train, tell = _with(recipe.train, verify_checksums=compare), partial(say, context.progress)
+        train = _with(recipe.train, verify_checksums=compare)
         train_on_ray(train, dataset, folder, context.on_train_step, context.on_evaluation, tell)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         facts: dict[str, Any] = {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen}

@@ -163,7 +163,16 @@ def test_snapshots_are_measured_beside_the_ranks_and_change_nothing(
     """The same steps by themselves, in this process, give the same curve and the same checkpoint."""
     watched, scores = list[dict[str, Any]](), list[dict[str, Any]]()
     plain = list(train(tiny(workers=1), dataset, str(tmp_path / "plain")))
-    train_on_ray(tiny(workers=1, watch=watch), dataset, str(tmp_path / "watched"), watched.append, scores.append)
+    damaged = tmp_path / "watched/checkpoints/000000005/checkpoint.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("[]")
+    said: list[str] = []
+    train_on_ray(
+        tiny(workers=1, watch=watch), dataset, str(tmp_path / "watched"), watched.append, scores.append, said.append
+    )
+    # What the training says is heard on this side.
+    told = "damaged or changed since it was written; no undamaged checkpoint is left and the run begins at step 1"
+    assert f"train: {damaged}: {told}" in said
     assert [step["loss"] for step in watched] == [step.loss for step in plain]
     assert [line["step"] for line in scores] == [6, 12]
     assert set(scores[-1]["scores"]) == {"digits/zero_shot/top1/ensemble"}
