@@ -218,7 +218,7 @@ class Courier:
         stopping = False
         while not stopping:
             stopping = self._stopping.wait(self._every_seconds)
-            os.utime(self._target.path)  # a sign of life for other machines (journal.end_stale_runs)
+            os.utime(self._target.path)  # a sign of life for other machines (journal_writer.end_stale_runs)
             try:
                 self._last = deliver(self._target.path, self._target.uri, self._target.experiment)
             except Exception as error:

@@ -16,7 +16,8 @@ from typing import Any
 
 from orchestration.deliver import Courier
 from orchestration.delivery import Delivery
-from orchestration.journal import Journal, end_stale_runs, local_root, new_run_id
+from orchestration.journal import local_root, new_run_id
+from orchestration.journal_writer import Journal, end_stale_runs
 from orchestration.live import ended
 from orchestration.memory import PeakMemory
 from orchestration.narrator import Narrator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from orchestration.job_package import commit
-from orchestration.journal import Journal, Status
+from orchestration.journal import Status
+from orchestration.journal_writer import Journal
 from orchestration.recipe import Recipe
 from orchestration.step import Step, StepRecord
 from orchestration.training_rows import numbers, read_evaluations

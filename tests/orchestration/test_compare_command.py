@@ -12,7 +12,7 @@ import pytest
 from evaluation.report import Report, Score
 from evaluation.statistics.intervals import wilson
 from orchestration.cli import main
-from orchestration.journal import Journal
+from orchestration.journal_writer import Journal
 from pipeline.demo.digits import digit_labels
 from tests.evaluation.test_compare import of_shots, outcomes, report, shot
 

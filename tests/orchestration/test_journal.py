@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import journal
-from orchestration.journal import Journal, end_stale_runs, last_event, new_run_id, read
+from orchestration import journal, journal_writer
+from orchestration.journal import last_event, new_run_id, read
+from orchestration.journal_writer import Journal, end_stale_runs
 from pipeline.errors import ConfigError, DataError
 
 WRITER = """
 import sys
-from orchestration.journal import Journal
+from orchestration.journal_writer import Journal
 writer = Journal(sys.argv[1], "one")
 writer.run_started("demo", "demo")
 writer.run_started("train", "train")
@@ -118,7 +119,7 @@ def test_a_running_or_foreign_run_is_left_alone(tmp_path: Path, monkeypatch: pyt
         assert end_stale_runs(str(tmp_path)) == []
         with pytest.raises(ConfigError, match="another process is writing"):
             Journal(str(tmp_path), "one")
-    monkeypatch.setattr(journal.platform, "node", lambda: "another-machine")
+    monkeypatch.setattr(journal_writer.platform, "node", lambda: "another-machine")
     assert end_stale_runs(str(tmp_path)) == []
     os.utime(writer.path, (0, 0))
     assert end_stale_runs(str(tmp_path)) == ["one"]

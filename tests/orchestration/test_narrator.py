@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from evaluation.report import OUTCOMES, Report, Score
-from orchestration.journal import Journal, read
+from orchestration.journal import read
+from orchestration.journal_writer import Journal
 from orchestration.narrator import Narrator
 from orchestration.recipe import load
 from orchestration.step import Step, StepRecord

@@ -16,7 +16,8 @@ import pytest
 from orchestration import delivery, tracking
 from orchestration.deliver import Courier, deliver
 from orchestration.delivery import Delivery, standing
-from orchestration.journal import Journal, end_stale_runs, journals, read
+from orchestration.journal import journals, read
+from orchestration.journal_writer import Journal, end_stale_runs
 from orchestration.ui import serving
 from pipeline import storage
 
@@ -348,7 +349,7 @@ def test_a_removed_database_is_filled_anew(root: Path, empty_store: Path) -> Non
 
 def test_a_killed_run_is_ended_as_killed_at_the_next_start(root: Path) -> None:
     code = (
-        "import os, sys; from orchestration.journal import Journal; j = Journal(sys.argv[1], 'one');"
+        "import os, sys; from orchestration.journal_writer import Journal; j = Journal(sys.argv[1], 'one');"
         "j.run_started('demo', 'demo'); j.run_started('train', 'train'); j.metrics('train', {'loss': 1}, 1);"
         "os.kill(os.getpid(), 9)"
     )

@@ -18,7 +18,7 @@ from PIL import Image
 from orchestration import tracking
 from orchestration.deliver import deliver
 from orchestration.delivery import Delivery
-from orchestration.journal import Journal
+from orchestration.journal_writer import Journal
 from orchestration.ui import Served, serve_ui, serving
 from pipeline.errors import ConfigError, DataError
 from tests.browser import open_page
