@@ -106,6 +106,13 @@ CASES = (
 )
 LIMIT_MILLIONS = float(os.environ.get("PARITY_MILLIONS", 450))
 BATCH = 2
+ASKED = """
+import importlib.metadata, importlib.util, json
+names = {"open_clip": "open_clip_torch", "transformers": "transformers"}
+versions = {name: importlib.metadata.version(package) for name, package in names.items()}
+print(json.dumps([importlib.util.find_spec("open_clip").submodule_search_locations[0], versions]))
+"""
+"""Of the peers' Python: where open_clip lies, and versions."""
 HEADINGS = (
     "model",
     "peer, its format",
@@ -178,15 +185,15 @@ def counted(spec: ModelSpec, layout: Layout, folder: Path) -> float:
     return round(found / 1e6, 2)
 
 
-def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict[str, str]]:
-    """A row of the table, and the peers' versions."""
+def compared(case: Case, folder: Path, vocabulary: str) -> list[Any]:
+    """A row of the table."""
     spec = case.spec
     millions = round((spec if case.name.endswith("-rep") else REGISTRY[case.name]).parameters() / 1e6, 2)
     told = [*case.heads, millions, PUBLISHED.get(case.name, "")]
     if spec.parameters() / 1e6 > LIMIT_MILLIONS:
         if spec.family != "igpt":
             told[2] = counted(spec, case.layout, folder)
-        return [*told, "counted only", "", "", ""], {}
+        return [*told, "counted only", "", "", ""]
     torch.manual_seed(0)
     model = spec.build().eval().requires_grad_(False)
     randomise(model)
@@ -216,13 +223,13 @@ def compared(case: Case, folder: Path, vocabulary: str) -> tuple[list[Any], dict
     largest = max(float(tensor.abs().max()) for tensor in ours.values())
     row = [*told, f"{difference:.1e}", f"{largest:.3g}"]
     if case.peer == "plain reference":
-        return [*row, len(weights), ""], answer["versions"]
+        return [*row, len(weights), ""]
     biases = 9 * spec.width * spec.layers if isinstance(spec, IgptSpec) else 0  # zero there, and not ours
     assert answer["parameters"] == spec.parameters() + biases, (answer, spec.parameters())
     returned = read_foreign(str(back / "model.pt") if case.layout == "openai" else str(back)).weights()
     assert set(returned) == set(weights)
     unequal = sum(not torch.equal(returned[key], weights[key]) for key in weights)
-    return [*row, len(weights), unequal], answer["versions"]
+    return [*row, len(weights), unequal]
 
 
 def printed() -> dict[tuple[str, str], list[Any]]:
@@ -237,23 +244,20 @@ def main() -> None:
     chosen = os.environ.get("PARITY_MODELS")
     torch.set_num_threads(int(os.environ.get("PARITY_THREADS", 2)))
     python = peer_python(TORCH_PEERS)
-    code = "import importlib.util as u; print(u.find_spec('open_clip').submodule_search_locations[0])"
-    package = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    package, versions = json.loads(subprocess.run([python, "-c", ASKED], capture_output=True, check=True).stdout)
     vocabulary = f"{package}/bpe_simple_vocab_16e6.txt.gz"
     rows: list[list[Any]] = []
-    versions: dict[str, str] = {}
     done = printed()
     for case in CASES:
         if chosen and case.name not in chosen.split(","):
             continue
         if case.heads in done:
-            row, told = done[case.heads], {}
+            row = done[case.heads]
         else:
             with tempfile.TemporaryDirectory() as folder:
-                row, told = compared(case, Path(folder), vocabulary)
+                row = compared(case, Path(folder), vocabulary)
         print(json.dumps(row), flush=True)
         rows.append(row)
-        versions |= told
     with tempfile.TemporaryDirectory() as folder:
         rows += [tokens_compared(vocabulary, Path(folder)), *exported_compared(Path(folder))]
     for row in rows[-3:]:
