@@ -30,6 +30,16 @@ class Shard:
     tar_sha256: str
     index_sha256: str
 
+    def verify(self, folder: str, data_files: bool = True) -> None:
+        """Compare the shard's files with their checksums, or its index alone. Raises DataError naming one that differs."""
+        data = ((self.tar, self.tar_sha256),) if data_files else ()
+        for name, wanted in (*data, (self.index, self.index_sha256)):
+            path = storage.join(folder, name)
+            if not storage.exists(path) or storage.sha256_file(path) != wanted:
+                raise DataError(
+                    f"{path}: missing or changed since the manifest was written; remove it and run the recipe again"
+                )
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -107,10 +117,4 @@ class Manifest:
     def verify(self, folder: str, data_files: bool = True) -> None:
         """Compare every shard with its checksum, or the indexes alone. Raises DataError naming the first file that differs."""
         for shard in self.shards:
-            data = ((shard.tar, shard.tar_sha256),) if data_files else ()
-            for name, wanted in (*data, (shard.index, shard.index_sha256)):
-                path = storage.join(folder, name)
-                if not storage.exists(path) or storage.sha256_file(path) != wanted:
-                    raise DataError(
-                        f"{path}: missing or changed since the manifest was written; remove it and run the recipe again"
-                    )
+            shard.verify(folder, data_files)

@@ -182,6 +182,8 @@ def _write(
 def _take(folder: str, manifest: Manifest, samples_per_shard: int, part: tuple[int, str]) -> Output:
     number, path = part
     assigned = storage.read_table(path)
+    if assigned.num_rows:
+        manifest.shards[number].verify(folder)  # what is written gets a checksum of its own, damage and all
     index = read_index(folder, manifest.shards[number]).take(assigned.column("row"))
     place = assigned.column("place")
     shard = pa.array(place.to_numpy() // samples_per_shard, pa.int64())

@@ -163,9 +163,7 @@ def _shard(folder: str, out: str, part: tuple[Shard, list[int]]) -> Output:
         return Output({}, fate)
     if gone:
         # A new file gets a checksum of its own, under which damage of the old one would pass for what was meant.
-        for name, wanted in ((shard.tar, shard.tar_sha256), (shard.index, shard.index_sha256)):
-            if storage.sha256_file(storage.join(folder, name)) != wanted:
-                raise DataError(_CHANGED.format(storage.join(folder, name)))
+        shard.verify(folder)
         data, index = keep_rows(folder, shard, gone, out)
         about = json.dumps(stats(rows), indent=4, sort_keys=True).encode()
         return Output({}, fate, final={shard.tar: data, shard.index: index, stats_name(shard): about})

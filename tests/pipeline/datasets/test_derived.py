@@ -317,7 +317,7 @@ def test_a_takedown_rewrites_only_the_shards_that_change(
 
 
 @pytest.mark.parametrize("file", ["tar", "index"])
-def test_a_takedown_does_not_take_damage_into_a_new_file(
+def test_neither_a_takedown_nor_resharding_takes_damage_into_a_new_file(
     tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], file: str
 ) -> None:
     out, manifest, _ = dataset
@@ -328,8 +328,10 @@ def test_a_takedown_does_not_take_damage_into_a_new_file(
     data = bytearray(damaged.read_bytes())
     data[len(data) // 3] ^= 1
     damaged.write_bytes(data)
-    with pytest.raises(DataError, match=f"{damaged.name}: (changed|missing or damaged).*; remove it and run"):
+    with pytest.raises(DataError, match=f"{damaged.name}: missing or (changed|damaged).*; remove it and run"):
         takedown(old, wish, str(tmp_path / "new"), IN)
+    with pytest.raises(DataError, match=f"{damaged.name}: missing or (changed|damaged).*; remove it and run"):
+        reshard(PackConfig(), str(old), uids_of(sorted(wish.rules["uid"])), str(tmp_path / "resharded"), IN)
     damaged.write_bytes((Path(out) / damaged.relative_to(old)).read_bytes())
     assert takedown(old, wish, str(tmp_path / "new"), IN).manifest is not None
 
