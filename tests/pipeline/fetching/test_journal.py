@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.fetching.fetch_config import FetchConfig
-from pipeline.fetching.journal import OUTCOME, Journal, forget_readings
+from pipeline.fetching.journal import OUTCOME, Journal
 from pipeline.fetching.standing import Standing
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.web_config import NetworkConfig
@@ -21,7 +21,6 @@ PICTURES = [os.urandom(2000) for _ in URLS]
 
 def journal(folder: Path) -> Journal:
     """As a later run sees it."""
-    forget_readings()
     return Journal(str(folder), 4, 1, Standing(FetchConfig(), NetworkConfig()))
 
 
