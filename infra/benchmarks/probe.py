@@ -226,8 +226,8 @@ def whole_searches(shape: tuple[int, int, int], peer: str, small: bool) -> list[
         table.append(Row(case, "wall time", "s", *seconds, peer, higher_is_better=False))
         gaps = [gap(found[who]) for who in ("ours", "theirs")]
         table.append(Row(case, "final fit above its optimum", "", *gaps, peer, higher_is_better=False))
-        chosen = found["ours"][0], found["theirs"][0]
-        table.append(Row(case, "penalty chosen", "", *chosen, peer, higher_is_better=False))
+        chosen = [found[who][0] for who in ("ours", "theirs")]
+        table.append(Row(case, "penalty chosen", "", chosen[0], chosen[1], peer, higher_is_better=False))
         print(words, seconds, gaps, "penalties", found["ours"][0], found["theirs"][0], flush=True)
     return table
 
