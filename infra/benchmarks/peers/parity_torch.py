@@ -39,11 +39,10 @@ def open_clip_model(given, back, layout):
             "text": model.encode_text(tokens, normalize=True),
         }
 
-    return model, run, {"open_clip": open_clip.__version__}
+    return model, run
 
 
 def transformers_clip(given, back):
-    import transformers
     from transformers.models.clip.modeling_clip import CLIPModel
 
     model = CLIPModel.from_pretrained(given)
@@ -57,11 +56,10 @@ def transformers_clip(given, back):
             "text": functional.normalize(model.text_projection(text), dim=-1),
         }
 
-    return model, run, {"transformers": transformers.__version__}
+    return model, run
 
 
 def transformers_vit(given, back):
-    import transformers
     from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
     kinds = json.loads((Path(given) / "config.json").read_text("utf-8"))["architectures"]
@@ -73,11 +71,10 @@ def transformers_vit(given, back):
         found = model(pixel_values=pixels)
         return {"logits": found.pooler_output if kinds == ["ViTModel"] else found.logits}
 
-    return model, run, {"transformers": transformers.__version__}
+    return model, run
 
 
 def transformers_igpt(given, back):
-    import transformers
     from transformers.models.imagegpt.modeling_imagegpt import ImageGPTForCausalImageModeling
 
     model = ImageGPTForCausalImageModeling.from_pretrained(given)
@@ -87,7 +84,7 @@ def transformers_igpt(given, back):
     def run(ids):
         return {"logits": model(input_ids=ids, use_cache=False).logits}
 
-    return model, run, {"transformers": transformers.__version__}
+    return model, run
 
 
 def plain_igpt(given, heads):
@@ -114,7 +111,7 @@ def plain_igpt(given, heads):
             x = x + times(hidden * torch.sigmoid(1.702 * hidden), f"{here}.mlp.c_proj")
         return {"logits": normed(x, "transformer.ln_f") @ tensors["lm_head.weight"].T}
 
-    return torch.nn.Module(), run, {}
+    return torch.nn.Module(), run
 
 
 @torch.inference_mode()
@@ -122,16 +119,16 @@ def run_model(job):
     back, given = Path(job["back"]), job["there"]
     torch.set_num_threads(job["threads"])
     if job["plain"]:
-        model, run, versions = plain_igpt(given, job["heads"])
+        model, run = plain_igpt(given, job["heads"])
     elif job["layout"] == "huggingface":
         openers = {"clip": transformers_clip, "vit": transformers_vit, "igpt": transformers_igpt}
-        model, run, versions = openers[job["family"]](given, back)
+        model, run = openers[job["family"]](given, back)
     else:
-        model, run, versions = open_clip_model(given, back, job["layout"])
+        model, run = open_clip_model(given, back, job["layout"])
     model.eval()
     found = run(**load_file(f"{job['folder']}/inputs.safetensors"))
     save_file({name: tensor.contiguous() for name, tensor in found.items()}, f"{job['folder']}/outputs.safetensors")
-    return {"parameters": sum(each.numel() for each in model.parameters()), "versions": versions}
+    return {"parameters": sum(each.numel() for each in model.parameters())}
 
 
 def write_tokens(job):
