@@ -64,8 +64,9 @@ def estimate(spec: ModelSpec, config: TrainConfig, world_size: int, text_tokens:
     if memory.offload_optimizer != "none":
         # Under ZeRO 1 and 2 updated weights pass through a buffer of their size on the way back; 2 adds gradients up there too.
         off = copies + moments + FLOAT * learns // cut + {1: copies, 2: 2 * copies}.get(stage, 0)
-        # From NVMe a sub-group at a time: weights, two moments and gradients have a buffer of that size each.
-        host += off if memory.offload_optimizer == "cpu" else 4 * FLOAT * min(SUB_GROUP, learns // cut)
+        # NVMe: weights, two moments and gradients have a buffer of a sub-group's size each, and gradients wait for it in memory.
+        on_disk = FLOAT * learns // cut + 4 * FLOAT * min(SUB_GROUP, learns // cut)
+        host += off if memory.offload_optimizer == "cpu" else on_disk
         copies, moments = 0, 0
         gradients = 0 if stage >= 2 else FLOAT * learns
     if memory.offload_parameters != "none":
