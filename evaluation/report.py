@@ -198,9 +198,10 @@ def _whole(path: str, folder: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
-        what = " ".join(str(error).split())[:120]
+        said = (isinstance(error, DataError) and error.__cause__) or error  # what the reader of the bytes said
+        what = " ".join(str(said).split())[:120]
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}: {what}); remove {folder} and evaluate again"
+            f"{path}: is damaged ({type(said).__name__}: {what}); remove {folder} and evaluate again"
         ) from error
 
 

@@ -4,6 +4,7 @@ Pictures are made by threads or processes (training/data/crew.py) some batches a
 labels beside them. Its whole state is one integer, samples seen.
 """
 
+import math
 import queue
 import threading
 from collections import Counter, deque
@@ -90,7 +91,9 @@ class Loader:
         self._served += len(filled.samples)
         self.broken.update(path for path, _ in filled.broken)
         allowed = self._config.data.max_broken_share
-        if filled.broken and self.broken_samples > self._allowed_share * max(self._served, self._fair_share):
+        # An epoch that has begun counts whole: broken pictures lie together in their shards.
+        passes = max(1, math.ceil(self._served / self._fair_share))
+        if filled.broken and self.broken_samples > self._allowed_share * passes * self._fair_share:
             worst, count = self.broken.most_common(1)[0]
             reason = next((why for path, why in reversed(filled.broken) if path == worst), filled.broken[-1][1])
             raise DataError(

@@ -56,9 +56,8 @@ def starting_spec(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
     if config.start_from is None:
         return spec
     theirs = open_model(config.start_from).spec.to_json()
-    _require_texts(spec.to_json(), theirs, config.start_from)
     try:
-        return read_spec(_merged(spec.to_json(), theirs))
+        merged = _merged(spec.to_json(), theirs)
     except _MisfitError as misfit:
         key, given, own = misfit.args
         fit = [each.name for each in REGISTRY.values() if each.family == spec.family and _fits(each, theirs)]
@@ -68,6 +67,8 @@ def starting_spec(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
             f"train.start_from {config.start_from}: its {key} is {given}, that of {config.model} is {own}; it is of another"
             f" model ({way})"
         ) from None
+    _require_texts(spec.to_json(), theirs, config.start_from)
+    return read_spec(merged)
 
 
 def _require_texts(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
