@@ -52,7 +52,7 @@ OUTCOME = pa.schema([*ATTEMPT, *PICTURE])
 _TRIED = ("round", "attempt", "settled", "passing", "next_retry")
 _RANKED = ("url", "round", "attempt", "settled", "reason", "evidence", "at", "under")
 KEPT_READINGS = 32
-"""Tables read of files for `outcomes` that are kept: each file of a lane has rows of all its parts. A file is some 4 MB."""
+"""Readings for `outcomes` that are kept, without the pictures: each file of a lane has rows of all its parts."""
 SITE = pa.schema(
     [
         ("origin", pa.string()),
@@ -144,7 +144,7 @@ class Journal:
         by_path: dict[str, dict[int, Verdict]] = {}
         for _, path, number, verdict in best.values():
             by_path.setdefault(path, {})[number] = verdict
-        found = (_outcomes(path, self._read_once(path, None), rows) for path, rows in by_path.items())
+        found = (_outcomes(path, _read(path, None), rows) for path, rows in by_path.items())
         return pa.concat_tables([OUTCOME.empty_table(), *found])
 
     def forget_failures(self) -> None:
