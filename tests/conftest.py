@@ -21,6 +21,7 @@ def shared() -> Path:
 
 LONG = (
     "end_to_end/",
+    "test_nvme",
     "test_cluster",
     "test_engine",
     "test_resume",

@@ -6,6 +6,7 @@ are read as five here, which takes 50.
 
 import contextlib
 import fcntl
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,9 @@ ALONE = "common"
 """The folder whose files name constants as others do, so that they cannot be read as one. They read no header of torch's."""
 
 
+@functools.cache  # DeepSpeed asks the processor what it is each time, which takes seconds
 def build(builder: Callable[[str], Any], on_cpu: bool) -> None:
-    """Builds and loads async_io, once per machine and version. Raises ConfigError where that cannot be."""
+    """Builds async_io once per machine and version, and loads it once per process. Raises ConfigError where that cannot be."""
     disk = builder("AsyncIOBuilder")
     if disk is None or not disk.is_compatible(verbose=False):
         raise ConfigError(
