@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -173,3 +174,12 @@ def join(rank: int, world_size: int, folder: str) -> Ranks:
     store = dist.FileStore(f"{folder}/store", world_size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
     return Ranks(rank, world_size, torch.device("cpu"), owns_group=True)
+
+
+def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Losses, gradient norms and weights of two loops."""
+    assert found["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
+    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-3)
+    assert list(found["weights"]) == list(wanted["weights"])
+    for name, weight in wanted["weights"].items():
+        torch.testing.assert_close(found["weights"][name], weight, rtol=0, atol=1e-5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cells import SPEC, Changes, batch, config, engine_loop, fresh_model, join, plain_loop
+from engine_cells import SPEC, Changes, batch, config, engine_loop, fresh_model, join, must_equal, plain_loop
 from ranks import on_ranks
 from torch import Tensor
 from torch import distributed as dist
@@ -96,14 +96,6 @@ def plain(kind: str, steps: int) -> dict[str, Any]:
     changes = next((changes for name, changes in SHORT.items() if name.endswith(kind)), {}) if kind else {}
     kept = {key: value for key, value in changes.items() if key not in ("zero_stage", "memory")}
     return plain_loop(kept | {"zero_stage": 0}, steps)
-
-
-def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert found["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
-    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-3)
-    assert list(found["weights"]) == list(wanted["weights"])
-    for name, weight in wanted["weights"].items():
-        torch.testing.assert_close(found["weights"][name], weight, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LONG)

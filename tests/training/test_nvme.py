@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cells import WIDE, Changes, config, engine_loop, fresh_model, plain_loop, take_steps
+from engine_cells import WIDE, Changes, config, engine_loop, fresh_model, must_equal, plain_loop, take_steps
 from engine_cells import join as join_ranks
 from ranks import on_ranks
 from torch import distributed as dist
@@ -87,14 +87,6 @@ def goes_on(engine: Engine, settings: TrainConfig, ranks: Ranks) -> dict[str, An
     found = take_steps(engine, settings, ranks, range(BEFORE, BEFORE + AFTER), WIDE) | {"weights": engine.weights()}
     engine.close()
     return found
-
-
-def must_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert found["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
-    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-3)
-    assert list(found["weights"]) == list(wanted["weights"])
-    for name, weight in wanted["weights"].items():
-        torch.testing.assert_close(found["weights"][name], weight, rtol=0, atol=1e-5)
 
 
 @needs_libaio
