@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 from evaluation.probe.objective import Loss, Rows
 from evaluation.probe.products import LaidOut, can_be_laid_out
 from evaluation.probe.rows import READ_ROWS, Matrix
+from evaluation.probe.threads import Threads
 
 FLOOR = 1e-5
 LEAST_BENT = 1e-12
 """Curvature per picture that counts as one where all pictures are learned."""
 LAID_OUT_BYTES = 2 << 30
 """Rows up to this size are kept in the layout of their products, at twice the memory."""
+STRIP = 128
+"""Rows of a square of features that are found together."""
+TURNED_ROWS = 1024
+"""Rows that are turned together."""
 NOTHING = 1e-13
 """Share of the largest variance below which an axis is rounding."""
 
@@ -53,7 +58,7 @@ class Basis:
         return torch.cat([bent_R[..., :-1] + penalty + floor, bent_R[..., -1:] + floor], dim=-1).rsqrt()
 
 
-def decompose(features_GND: Sequence[Matrix], device: torch.device) -> Basis:
+def decompose(features_GND: Sequence[Matrix], device: torch.device, threads: Threads) -> Basis:
     """The basis of each group's rows; arrays may be memory-mapped and are read in blocks."""
     count, width = features_GND[0].shape
     means, squares = [], []
@@ -64,12 +69,13 @@ def decompose(features_GND: Sequence[Matrix], device: torch.device) -> Basis:
         means.append(mean_D)
         if count < width:
             centred_ND = load(features_ND[:], device) - mean_D
-            squares.append(centred_ND @ centred_ND.T)
+            squares.append(centred_ND.new_zeros(count, count))
+            _add_products(squares[-1], centred_ND.T, threads)
         else:
             square_DD = torch.zeros(width, width, dtype=torch.float64, device=device)
             for block in blocks:
                 block_nD = load(features_ND[block], device) - mean_D
-                square_DD += block_nD.T @ block_nD
+                _add_products(square_DD, block_nD, threads)
             squares.append(square_DD)
     spectrum_GM, vectors_GMM = torch.linalg.eigh(torch.stack(squares))
     spectrum_GM, vectors_GMM = spectrum_GM.flip(1), vectors_GMM.flip(2)
@@ -82,15 +88,28 @@ def decompose(features_GND: Sequence[Matrix], device: torch.device) -> Basis:
     return Basis(torch.stack(means)[:, None], axes_GDr, spectrum_GM[:, :kept].clamp(min=0), count, width)
 
 
-def rotated(features_GND: Sequence[Matrix], basis: Basis, dtype: torch.dtype) -> Rows:
+def _add_products(square_MM: torch.Tensor, rows_nM: torch.Tensor, threads: Threads) -> None:
+    """Adds X'X to the lower triangle, which is the one that eigh reads; strip by strip, so that threads share it out."""
+
+    def add(start: int) -> None:
+        stop = min(start + STRIP, len(square_MM))
+        square_MM[start:stop, :stop] += rows_nM[:, start:stop].T @ rows_nM[:, :stop]
+
+    list(threads.map(add, range(0, len(square_MM), STRIP)))
+
+
+def rotated(features_GND: Sequence[Matrix], basis: Basis, dtype: torch.dtype, threads: Threads) -> Rows:
     """All rows in the basis, kept in memory."""
     device = basis.mean.device
     groups, count, width = len(features_GND), basis.count, basis.axes.shape[2] + 1
     whole_GNR = torch.ones(groups, count, width, dtype=dtype, device=device)
     for group, features_ND in enumerate(features_GND):
-        for start in range(0, count, READ_ROWS):
-            part_nD = load(features_ND[start : start + READ_ROWS], device) - basis.mean[group]
-            whole_GNR[group, start : start + READ_ROWS, :-1] = (part_nD @ basis.axes[group]).to(dtype)
+
+        def turn(start: int, group: int = group, features_ND: Matrix = features_ND) -> None:
+            part_nD = load(features_ND[start : start + TURNED_ROWS], device) - basis.mean[group]
+            whole_GNR[group, start : start + TURNED_ROWS, :-1] = (part_nD @ basis.axes[group]).to(dtype)
+
+        list(threads.map(turn, range(0, count, TURNED_ROWS)))
 
     def block(wanted: Sequence[int], start: int, stop: int) -> torch.Tensor:
         if len(wanted) == 1:

@@ -18,13 +18,19 @@ from evaluation.probe.losses import Losses
 
 RENEWALS = (0, 5, 15, 40, 80, 160, 320)
 """Rounds at which the axes' units are renewed by the curvature of the place that was reached."""
+CALM, CALM_STEPS = 0.03, 3
+"""A job is estimated to be near enough where each of so many steps running is expected to gain less than this share of its gap."""
 
 Worth = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
 """(which jobs (b,), objectives (b,)) -> the gap that may be left to each."""
 
 
 class Descent:
-    """`groups` and `penalties` (B,) of the jobs, their `points` (B, R, C), and the evaluations and steps so far (B,)."""
+    """`groups` and `penalties` (B,) of the jobs, their `points` (B, R, C), and the evaluations and steps so far (B,).
+
+    Where `estimated`, a job is also near enough when the model of its curvature expects little to be gained; those whose gap is
+    proved are `certified` (B,).
+    """
 
     def __init__(
         self,
@@ -34,12 +40,15 @@ class Descent:
         scales_BR: torch.Tensor,
         points_BRC: torch.Tensor,
         worth: Worth,
+        estimated: bool = False,
     ) -> None:
         self.points = points_BRC
         self.gradients = torch.zeros_like(points_BRC)
         self.values = np.zeros(len(groups))
         self.evaluations, self.steps = np.zeros(len(groups), np.int64), np.zeros(len(groups), np.int64)
+        self.certified = np.zeros(len(groups), bool)
         self._basis, self._groups, self._penalties, self._worth = basis, groups, penalties, worth
+        self._estimated = estimated
         self._scales_BR1 = scales_BR[:, :, None]
         self._strength_B11 = torch.as_tensor(penalties, device=scales_BR.device)[:, None, None]
 
@@ -63,6 +72,7 @@ class _Run:
     def __init__(self, descent: Descent, losses: Losses, jobs: NDArray[np.int64]) -> None:
         self._all, self._losses, self._jobs = descent, losses, jobs
         self._rounds, self._bent = itertools.count(), dict[int, torch.Tensor]()
+        self._calm = np.zeros(len(jobs), np.int64)
 
     def minima(self, most_evaluations: int) -> Minima:
         places = self._places(np.arange(len(self._jobs)))
@@ -102,12 +112,21 @@ class _Run:
         return times_bR1.expand(-1, -1, self._all.points.shape[2]).flatten(1)
 
     def _finished(
-        self, which: NDArray[np.int64], values: NDArray[np.float64], gradients_bP: torch.Tensor
+        self,
+        which: NDArray[np.int64],
+        values: NDArray[np.float64],
+        gradients_bP: torch.Tensor,
+        expected: NDArray[np.float64],
     ) -> NDArray[np.bool_]:
         """Whether |grad_W|^2 / (2 lambda), and what the intercept may add, is a gap that may be left."""
         jobs, scaled_bRC = self._jobs[which], self.shaped(gradients_bP)
         steep_b = (scaled_bRC[:, :-1] / self._all._scales_BR1[self._places(which), :-1]).square()
         gap_b = steep_b.sum(dim=(1, 2)).cpu().numpy() / (2 * self._all._penalties[jobs])
         constant_b = scaled_bRC[:, -1].square().sum(dim=1).cpu().numpy() / 2
-        out: NDArray[np.bool_] = gap_b + constant_b <= self._all._worth(jobs, values)
-        return out
+        worth = self._all._worth(jobs, values)
+        certain: NDArray[np.bool_] = gap_b + constant_b <= worth
+        self._all.certified[jobs] = certain
+        if not self._all._estimated:
+            return certain
+        self._calm[which] = np.where(expected <= CALM * worth, self._calm[which] + 1, 0)
+        return certain | (self._calm[which] >= CALM_STEPS)

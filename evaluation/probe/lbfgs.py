@@ -27,8 +27,9 @@ HIDDEN = 6
 
 Evaluate = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], torch.Tensor]]
 """(which problems (b,), points (b, P)) -> (values (b,), gradients (b, P))."""
-Finished = Callable[[NDArray[np.int64], NDArray[np.float64], torch.Tensor], NDArray[np.bool_]]
-"""(which problems (b,), values (b,), gradients (b, P)) -> which are certainly near enough."""
+Finished = Callable[[NDArray[np.int64], NDArray[np.float64], torch.Tensor, NDArray[np.float64]], NDArray[np.bool_]]
+"""(which problems (b,) have moved, values (b,), gradients (b, P), what the model of the curvature expects the next step to gain
+(b,)) -> which are near enough."""
 Renew = Callable[[NDArray[np.int64]], torch.Tensor | None]
 """Which problems (b,) have just moved -> None, or how many times longer their parameters' units are from now on (b, P)."""
 
@@ -201,7 +202,7 @@ def minimise(
     stretch(alive, everyone, everyone)
     direction_BP, slopes = history.directions()
     search.begin(slice(None), values, slopes)
-    done = finished(alive, values, history.gradient)
+    done = finished(alive, values, history.gradient, -slopes / 2)
     out.finished[alive[done]] = True
     while True:
         if done.any():
@@ -240,8 +241,9 @@ def minimise(
             at = torch.as_tensor(fresh, device=start_BP.device)
             direction_BP = direction_BP.index_copy(0, at, new_BP[at])
             search.begin(fresh, values[fresh], slopes[fresh])
-            hidden = -slopes[fresh] / 2 <= HIDDEN * NOISE[dtype] * np.abs(values[fresh])
+            expected = -slopes[fresh] / 2
+            hidden = expected <= HIDDEN * NOISE[dtype] * np.abs(values[fresh])
             quiet[alive[fresh]] = np.where(hidden, quiet[alive[fresh]] + 1, 0)
-            certain = finished(alive[fresh], values[fresh], history.gradient[at])
-            out.finished[alive[fresh[certain]]] = True
-            done[fresh] |= certain | (quiet[alive[fresh]] >= 2)
+            enough = finished(alive[fresh], values[fresh], history.gradient[at], expected)
+            out.finished[alive[fresh[enough]]] = True
+            done[fresh] |= enough | (quiet[alive[fresh]] >= 2)

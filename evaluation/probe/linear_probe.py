@@ -42,7 +42,7 @@ Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
 @dataclass(frozen=True)
 class How:
     """Where and how exactly to solve; `device` and `precision` are those of `place`. A fit of the search may be off by
-    `search_gap` of its objective; those that may win it (ladder.contenders) and the final one are solved to TOLERANCE."""
+    about `search_gap` of its objective; those that may win it (ladder.contenders) and the final one are proved to TOLERANCE."""
 
     mode: Literal["exact", "sklearn"] = "exact"
     device: str = "cpu"
@@ -115,14 +115,14 @@ def probe(
 
     work: dict[int, int] = {}
 
-    def evaluate(positions: list[int], gap: float, least: float) -> None:
-        fits.update(zip(positions, learned.fits(positions, fits, gap, least), strict=True))
+    def evaluate(positions: list[int], gap: float, least: float, estimated: bool = False) -> None:
+        fits.update(zip(positions, learned.fits(positions, fits, gap, least, estimated=estimated), strict=True))
         seen.update((at, score(right, learned.logits(fits[at], asked_nW))) for at in positions)
         work.update((at, work.get(at, 0) + fits[at].evaluations) for at in positions)
 
     search, settled = Search(), set[int]()
     while positions := search.wanted():
-        evaluate(positions, how.search_gap, SEARCH_LEAST)
+        evaluate(positions, how.search_gap, SEARCH_LEAST, estimated=how.search_gap > TOLERANCE)
         while how.mode == "exact" and (near := contenders(seen, settled, len(right))):
             evaluate(near, min(TOLERANCE, how.search_gap), SETTLED_LEAST)
             settled.update(near)
@@ -193,6 +193,7 @@ class _Part:
         gap: float = TOLERANCE,
         least: float = 0.0,
         settle: bool = False,
+        estimated: bool = False,
     ) -> list[Fit]:
         """A fit per position of GRID: side by side from where known ones say that it is; without any, one after the other,
         the largest penalty first, since each then starts near its end."""
@@ -201,11 +202,11 @@ class _Part:
             return [each(self._features[:], self._targets, float(GRID[position])) for position in positions]
         if known or len(positions) == 1:
             jobs = [Job(float(GRID[position]), 0, predicted(known, position)) for position in positions]
-            return self._solver.solve(jobs, gap, least, settle)
+            return self._solver.solve(jobs, gap, least, settle, estimated=estimated)
         found: dict[int, Fit] = {}
         for position in sorted(positions, reverse=True):
             job = Job(float(GRID[position]), 0, predicted(found, position))
-            found |= zip([position], self._solver.solve([job], gap, least, settle), strict=True)
+            found |= zip([position], self._solver.solve([job], gap, least, settle, estimated=estimated), strict=True)
         return [found[position] for position in positions]
 
     def _one(self, features_NW: NDArray[np.floating], targets_N: NDArray[np.int64], penalty: float) -> Fit:

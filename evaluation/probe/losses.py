@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evaluation.probe.basis import Basis, rotated, streamed
 from evaluation.probe.objective import Loss, Objective
 from evaluation.probe.rows import Matrix
+from evaluation.probe.threads import Threads
 
 
 class Losses:
@@ -29,8 +30,11 @@ class Losses:
         anchor_DC: torch.Tensor | None,
         precision: torch.dtype,
         streams: bool,
+        threads: Threads,
     ) -> None:
-        rows = streamed(features_GND[0], basis, precision) if streams else rotated(features_GND, basis, precision)
+        rows = (
+            streamed(features_GND[0], basis, precision) if streams else rotated(features_GND, basis, precision, threads)
+        )
         self.objective = Objective(rows, torch.from_numpy(targets), classes, loss)
         self.precision, self.streams = precision, streams
         self._basis, self._anchor_DC = basis, anchor_DC

@@ -3,21 +3,20 @@
 The loss is the cross-entropy of a softmax over the classes, or, for several labels per picture, one logistic loss per class.
 Problems that share their rows form a group: they lie side by side in one product, so that features are read once per round.
 
-Rows are cut into blocks whose size follows from the problem alone. Blocks are shared out to as many threads as torch may use,
-each with one thread inside, and sums are added in a fixed order: the result is the same bits for any number of threads.
+Rows are cut into blocks whose size follows from the problem alone. Blocks are shared out to threads (threads.py), and sums are
+added in a fixed order: the result is the same bits for any number of them.
 
 G = groups, N = rows, R = features (one of them constant), K = problems side by side, C = classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from evaluation.probe.products import BLOCK_ROWS, LaidOut, LaidOutBlock, Plain
+from evaluation.probe.threads import Threads
 
 Loss = Literal["softmax", "sigmoid"]
 BLOCK_LOGITS = {"cpu": 1 << 16, "cuda": 1 << 27}
@@ -47,25 +46,13 @@ _Part = tuple[range, range]
 _Sums = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-@contextmanager
-def one_thread_each() -> Iterator[int]:
-    """Inside, torch uses one thread; gives the number it had. Products this small lose more time at the barriers between
-    threads than they gain, a hundredfold on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
-
-
 class Objective:
     """Sum of losses and its gradient. `targets` are class positions (G, N), or for sigmoid 0 and 1 of shape (G, N, C); a row that
     is to say nothing of a class is -1 there."""
 
     def __init__(self, rows: Rows, targets: torch.Tensor, classes: int, loss: Loss) -> None:
         self.rows, self.classes, self.loss = rows, classes, loss
-        self.threads = 1
+        self.threads = Threads()
         self._targets = targets.to(rows.device)
         self._silent = loss == "sigmoid" and bool((targets < 0).any())
 
@@ -101,21 +88,12 @@ class Objective:
         losses_GK = torch.zeros(count, beside, dtype=torch.float64, device=self.rows.device)
         gradient_GRM = torch.zeros(weights_GRM.shape, dtype=torch.float64, device=self.rows.device)
         curvature_GKR = losses_GK.new_zeros(count, beside, width) if curved else None
-        for (members, _), (losses, gradient, curvature) in zip(parts, self._in_threads(work, parts), strict=True):
+        for (members, _), (losses, gradient, curvature) in zip(parts, self.threads.map(work, parts), strict=True):
             losses_GK[members.start : members.stop] += losses
             gradient_GRM[members.start : members.stop] += gradient
             if curvature_GKR is not None:
                 curvature_GKR[members.start : members.stop] += curvature
         return losses_GK, gradient_GRM.view(count, width, beside, classes).transpose(1, 2), curvature_GKR
-
-    def _in_threads(self, work: Callable[[_Part], _Sums], parts: Sequence[_Part]) -> Iterable[_Sums]:
-        """`work` of each part, in their order."""
-        if self.threads == 1 or len(parts) == 1 or self.rows.device.type != "cpu":
-            return map(work, parts)
-        with ThreadPoolExecutor(
-            min(self.threads, len(parts)), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            return list(pool.map(work, parts))
 
     def _sum(
         self, groups: Sequence[int], weights: torch.Tensor, beside: int, blocks: Sequence[tuple[int, int]], curved: bool

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from evaluation.probe.basis import decompose
 from evaluation.probe.descent import Descent
 from evaluation.probe.losses import Losses
-from evaluation.probe.objective import Loss, one_thread_each
+from evaluation.probe.objective import Loss
 from evaluation.probe.rows import Matrix, blocks
+from evaluation.probe.threads import one_thread_each
 
 TOLERANCE = 1e-6
 MOST_EVALUATIONS = 2000
@@ -94,8 +95,8 @@ class Solver:
     ) -> None:
         self.classes, self.loss, self.precision = classes, loss, precision
         self._columns = 2.0 if loss == "softmax" and classes == 2 else 1.0
-        with one_thread_each():
-            self.basis = decompose(features_GND, torch.device(device))
+        with one_thread_each() as threads:
+            self.basis = decompose(features_GND, torch.device(device), threads)
         if resident_bytes is None:
             resident_bytes = torch.cuda.mem_get_info(device)[0] // 3 if device.startswith("cuda") else RESIDENT_BYTES
         self._features_GND, self._resident_bytes = features_GND, resident_bytes
@@ -114,7 +115,7 @@ class Solver:
         if precision not in self._made:
             size = sum(each.size for each in self._features_GND) * precision.itemsize
             streams = size > self._resident_bytes and len(self._features_GND) == 1
-            with one_thread_each():
+            with one_thread_each() as threads:
                 self._made[precision] = Losses(
                     self._features_GND,
                     self.basis,
@@ -124,6 +125,7 @@ class Solver:
                     self._anchor_DC,
                     precision,
                     streams,
+                    threads,
                 )
         return self._made[precision]
 
@@ -134,10 +136,12 @@ class Solver:
         least: float = 0.0,
         settle: bool = False,
         most_evaluations: int = MOST_EVALUATIONS,
+        estimated: bool = False,
     ) -> list[Fit]:
         """A Fit per job; `tolerance` is the gap that may be left, as a share of the objective and of what it gained over
         weights of zero; where the objective is below `least` nats per row, of that. Jobs that rounding holds above it go on with
-        products of float64. `settle` brings the intercept to its best, so that gap_bound is one of the whole gap."""
+        products of float64. `settle` brings the intercept to its best, so that gap_bound is one of the whole gap.
+        `estimated` is for fits that are only compared: they may also stop where little is expected to be gained, uncertified."""
 
         def worth(which: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
             # Under a large penalty little is gained over weights of zero, and answers hang on that little.
@@ -154,7 +158,7 @@ class Solver:
             ]
         )
         starts_BRC = torch.stack([self._start(job) for job in jobs])
-        descent = Descent(self.basis, groups, penalties, scales_BR, starts_BRC, worth)
+        descent = Descent(self.basis, groups, penalties, scales_BR, starts_BRC, worth, estimated)
         losses = self.losses(self.precision)
         with one_thread_each() as threads:
             losses.objective.threads = threads
@@ -164,8 +168,7 @@ class Solver:
                 losses = self.losses(torch.float64)
                 losses.objective.threads = threads
                 open_jobs = descent.go(losses, open_jobs, left)
-            certified = ~np.isin(np.arange(len(jobs)), open_jobs)
-            return [self._fit(job, descent, at, bool(certified[at]), losses, settle) for at, job in enumerate(jobs)]
+            return [self._fit(job, descent, at, losses, settle) for at, job in enumerate(jobs)]
 
     def _start(self, job: Job) -> torch.Tensor:
         """(R, C): an earlier solution, or the anchor itself, in this group's axes."""
@@ -181,7 +184,7 @@ class Solver:
         constant_1C = torch.as_tensor(job.start.intercept, device=device) + mean_1D @ weights_DC
         return torch.cat([axes_Dr.T @ moved_DC, constant_1C])
 
-    def _fit(self, job: Job, descent: Descent, at: int, certified: bool, losses: Losses, settle: bool) -> Fit:
+    def _fit(self, job: Job, descent: Descent, at: int, losses: Losses, settle: bool) -> Fit:
         weights_RC, gradient_RC, value = descent.points[at], descent.gradients[at], float(descent.values[at])
         if settle:
             weights_RC, gradient_RC, value = self._settled(job, losses, weights_RC, gradient_RC, value)
@@ -201,7 +204,7 @@ class Solver:
             float(gradient_RC[:-1].square().sum()) / (2 * self._columns * job.penalty),
             int(descent.evaluations[at]),
             int(descent.steps[at]),
-            certified,
+            bool(descent.certified[at]),
         )
 
     def _settled(

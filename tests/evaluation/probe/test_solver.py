@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from evaluation.probe.path import predicted
 from evaluation.probe.solver import Fit, Job, Solver
+from evaluation.probe.threads import Threads
 
 
 def cone(count: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +121,36 @@ def test_where_rounding_ends_float32_a_fit_goes_on_in_float64() -> None:
         assert objective(fit, rows, labels) <= right.objective * (1 + 1e-6)
 
 
+def test_an_estimated_fit_is_as_near_as_asked_in_fewer_evaluations_and_says_that_nothing_proves_it() -> None:
+    saved = 0
+    rows, labels = cone(1000, 80, 8)
+    falling = rows * np.arange(1, 81) ** -1.0, np.where(np.random.default_rng(1).random(1000) < 0.2, 0, labels)
+    for rows, labels in (falling, relu_digits(192), steep(300, 16, 5)):
+        solver = Solver([rows], labels[None], labels.max() + 1, precision=torch.float32)
+        for penalty in (1e-4, 1e-2, 1e4):
+            best = solver.solve([Job(penalty)], tolerance=1e-9)[0].objective
+            proved = solver.solve([Job(penalty)], tolerance=1e-3)[0]
+            near = solver.solve([Job(penalty)], tolerance=1e-3, estimated=True)[0]
+            assert near.objective <= best * (1 + 1e-3)
+            assert near.evaluations <= proved.evaluations
+            assert near.certified or near.evaluations < proved.evaluations
+            saved += proved.evaluations - near.evaluations
+            # The bound by the gradient, apart from what the intercept may add.
+            assert near.certified <= (near.gap_bound <= 1e-3 * best)
+    assert saved > 100
+
+
+def test_parts_come_back_in_order_from_any_number_of_threads_and_an_error_in_one_is_raised() -> None:
+    for count in (1, 2, 3):
+        threads = Threads(count)
+        assert list(threads.map(lambda each: each * each, range(40))) == [each * each for each in range(40)]
+        with pytest.raises(ZeroDivisionError):
+            list(threads.map(lambda each: 1 // each, [2, 1, 0]))
+        threads.close()
+        assert list(threads.map(abs, [-1, -2])) == [1, 2]
+        threads.close()
+
+
 def test_features_that_tell_nothing_end_at_once() -> None:
     labels = np.arange(200) % 3
     for rows in (np.ones((200, 10)), np.hstack([np.ones((200, 9)), 1e-7 * cone(200, 1, 3)[0]])):
@@ -199,7 +230,7 @@ def test_float32_products_in_the_kernels_layout_are_those_of_plain_ones_on_any_n
     slow = plain([0], weights, curved=True)
     found = []
     for threads in (1, 2):
-        laid_out.threads = threads
+        laid_out.threads = Threads(threads)
         found.append(laid_out([0], weights, curved=True))
     for one, two, right in zip(*found, slow, strict=True):
         assert one is not None
