@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from elastic_cells import BATCH, STAGES, fresh_engine, train  # noqa: E402
 
+from pipeline.execution.leave import leave  # noqa: E402
 from training.engine.ranks import Ranks  # noqa: E402
 from training.saving.parts import State, write_part  # noqa: E402
 from training.saving.transfer import HostCopies, restore  # noqa: E402
@@ -60,6 +61,7 @@ def one_rank(rank: int, world: int, folder: str, turn: int, saves: list[str], re
     if rank == 0:
         torch.save(found, f"{folder}/results{turn}.pt")
     dist.destroy_process_group()
+    leave(0)
 
 
 def curves(folder: str) -> dict[str, list[float]]:

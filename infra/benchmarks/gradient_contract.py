@@ -25,9 +25,13 @@ RANKS = tuple(int(each) for each in os.environ.get("CONTRACT_RANKS", "1,2,4").sp
 FLAGS = ("no flags", "--local-loss", "--gather-with-grad", "--local-loss --gather-with-grad")
 OURS = """
 import sys, torch, gradient_cells
+from pipeline.execution.leave import leave
 ranks, folder = int(sys.argv[1]), sys.argv[2]
+def one_rank(rank):
+    gradient_cells.one_rank(rank, ranks, folder, gradient_cells.CELLS)
+    leave(0)
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(gradient_cells.one_rank, args=(ranks, folder, gradient_cells.CELLS), nprocs=ranks)
+    torch.multiprocessing.spawn(one_rank, nprocs=ranks)
 """
 
 

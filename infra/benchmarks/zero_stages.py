@@ -19,6 +19,7 @@ import torch  # noqa: E402
 from engine_cells import SPEC, WIDE, Changes, config, engine_loop, join, plain_loop  # noqa: E402
 from harness import write_facts  # noqa: E402
 
+from pipeline.execution.leave import leave  # noqa: E402
 from training.engine.memory_estimate import estimate  # noqa: E402
 
 STEPS, RANKS = 50, 2
@@ -47,6 +48,7 @@ def one_rank(rank: int, folder: str) -> None:
         found[name] = engine_loop(on_disk(changes, folder), STEPS, ranks, WIDE)
     if rank == 0:
         torch.save(found, f"{folder}/found.pt")
+    leave(0)
 
 
 def on_disk(changes: Changes, folder: str) -> Changes:
