@@ -13,6 +13,18 @@ import pyarrow as pa
 
 TEXTS = pa.list_(pa.struct([("text", pa.string()), ("origin", pa.string())]))
 
+STORED_COLUMNS = (
+    ("image", pa.binary()),
+    ("format", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("original_width", pa.int32()),
+    ("original_height", pa.int32()),
+    ("sha256", pa.string()),
+    ("repairs", pa.list_(pa.string())),
+)
+"""A stored picture, and what a shard says of it."""
+
 CANDIDATE = pa.schema(
     [
         ("uid", pa.string()),

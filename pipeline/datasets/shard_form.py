@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from pipeline.sample import TEXTS
+from pipeline.sample import STORED_COLUMNS, TEXTS
 from pipeline.web.answer import Reason
 
 HEAD = (
@@ -55,14 +55,7 @@ PACKED = pa.schema(
         ("text_origin", pa.string()),
         ("page_url", pa.string()),
         ("queries", pa.list_(pa.int32())),
-        ("image", pa.binary()),
-        ("format", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("original_width", pa.int32()),
-        ("original_height", pa.int32()),
-        ("sha256", pa.string()),
-        ("repairs", pa.list_(pa.string())),
+        *STORED_COLUMNS,
     ]
 )
 """The columns that every row brings to a shard; further ones are welcome."""

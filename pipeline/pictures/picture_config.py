@@ -6,6 +6,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipeline.pictures.filters import FILTERS
+from pipeline.sample import STORED_COLUMNS
 from pipeline.settings import Settings
 
 _ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm"]
@@ -64,14 +65,7 @@ class PictureConfig(Settings):
 
 
 IMAGE_COLUMNS = (
-    ("image", pa.binary()),
-    ("format", pa.string()),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("original_width", pa.int32()),
-    ("original_height", pa.int32()),
-    ("sha256", pa.string()),
-    ("repairs", pa.list_(pa.string())),
+    *STORED_COLUMNS,
     ("phash", pa.uint64()),
     ("phash256", pa.binary()),  # 32 bytes
     ("brightness", pa.float32()),  # mean grey level, 0..255

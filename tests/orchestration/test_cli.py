@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from runs import STEPS
 
 import orchestration
 from orchestration import show
@@ -302,24 +303,11 @@ def test_plan_shows_every_step_and_writes_nothing(tmp_path: Path) -> None:
     done = openwit("plan", "demo", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["steps"]
-    chain = [
-        "web",
-        "references",
-        "crawl",
-        "select",
-        "fetch",
-        "deduplicate",
-        "decontaminate",
-        "pack",
-        "train",
-        "evaluate",
-        "report",
-    ]
-    assert [step["name"] for step in steps] == chain
+    assert [step["name"] for step in steps] == STEPS
     assert all(not step["done"] and step["why"] and step["action"] for step in steps)
     assert list(tmp_path.iterdir()) == []
     table = CliRunner().invoke(cli, ["plan", "demo", "--root", str(tmp_path)]).stdout
-    assert all(f"\n{name} " in table for name in chain)
+    assert all(f"\n{name} " in table for name in STEPS)
     assert "never run" in table
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from runs import STEPS
 
 from evaluation.report import OUTCOMES, Report, Score
 from evaluation.statistics.intervals import wilson
@@ -168,19 +169,6 @@ def example() -> ReportData:
     }  # fmt: skip
     planted = {p: {u: dict(f.reasons) for u, f in units.items() if f.reasons} for p, units in fates.items()}
     del planted["select"]["pairs"]["balanced_out"]
-    names = (
-        "web",
-        "references",
-        "crawl",
-        "select",
-        "fetch",
-        "deduplicate",
-        "decontaminate",
-        "pack",
-        "train",
-        "evaluate",
-        "report",
-    )
     heads = (
         "4,012 pictures",
         "1,200 pictures",
@@ -199,9 +187,9 @@ def example() -> ReportData:
         StepFact(
             name, f"{i:02d}" + "9fa3c1d27e" * 6, s, "done", {"pages_per_item": 16, "network": {"retries": 3}}, head
         )
-        for i, (name, head, s) in enumerate(zip(names, heads, seconds, strict=True))
+        for i, (name, head, s) in enumerate(zip(STEPS, heads, seconds, strict=True))
     ]
-    lineage = {later: [earlier] for earlier, later in itertools.pairwise(names)} | {"references": [], "crawl": ["web"]}
+    lineage = {later: [earlier] for earlier, later in itertools.pairwise(STEPS)} | {"references": [], "crawl": ["web"]}
     lineage["decontaminate"] = ["deduplicate", "references"]
     rng = np.random.default_rng(0)
     training = [
