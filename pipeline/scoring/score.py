@@ -23,6 +23,7 @@ from pipeline.execution.exchange import Files
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, Record, WorkItem, run_items
 from pipeline.execution.progress import Progress, silent
+from pipeline.scoring.asking import ask
 from pipeline.scoring.score_pixels import Fall, squares
 from pipeline.scoring.scorers import Scorer, ScorerConfig, distinct
 from pipeline.scoring.top_fraction import Cut, sort_keys, top_fraction
@@ -110,20 +111,20 @@ def _judge(config: Sequence[ScorerConfig], scorers: Sequence[Scorer], path: str)
     for start in range(0, len(images), size):
         part = slice(start, start + size)
         seen: dict[Any, tuple[NDArray[np.uint8], list[Fall | None]]] = {}
-        for each, scorer in _both(config, scorers):
+        for place, (each, scorer) in enumerate(_both(config, scorers)):
             if scorer.pixels not in seen:  # the same array for all that want this form: their towers run once
                 seen[scorer.pixels] = squares(scorer.pixels, images[part])
             pixels_BSS3, fell = seen[scorer.pixels]
-            given = scorer(pixels_BSS3, texts[part])
+            given = ask(place, each, scorer, pixels_BSS3, texts[part])
             opened = np.array([why is None for why in fell], bool)
-            values[each.column][part] = np.where(opened, np.asarray(given.values, np.float32), np.float32(np.nan))
-            if each.store_embedding and given.embeddings is not None:
+            values[each.column][part] = np.where(opened, given.values, np.float32(np.nan))
+            if given.embeddings is not None:
                 embeddings[part] = given.embeddings.astype(np.float16)
             falls[part] = [a or b for a, b in zip(falls[part], fell, strict=True)]
     for each in config:
-        for place in np.flatnonzero(~np.isfinite(values[each.column])):
-            values[each.column][place] = np.nan
-            falls[place] = falls[place] or ("no_score", f"{each.label} gave no number")
+        for row in np.flatnonzero(~np.isfinite(values[each.column])):
+            values[each.column][row] = np.nan
+            falls[row] = falls[row] or ("no_score", f"{each.label} gave no number")
     table = pa.table({"uid": rows.column("uid")})
     table = table.append_column("reason", pa.array([fall and fall[0] for fall in falls], pa.string()))
     table = table.append_column("evidence", pa.array([fall and fall[1] for fall in falls], pa.string()))

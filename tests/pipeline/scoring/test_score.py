@@ -1,10 +1,13 @@
 """Scoring with a scorer that needs no model: bounds, fractions, fates, determinism, mistakes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from phases import phase_of, split
 from pydantic import ValidationError
 from scored_rows import Brightness, brightness, fetched_rows
@@ -13,7 +16,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
 from pipeline.scoring.score import score
-from pipeline.scoring.scorers import ScorerConfig, make_scorer
+from pipeline.scoring.scorers import ScorerConfig, Scores, make_scorer
 
 ROWS = 40
 
@@ -129,3 +132,53 @@ def test_two_scorers_of_one_name_and_unknown_functions_are_refused(tmp_path: Pat
     with pytest.raises(ConfigError, match=r"curate.score.0.scorer: scored_rows:darkness cannot be loaded"):
         make_scorer(0, config(), "scored_rows:darkness")
     assert brightness(config()).higher_is_better
+
+
+@dataclass(frozen=True)
+class Odd(Brightness):
+    """A scorer whose answer is what its config says."""
+
+    answer: str = "values"
+
+    def __call__(self, pixels_BSS3: NDArray[np.uint8], texts: Sequence[str]) -> Scores:
+        right = super().__call__(pixels_BSS3, texts)
+        if self.answer == "bug":
+            raise ValueError("no such thing")
+        answers: dict[str, object] = {
+            "one for all": Scores(right.values.mean()),
+            "one too few": Scores(right.values[:-1]),
+            "a column": Scores(right.values[:, None]),
+            "an array": right.values,
+            "words": Scores(np.array(texts)),
+            "no embedding": Scores(right.values),
+            "one embedding": Scores(right.values, np.ones(3, np.float32)),
+            "a list": Scores([float(value) for value in right.values]),  # type: ignore[arg-type]
+        }
+        return answers[self.answer]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("one for all", r"gave as values shape \(\); give float32 numbers of shape \(8,\), for 8 pictures"),
+        ("one too few", r"gave as values shape \(7,\)"),
+        ("a column", r"gave as values shape \(8, 1\)"),
+        ("an array", "gave a ndarray; give a pipeline.scoring.scorers.Scores"),
+        ("words", "gave as values a ndarray that is no array of numbers"),
+        ("no embedding", r"gave as embeddings nothing; give float32 numbers of shape \(8, 3\)"),
+        ("one embedding", r"gave as embeddings shape \(3,\)"),
+        ("bug", r"failed \(ValueError: no such thing; .*test_score.py, line \d+\); correct it"),
+    ],
+)
+def test_an_answer_that_does_not_fit_the_pictures_is_refused(tmp_path: Path, answer: str, said: str) -> None:
+    wanted = (config(store_embedding="embedding" in answer),)
+    source = phase_of(str(tmp_path / "in"), [fetched_rows(ROWS)])
+    with pytest.raises(ConfigError, match="curate.score.0.scorer: scored_rows:brightness " + said) as told:
+        score(wanted, [Odd(answer=answer)], source, str(tmp_path / "out"), InProcess())
+    assert "\n" not in str(told.value)
+
+
+def test_a_list_of_numbers_is_as_good_as_an_array(tmp_path: Path) -> None:
+    source = phase_of(str(tmp_path / "in"), [fetched_rows(ROWS)])
+    result = score((config(),), [Odd(answer="a list")], source, str(tmp_path / "out"), InProcess())
+    assert result.read_kept().equals(run(tmp_path / "array", config()).read_kept())
