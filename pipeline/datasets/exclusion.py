@@ -3,14 +3,14 @@
 Used to take samples out of a finished dataset (pipeline/datasets/takedown.py) and to keep them out of the next one: the tombstones
 that a takedown writes are a list of this kind too, one rule per line:
 
-    url http://example.org/a.jpg      this picture, or every picture of this page
+    url http://example.org/a.jpg      this picture, or every picture of this page, over http or https, however it is escaped
     domain example.org                pictures and pages of this host and of all below it
     sha256 <64 hex digits>            pictures whose downloaded bytes have this hash
     uid <32 hex digits>               this pair
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.execution.batch import Batch
-from pipeline.web.urls import UnusableURLError, canonical, host_of
+from pipeline.web.urls import UnusableURLError, address, canonical, from_a_list, host_of
 
 KINDS = ("url", "domain", "sha256", "uid")
 COLUMNS = ("uid", "url", "page_url", "sha256")
@@ -33,10 +33,11 @@ _FORMS = {
 
 
 class Exclusions:
-    """Rules by kind. Some 100 bytes of memory per rule."""
+    """Rules by kind. Some 100 bytes of memory per rule, 200 per URL."""
 
     def __init__(self) -> None:
         self.rules: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._by_address: tuple[int, dict[str, str]] = (0, {})
 
     def __len__(self) -> int:
         return sum(map(len, self.rules.values()))
@@ -60,7 +61,7 @@ class Exclusions:
                 word = host_of(canonical(f"http://{word}/"))
             except UnusableURLError as error:
                 raise ConfigError(f"{where}: {value.strip()[:80]!r} is no domain ({error})") from None
-        self.rules[kind].add(_canonical(word) if kind == "url" else word)
+        self.rules[kind].add(from_a_list(word) if kind == "url" else word)
 
     @staticmethod
     def load(path: str, kind: str | None = None) -> "Exclusions":
@@ -92,7 +93,7 @@ class Exclusions:
             if not url:
                 continue
             if self.rules["url"]:
-                found = next((u for u in (url, _canonical(url)) if u in self.rules["url"]), None)
+                found = url if url in self.rules["url"] else self._addresses().get(address(url))
                 if found:
                     return f"url {found}"
             if self.rules["domain"]:
@@ -100,6 +101,20 @@ class Exclusions:
                 if found:
                     return f"domain {found}"
         return None
+
+    def unmet(self, met: Collection[str]) -> tuple[str, ...]:
+        """The rules, as lines, that are not among those `met`; two spellings of one URL are met together."""
+        places = {address(line[4:]) for line in met if line.startswith("url ")}
+        lines = (line for line in self.lines() if line not in met)
+        return tuple(line for line in lines if not (line.startswith("url ") and address(line[4:]) in places))
+
+    def _addresses(self) -> dict[str, str]:
+        """What the URLs of the rules name -> the first of them; made anew where rules were added."""
+        count, found = self._by_address
+        if count != len(self.rules["url"]):
+            found = {address(url): url for url in sorted(self.rules["url"], reverse=True)}
+            self._by_address = (len(self.rules["url"]), found)
+        return found
 
     def rules_for(self, rows: pa.Table) -> list[str | None]:
         columns = {name: rows.column(name).to_pylist() for name in COLUMNS if name in rows.column_names}
@@ -110,13 +125,6 @@ def exclude(batch: Batch, rules: Exclusions) -> Batch:
     """The stage: what a rule names falls, with the rule as evidence."""
     found = rules.rules_for(batch.rows)
     return batch.drop(["taken_down" if rule else None for rule in found], found)
-
-
-def _canonical(url: str) -> str:
-    try:
-        return canonical(url)
-    except UnusableURLError:
-        return url
 
 
 def _domains(url: str) -> Iterable[str]:

@@ -213,16 +213,17 @@ def _ask_derived(
 
 
 def _nearby(phases: Sequence[PhaseResult], question: Question) -> dict[str, Any]:
-    """How much of the URL's host was seen at all."""
+    """How much of the URL's host the sources saw at all."""
     pairs = 0
     reasons: dict[str, int] = {}
-    for phase in phases[:1]:
+    sources = next((place for place, phase in enumerate(phases) if phase.name == "select"), 1)
+    for phase in phases[:sources]:
         for file in phase.kept:
             table = storage.read_table(storage.join(phase.folder, file.path), ["url"])
-            pairs += pc.sum(question.host_mask(table)).as_py() or 0
+            pairs += pc.sum(question.host_mask(table.column("url"))).as_py() or 0
         for file in phase.dropped:
             table = storage.read_table(storage.join(phase.folder, file.path), ["url", "reason"])
-            for reason in table.filter(question.host_mask(table)).column("reason").to_pylist():
+            for reason in table.filter(question.host_mask(table.column("url"))).column("reason").to_pylist():
                 reasons[reason] = reasons.get(reason, 0) + 1
     return {"host": question.host, "pairs_of_host": pairs, "pages_of_host_dropped": dict(sorted(reasons.items()))}
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.web.urls import UnusableURLError, canonical, host_of
+from pipeline.web.urls import UnusableURLError, address, canonical, host_of
 
 
 @dataclass(frozen=True)
 class Question:
-    """One of key, uid and urls (as written, and in canonical form) is set."""
+    """One of key, uid and urls (as written, and in canonical form) is set. URLs mean those of another spelling, too."""
 
     key: str | None = None
     uid: str | None = None
@@ -52,12 +52,26 @@ class Question:
             return exact(table.column("key"), [self.key])
         if self.uid:
             return exact(table.column("uid"), [self.uid])
-        found = exact(table.column("url"), self.urls)
-        return pc.or_(found, exact(table.column("page_url"), self.urls)) if "page_url" in table.column_names else found
+        found = self._named(table.column("url"))
+        return pc.or_(found, self._named(table.column("page_url"))) if "page_url" in table.column_names else found
 
-    def host_mask(self, table: pa.Table) -> Any:
+    def host_mask(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Which of these URLs are of the asked one's host."""
         pattern = rf"^[a-z]+://{re.escape(self.host)}[:/]"
-        return pc.fill_null(pc.match_substring_regex(table.column("url").cast(pa.string()), pattern), False)
+        return pc.fill_null(pc.match_substring_regex(column.cast(pa.string()), pattern), False)
+
+    def _named(self, column: pa.ChunkedArray) -> Any:
+        found = exact(column, self.urls)
+        near = pc.indices_nonzero(self.host_mask(column)) if self.host else pa.array([], pa.uint64())
+        place = address(self.urls[-1])
+        more = [
+            at for at, url in zip(near.to_pylist(), column.take(near).to_pylist(), strict=True) if address(url) == place
+        ]
+        return (
+            pc.or_(found, pc.is_in(pa.array(range(len(column)), pa.int64()), pa.array(more, pa.int64())))
+            if more
+            else found
+        )
 
 
 def exact(column: pa.ChunkedArray, values: Sequence[str]) -> Any:

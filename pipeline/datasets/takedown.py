@@ -76,7 +76,7 @@ def takedown(
     removed, by_shard = _removed(folder, manifest, rules, through)
     met = set(removed.column("rule").to_pylist())
     met |= {rule for uid in removed.column("uid").to_pylist() for rule in through.get(uid, ())}
-    unmet = tuple(line for line in rules.lines() if line not in met)
+    unmet = rules.unmet(met)
     if not removed.num_rows:
         return Takedown(removed, unmet)
     if removed.num_rows == manifest.rows:

@@ -7,6 +7,7 @@ outside ASCII percent-encoded, no fragment. What browsers repair is repaired (bl
 import functools
 import ipaddress
 import re
+import string
 from urllib.parse import quote, unquote, urljoin
 
 import idna
@@ -14,6 +15,8 @@ import idna
 MAX_CHARACTERS = 4096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:@!$&'()*+,;=~-._"
+_ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -130,6 +133,28 @@ def split_canonical(url: str) -> tuple[str, str, int, str, str]:
 def origin_of(url: str) -> str:
     """`scheme://host[:port]` of a canonical URL."""
     return url[: url.index("/", url.index("//") + 2)]
+
+
+def from_a_list(url: str) -> str:
+    """The canonical form of a URL as people write it down, "example.org/a.jpg" too; what is no URL is given back."""
+    for word in (url, f"http://{url}") if "." in url.partition("/")[0] else (url,):
+        try:
+            return canonical(word)
+        except UnusableURLError:
+            continue
+    return url
+
+
+def address(url: str) -> str:
+    """What a URL names, however it is spelled: its form `from_a_list` without the scheme, %41 read as the A that it is (RFC 3986
+    section 6.2.2). It is for comparing lists of others with what we have; we ask for, and tell pages apart by, `canonical`."""
+    place = re.sub("^https?://", "", from_a_list(url))
+    return _ESCAPED.sub(_plain_or_upper, place) if "%" in place else place
+
+
+def _plain_or_upper(escaped: re.Match[str]) -> str:
+    letter = chr(int(escaped[1], 16))
+    return letter if letter in _UNRESERVED else escaped[0].upper()
 
 
 def _slashes(head: str) -> str:

@@ -441,6 +441,36 @@ def test_tombstones_keep_the_same_samples_out_of_the_next_dataset(
 
 
 @pytest.mark.parametrize(
+    "spelled",
+    ["https://{}", "{}", "HTTP://{}#top"],
+)
+def test_a_list_names_a_picture_however_it_spells_it(
+    tmp_path: Path, dataset: tuple[str, Manifest, pa.Table], spelled: str
+) -> None:
+    """Over https what we have over http, without a scheme, and %70 for p, as whoever wrote the list had it."""
+    out, manifest, table = dataset
+    row = read_index(out, manifest.shards[1]).to_pylist()[3]
+    place = row["url"].removeprefix("http://")
+    for word in (place, place.replace(".jpg", "%2ejp%67")):
+        path = tmp_path / "urls.txt"
+        path.write_text(spelled.format(word) + "\n")
+        found = Exclusions.load(str(path), "url")
+        done = takedown(out, found, str(tmp_path / word.replace("/", "")), IN)
+        assert done.removed.column("uid").to_pylist() == [row["uid"]]
+        assert done.unmet == ()
+        assert exclude(Batch.of(table), found).dropped.column("uid").to_pylist() == [row["uid"]]
+
+
+def test_two_spellings_of_one_url_are_both_met(tmp_path: Path, dataset: tuple[str, Manifest, pa.Table]) -> None:
+    out, manifest, _ = dataset
+    url = read_index(out, manifest.shards[1]).to_pylist()[3]["url"]
+    both = rules(url=[url, url.replace("http:", "https:"), url.replace("a.example", "b.example")])
+    done = takedown(out, both, str(tmp_path / "new"), IN)
+    assert done.rules() == {f"url {url}": 1}
+    assert done.unmet == (f"url {url.replace('a.example', 'b.example')}",)
+
+
+@pytest.mark.parametrize(
     ("kind", "line", "said"),
     [
         ("hash", "xyz", "line 2: 'xyz' is no sha256"),

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline import storage
-from pipeline.datasets.lineage import Answer, why
+from pipeline.datasets.lineage import Answer, _nearby, why
+from pipeline.datasets.lineage_question import Question
 from pipeline.datasets.pack import PackConfig, pack
 from pipeline.datasets.reshard import reshard
 from pipeline.datasets.subset import select_uids
@@ -121,6 +122,24 @@ def test_pages_and_what_nobody_has_seen(root: Path) -> None:
             why(dataset, wrong)
     with pytest.raises(DataError, match=r"no manifest\.json"):
         why(str(root), "0" * 32)
+
+
+@pytest.mark.parametrize(
+    "spelled", ["https://a.example/7.jpg", "http://a.example/%37%2Ejpg", "HTTPS://A.example:443/7%2ejpg#x"]
+)
+def test_another_spelling_of_a_url_is_the_same_picture(root: Path, spelled: str) -> None:
+    dataset = str(root / "pack-0")
+    assert why(dataset, spelled).pairs == why(dataset, "http://a.example/7.jpg").pairs != ()
+    assert why(dataset, spelled.replace("7", "77")).pairs == ()
+
+
+def test_a_host_is_looked_for_in_all_sources(tmp_path: Path) -> None:
+    table = rows(4).select(EARLY)
+    urls = [f"http://{name}.example/{n}.jpg" for n, name in enumerate("abbc")]
+    table = table.set_column(table.column_names.index("url"), "url", pa.array(urls))
+    early = [phase(tmp_path, f"s{n}", Batch.of(table.slice(n, 1)), 1) for n in range(4)]
+    found = _nearby([*early, phase(tmp_path, "select", Batch.of(table), 4)], Question.of("http://b.example/none.jpg"))
+    assert found == {"host": "b.example", "pairs_of_host": 2, "pages_of_host_dropped": {}}
 
 
 def test_the_way_goes_on_through_datasets_made_from_datasets(root: Path, tmp_path: Path) -> None:

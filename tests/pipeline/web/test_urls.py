@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pipeline.web.urls import Base, UnusableURLError, canonical
+from pipeline.web.urls import Base, UnusableURLError, address, canonical
 
 ALPHABET = "abcXYZ019/.:?%#@&=+~_- é\\[]';,!*()\t"
 BASES = (
@@ -57,3 +57,21 @@ def test_long_addresses_and_odd_hosts_take_the_plain_way() -> None:
         "http://a.b.1/x",
     ):
         assert outcome(base.join, word) == outcome(canonical, word, base.url)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://a.example/%7eu/%41%2f?%61=b", "a.example/~u/A%2F?a=b"),
+        ("https://a.example/~u/A%2F?a=b", "a.example/~u/A%2F?a=b"),
+        ("a.example/~u/A%2f?a=b#top", "a.example/~u/A%2F?a=b"),
+        ("HTTP://A.example:80", "a.example/"),
+        ("a.example:8080/x", "a.example:8080/x"),
+        ("http://a.example/%25%37%zz", "a.example/%257%25zz"),
+        ("file:my.data/00000.tar/4", "file:my.data/00000.tar/4"),
+        ("p12", "p12"),
+    ],
+)
+def test_an_address_is_one_for_every_spelling(url: str, named: str) -> None:
+    assert address(url) == named
+    assert address(address(url)) == named
