@@ -11,6 +11,7 @@ What a table says of a pair stays with it: told.py.
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_items
 from pipeline.execution.progress import Progress, silent
 from pipeline.sample import candidates, pair_uid
+from pipeline.sources.columns import rows_in
 from pipeline.sources.config import TableSource
 from pipeline.sources.inputs import expanded, identified
 from pipeline.sources.pages import Dropped
@@ -66,7 +68,8 @@ def _read(config: TableSource, scores: tuple[str, ...], part: Part) -> Output:
     fallen = Dropped()
     count = 0
     wanted = (config.url_column, config.text_column, config.page_url_column, config.licence_column)
-    for row in read_part(part, functools.partial(choose, wanted, scores=scores)):
+    found = read_part(part, functools.partial(choose, wanted, scores=scores))
+    for row in itertools.chain.from_iterable(map(rows_in, found)):
         count += 1
         if isinstance(row, str):
             fallen.add("", "", "damaged_row", row)

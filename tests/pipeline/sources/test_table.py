@@ -176,6 +176,34 @@ def test_all_captions_of_a_cell_are_the_pairs_texts(tmp_path: Path) -> None:
         assert dict(result.fates["pairs"].reasons) == {"text_empty": 2}
 
 
+COLUMNS = {"url": URLS, "caption": TEXTS, "similarity": [n / 64 for n in range(50)], "licence": "cc-by"}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_json_by_columns_is_as_many_rows_as_urls(tmp_path: Path, keyed: bool, indent: int | None) -> None:
+    told = {name: {str(n): each for n, each in enumerate(cell)} if keyed and isinstance(cell, list) else cell
+            for name, cell in COLUMNS.items()}  # fmt: skip
+    result = run(tmp_path, "a.json", json.dumps(told, indent=indent).encode())
+    assert found(result) == PAIRS
+    rows = result.read_kept().to_pylist()
+    assert [row["similarity"] for row in rows] == COLUMNS["similarity"]
+    assert {row["licence"] for row in rows} == {"cc-by"}
+
+
+def test_urls_of_one_cell_are_all_there_or_counted(tmp_path: Path) -> None:
+    columns = {"url": [URLS[:3], URLS[3:4], URLS[4:6], []], "text": [TEXTS[:3], ["b", "c"], TEXTS[4:7], ["none"]]}
+    result = run(tmp_path, "a.parquet", parquet(columns))
+    assert found(result) == [*PAIRS[:3], (URLS[3], "b")]
+    assert result.fates["pairs"].rows_in == 6
+    assert result.read_dropped().select(["reason", "evidence"]).to_pylist() == [
+        {"reason": "damaged_row", "evidence": "2 URLs in one cell, and 3 values for them in another"},
+        {"reason": "url_unusable", "evidence": "no scheme"},
+    ]
+    together = run(tmp_path / "one", "a.parquet", parquet({"url": [URLS[:2]], "text": ["both"]}))
+    assert found(together) == [(URLS[0], "both"), (URLS[1], "both")]
+
+
 def test_every_bad_row_is_one_reason(tmp_path: Path) -> None:
     lines = [
         b"http://a.example/1\tgood",
