@@ -1,9 +1,9 @@
 """From a pilot's counts to a forecast: what share stays at each stage, and rows, bytes and hours of the whole run.
 
 A share comes with its 95 % interval (Wilson). Duplicates need a correction, because two copies meet in a sample of share f
-only with f squared: a dropped share d in the sample stands for d / f in the whole, and its interval is that of the counted
-pairs (exact Poisson). Expected rows multiply the shares; the ends multiply too, their distances added in quadrature on the
-logarithm. What a stage does to all rows of the run, not to a sample, is exact and has no interval.
+only with f squared: a dropped share d in the sample stands for up to d / f in the whole (dropped_copies), with the interval of
+the counted pairs (exact Poisson). Expected rows multiply the shares; the ends multiply too, their distances added in quadrature
+on the logarithm. What a stage does to all rows of the run, not to a sample, is exact and has no interval.
 """
 
 import math
@@ -108,10 +108,47 @@ def kept_share(fate: Fate, fraction: float, exact: bool) -> Interval:
 
 
 def dropped_copies(copies: int, rows: int, fraction: float) -> Interval:
-    """The share of rows that are copies of others in the whole, from `copies` seen among `rows` sampled ones."""
+    """The share of rows that are copies of others in the whole, from `copies` seen among `rows` sampled ones.
+
+    The lower end is for copies that all are of one picture, as a site's placeholder: more rows bring no larger share of them.
+    The upper end is for copies that are spread evenly: every picture has as many, or half of them one and the rest none.
+    """
+    fraction = max(fraction, SMALLEST)
     low = float(chi2.ppf(0.025, 2 * copies)) / 2 if copies else 0.0
     high = float(chi2.ppf(0.975, 2 * copies + 2)) / 2
-    return Interval(*(min(1.0, count / rows / max(fraction, SMALLEST)) for count in (copies, low, high)))
+    return Interval(_grown(copies, rows, fraction), min(1.0, low / rows), _spread(high, rows, fraction))
+
+
+def _grown(copies: float, rows: int, fraction: float) -> float:
+    """The share of copies when the sample has grown to the whole: Chao's number of kinds not seen yet, f1^2 / 2 f2, of which
+    more and more are met (Colwell et al. 2012, equation 9), each of `copies` taken for a kind that was met twice."""
+    if not copies:
+        return 0.0
+    twice = min(copies, rows / 2)
+    once = rows - 2 * twice
+    kinds, unseen = rows - min(copies, rows), once**2 / (2 * twice)
+    if unseen:
+        more = rows * (1 / fraction - 1)
+        kinds += unseen * -math.expm1(more * math.log1p(-once / (rows * unseen + once)))
+    return min(1.0, max(0.0, 1 - kinds * fraction / rows))
+
+
+def _spread(copies: float, rows: int, fraction: float) -> float:
+    """The share of copies in the whole where each picture stands there k times: k such that a sample shows that many."""
+    seen = min(1.0, copies / rows)
+    if fraction >= 1:
+        return seen
+
+    def shown(times: float) -> float:
+        return 1 + math.expm1(times * math.log1p(-fraction)) / (times * fraction)
+
+    if seen <= shown(2.0):
+        return seen / shown(2.0) / 2
+    low, high = 2.0, 2 / max(SMALLEST, fraction * (1 - seen))
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if shown(middle) < seen else (low, middle)
+    return 1 - 1 / high
 
 
 def forecast_stages(

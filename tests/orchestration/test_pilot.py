@@ -173,6 +173,36 @@ def test_copies_seen_in_a_sample_stand_for_more_in_the_whole() -> None:
     assert inside >= 180
 
 
+@pytest.mark.parametrize(("each", "share"), [(2, 0.5), (4, 0.75), (10, 0.9)])
+def test_where_every_picture_has_copies_some_are_left(each: int, share: float) -> None:
+    """Simulation: all of 10,000 rows stand there several times; samples of a tenth."""
+    random = np.random.default_rng(each)
+    original, found, inside = np.arange(10_000) // each, [], 0
+    for _ in range(100):
+        copies = 1000 - len(np.unique(original[random.permutation(10_000)[:1000]]))
+        said = dropped_copies(copies, 1000, 0.1)
+        found.append(said.value)
+        inside += said.low <= share <= said.high
+    assert np.mean(found) == pytest.approx(share, abs=0.12)
+    assert inside >= 90
+
+
+def test_one_copy_seen_among_very_many_rows_is_not_the_end_of_all() -> None:
+    """Of a million rows 3,000 are one picture; two of them are in many a sample of 200."""
+    random = np.random.default_rng(3)
+    drawn = random.binomial(200, 0.003, 300)
+    shares = [dropped_copies(max(0, int(many) - 1), 200, 200 / 1e6) for many in drawn]
+    assert {int(many) for many in drawn} >= {1, 2}
+    assert all(each.value < 1 for each in shares)
+    assert sum(each.low <= 0.003 <= each.high for each in shares) >= 285
+    _, last = forecast_stages(
+        [Seen("deduplicate", "pairs", Fate(200, 199, {"near_duplicate": 1}), 0, 0.0)], Range(1e6, 1e6, 1e6),
+        {"deduplicate": 200 / 1e6}, 1,
+    )  # fmt: skip
+    assert last.value > 1000
+    assert last.high > 990_000
+
+
 def test_where_one_host_sets_the_pace_more_workers_change_nothing() -> None:
     rows, fate = Range(1000.0, 1000.0, 1000.0), Fate(10, 10)
     hours = [
