@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -302,3 +303,24 @@ def test_a_shard_or_index_that_is_another_is_found_before_work(tmp_path: Path) -
     index.write_bytes(index.read_bytes() + b"x")
     with pytest.raises(DataError, match=r"00001\.parquet: missing or changed"):
         opened(tmp_path, dataset=path, verify_checksums=True)
+
+
+def test_a_remote_shard_of_the_same_size_that_was_written_again_is_fetched_again(tmp_path: Path) -> None:
+    """Tars are padded, so captions that were mended often leave the size as it was."""
+    shard = tmp_path / "far" / "00000.tar"
+    shard.parent.mkdir()
+    far = SourceConfig(path=f"local://{shard.parent}/{{00000..00000}}.tar")
+    found = []
+    for round_, grey_of in enumerate((10, 200)):
+        write_tar(shard, {"a.png": picture(grey_of), "a.txt": f"text {round_}"})
+        os.utime(shard, (1_000 + round_, 1_000 + round_))
+        data = opened(tmp_path, far)
+        captions = data.part(0).captions
+        assert captions is not None
+        found.append((shard.stat().st_size, captions.to_pylist(), grey(data), data.id))
+        assert opened(tmp_path, far).id == data.id
+    (size, *first), (size_now, *second) = found
+    assert size == size_now
+    assert first[:2] == [[["text 0"]], [10]]
+    assert second[:2] == [[["text 1"]], [200]]
+    assert first[2] != second[2]

@@ -28,6 +28,8 @@ FOUND = pa.schema(
         ("labels", pa.list_(pa.string())),
     ]
 )
+CHANGE_KEYS = ("mtime", "ETag", "etag", "LastModified", "Last-Modified", "last_modified", "md5Hash")
+"""What disks, S3, Google's, Azure's and web servers call the time or the mark of a file's last change."""
 INDEX_FORM = "4"
 """Part of the name of a kept index: change it with what an index holds."""
 
@@ -104,11 +106,8 @@ class IndexedSource(ABC):
         )
 
     def _kept(self, file: DataFile) -> str:
-        filesystem, name = storage.filesystem_of(file.path)
-        facts = filesystem.info(name)
-        changed = [str(facts.get(key)) for key in ("mtime", "ETag", "etag", "LastModified", "md5Hash") if key in facts]
         asked = [self._config.caption_column, self._config.caption_per_line, self._config.label_column]
-        key = storage.sha256(storage.canonical_json([INDEX_FORM, file.path, file.bytes, changed, asked]))
+        key = storage.sha256(storage.canonical_json([INDEX_FORM, file.path, file.bytes, list(file.changed), asked]))
         return storage.join(self._cache.folder, "indexes", key[:32] + ".parquet")
 
     def _look_through(self, file: DataFile) -> tuple[int, str, Broken | None]:
@@ -132,7 +131,10 @@ class IndexedSource(ABC):
 
 def _data_file(path: str) -> DataFile:
     try:
-        return DataFile(path, storage.size(path))
+        filesystem, name = storage.filesystem_of(path)
+        facts = filesystem.info(name)
+        changed = tuple(str(facts[key]) for key in CHANGE_KEYS if facts.get(key) is not None)
+        return DataFile(path, storage.size(path), changed=changed)
     except OSError:
         raise DataError(f"{path}: no such file; give train.data.sources files that exist") from None
 

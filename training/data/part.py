@@ -18,12 +18,14 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file that pictures lie in. `sha256` is known where a manifest says it; `damage` is why none of it may be read."""
+    """A file that pictures lie in. `sha256` is known where a manifest says it; `damage` is why none of it may be read; `changed`
+    is what its store says of when it was written, where no checksum tells one content from another."""
 
     path: str
     bytes: int
     sha256: str | None = None
     damage: str = ""
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

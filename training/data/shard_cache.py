@@ -58,7 +58,7 @@ class ShardCache:
             raise DataError(
                 f"{file.path}: {file.bytes:,} bytes, and train.data.shard_cache_mib leaves {self._room:,}; raise it"
             )
-        name = storage.sha256(storage.canonical_json([file.path, file.bytes, file.sha256]))[:32]
+        name = storage.sha256(storage.canonical_json([file.path, file.bytes, file.sha256, *file.changed]))[:32]
         path = self._shards / name
         with self._busy:
             mine = self._one_each.setdefault(name, threading.Lock())
