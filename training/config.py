@@ -52,7 +52,7 @@ class TrainConfig(Settings):
     cooldown_steps: int = Field(default=0, ge=0)
     """Last steps in which the rate goes down to zero in a line (Scaling ViT, section 3.5: 50,000)."""
     weight_decay: float = Field(default=0.2, ge=0)
-    """Decoupled (AdamW); gains, biases and logit_scale are spared (section 2.5: 0.2)."""
+    """Decoupled under every optimizer, as in AdamW; gains, biases and logit_scale are spared (section 2.5: 0.2)."""
     max_gradient_norm: float = Field(default=0.0, ge=0)
     """Clip the global gradient to this norm; 0 is off, as in the paper. (DeepSpeed alone would clip at 1.0.)"""
     zero_stage: Literal[0, 1, 2, 3] = 1

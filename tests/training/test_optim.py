@@ -15,6 +15,7 @@ from training.optim.freeze import freeze
 from training.optim.groups import depth_shares, parameter_groups
 from training.optim.lamb import Lamb
 from training.optim.lora import add_factors, merged
+from training.optim.make import make_optimizer
 from training.optim.schedule import learning_rate
 from training.spec import REGISTRY, build
 
@@ -118,6 +119,29 @@ def test_adafactor_of_a_vector_or_a_kernel_keeps_every_second_moment_it_must() -
         optimizer.step()
         # beta2 of the first step is 0 and all squares are 1: the update is the sign.
         torch.testing.assert_close(before - parameter.detach(), 0.01 * parameter.grad, rtol=0, atol=1e-4)
+
+
+def test_sgd_decays_beside_the_momentum_and_not_through_it() -> None:
+    torch.manual_seed(0)
+    settings = config(optimizer={"kind": "sgd", "beta1": 0.9}, learning_rate=0.03)
+    start, spared = torch.randn(5, 4), torch.randn(4)
+    weights = [nn.Parameter(start.clone()), nn.Parameter(spared.clone())]
+    groups = [
+        {"params": weights[:1], "weight_decay": 0.2, "lr": 0.03},
+        {"params": weights[1:], "weight_decay": 0.0, "lr": 0.06},
+    ]
+    optimizer = make_optimizer(groups, settings)
+    slow, momenta = [start, spared], [torch.zeros(5, 4), torch.zeros(4)]
+    for _ in range(10):
+        gradients = [torch.randn(5, 4), torch.randn(4)]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+        momenta = [0.9 * m + g for m, g in zip(momenta, gradients, strict=True)]
+        slow = [slow[0] * (1 - 0.03 * 0.2) - 0.03 * momenta[0], slow[1] - 0.06 * momenta[1]]
+    for weight, expected in zip(weights, slow, strict=True):
+        torch.testing.assert_close(weight.detach(), expected)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.2, 0.0]
 
 
 def test_lamb_moves_a_weight_by_its_own_length() -> None:

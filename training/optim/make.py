@@ -7,6 +7,7 @@ import torch
 from training.config import TrainConfig
 from training.optim.adafactor import Adafactor
 from training.optim.lamb import Lamb
+from training.optim.sgd import SGD
 from training.optim.uncompiled import methods_without_compiler, step_without_compiler
 
 
@@ -20,7 +21,7 @@ def _make(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Opti
     settings = config.optimizer
     betas = (settings.beta1, settings.beta2)
     if settings.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=settings.beta1, fused=True)
+        return SGD(groups, lr=config.learning_rate, momentum=settings.beta1)
     if settings.kind == "adafactor":
         return Adafactor(groups, lr=config.learning_rate, momentum=settings.beta1)
     if settings.kind == "lamb":
