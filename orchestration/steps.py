@@ -136,13 +136,16 @@ def _given_checkpoint(place: str) -> Step:
             " checkpoint, of an open_clip or Hugging Face model, a file of OpenAI's, or FILE.py:FUNCTION"
         )
 
-    def work(context: Context, _: str) -> Made:
+    def identity() -> str:
         from evaluation.models.open import identity_of
 
-        return Made(identity_of(place), {"folder": place})
+        return identity_of(place)
 
-    if is_own(place):
-        files: Any = storage.sha256_file(place.rpartition(":")[0])
+    def work(context: Context, _: str) -> Made:
+        return Made(identity(), {"folder": place})
+
+    if is_own(place):  # what it reads is known to itself alone: it is asked what it computes
+        files: Any = identity()
     elif not storage.is_local(place):
         files = [[place, storage.size(place)]] if folder else _listed(place)
     elif folder:

@@ -1,7 +1,7 @@
 """Any model of the user's, in ten lines: a file with a function that gives an object with these members.
 
     class Mine:
-        name = "mine-v1"                 # names its features too: change it when the model changes
+        name = "mine-v1"                 # what reports call it
         side = 224                       # pictures come as squares of so many pixels
 
         def images(self, pixels):        # uint8 (B, 3, side, side) -> (B, D) float
@@ -15,13 +15,18 @@
     def load():
         return Mine()
 
-The recipe says `checkpoint: mine.py:load`. The file is the user's own program and is run as such; weights that came from
-elsewhere should be read from safetensors in it.
+The recipe says `checkpoint: mine.py:load`. The file is the user's own program and is run as such: it may import what lies beside
+it. Weights that came from elsewhere should be read from safetensors in it.
+
+Which model it is, is told by what it computes of two pictures and two sentences too: weights that it reads from a file can change
+while the program stays as it is.
 """
 
+import contextlib
 import importlib.util
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +42,8 @@ from pipeline.scoring.scorers import PixelForm
 
 MOST_SIDE = 16_384
 """Pixels of a side; more is a mistake."""
+SENTENCES = ("a photo of a dog.", "a drawing of two red houses.")
+MODULE = "own_model"
 
 
 @dataclass(frozen=True)
@@ -95,10 +102,14 @@ def own_encoder(place: str, batch_size: int) -> Encoder:
     file, _, function = place.rpartition(":")
     if not os.path.isfile(file):
         raise DataError(f"checkpoint: {file} is no file; give FILE.py:FUNCTION")
-    code = importlib.util.spec_from_file_location("own_model", file)
+    code = importlib.util.spec_from_file_location(MODULE, file)
     assert code is not None
     assert code.loader is not None
     module = importlib.util.module_from_spec(code)
+    sys.modules[MODULE] = module  # where dataclasses look up what their annotations say
+    beside = os.path.dirname(os.path.abspath(file))
+    if beside not in sys.path:
+        sys.path.append(beside)  # last, so that nothing of ours is hidden by it
     try:
         code.loader.exec_module(module)
         model = getattr(module, function)()
@@ -108,7 +119,23 @@ def own_encoder(place: str, batch_size: int) -> Encoder:
     if missing:
         raise DataError(f"checkpoint: what {place} gives has no {missing[0]}; evaluation/models/own.py shows ten lines")
     _check_members(place, model)
-    return _Own(model, storage.sha256(storage.read_bytes(file) + str(model.name).encode()), batch_size)
+    return _Own(model, _identity(file, function, model), batch_size)
+
+
+def _identity(file: str, function: str, model: Any) -> str:
+    """A hash of the program, of what the model says of itself, and of the numbers that it gives. What fails here is told where it
+    is measured."""
+    said = {key: getattr(model, key, None) for key in ("name", "side", "logit_scale", "class_names", "form")}
+    pixels_23SS = np.random.default_rng(0).integers(0, 256, (2, 3, model.side, model.side), np.uint8)
+    given = []
+    for what, asked in (("images", pixels_23SS), ("classes", pixels_23SS), ("texts", list(SENTENCES))):
+        rows = b""
+        if hasattr(model, what):
+            with contextlib.suppress(DataError):
+                rows = _called(getattr(model, what), asked, what).tobytes()
+        given.append(storage.sha256(rows))
+    words = storage.canonical_json([function, repr(sorted(said.items())), *given])
+    return storage.sha256(storage.read_bytes(file) + words)
 
 
 def _check_members(place: str, model: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.config import EvaluateConfig
+from evaluation.models.open import identity_of
 from evaluation.protocols.table import PROTOCOLS
 from evaluation.run import evaluate
 from pipeline.errors import DataError
@@ -129,3 +130,51 @@ def test_an_error_that_nobody_foresaw_costs_its_protocol_and_names_its_place(
     assert [(row["task"], row["protocol"]) for row in failed] == [("scenes", "knn")]
     assert re.fullmatch(r"IndexError: of two lines \(.*test_own.py, line \d+\); please report it", failed[0]["reason"])
     assert report.score("scenes/zero_shot/top1/ensemble").n == 400
+
+
+READS_FILE = """
+from __future__ import annotations
+from dataclasses import dataclass
+import numpy as np
+from beside import WIDTH
+
+@dataclass
+class Mine:
+    seed: int
+    name: str = "mine"
+    side: int = 8
+
+    def images(self, pixels):
+        drawn = np.random.default_rng(self.seed).normal(size=(3 * 64, WIDTH))
+        return pixels.reshape(len(pixels), -1) / 255 @ drawn
+
+def load():
+    return Mine(int(np.load("FOLDER/weights.npy")[0]))
+
+def other():
+    return Mine(7)
+"""
+
+
+def test_a_model_is_told_by_what_it_computes(tmp_path: Path) -> None:
+    """Weights that change in their file, and a second function of the same file, are other models: nothing kept of one serves
+    the other. Modules beside the file, and dataclasses, work as they do when the file is run."""
+    (tmp_path / "beside.py").write_text("WIDTH = 5\n")
+    (tmp_path / "mine.py").write_text(READS_FILE.replace("FOLDER", str(tmp_path)))
+    place = f"{tmp_path}/mine.py:load"
+    config = EvaluateConfig(tasks=("digits",), protocols=("knn",), bootstrap_resamples=100, threads=1)
+
+    def measured(place: str) -> tuple[str, float, float]:
+        report = evaluate(config, place, str(tmp_path / "features"))
+        return report.checkpoint_id, report.score("digits/knn/top1/k=20").value, report.telemetry["pictures_decoded"]
+
+    np.save(tmp_path / "weights.npy", [1])
+    first = measured(place)
+    assert first[2] == 1797
+    assert measured(place) == (*first[:2], 0)
+    np.save(tmp_path / "weights.npy", [2])
+    second = measured(place)
+    assert second[0] != first[0]
+    assert second[1] != first[1]
+    assert measured(f"{tmp_path}/mine.py:other")[:2] not in (first[:2], second[:2])
+    assert identity_of(place) == second[0]
