@@ -3,7 +3,6 @@
 from typing import Any
 
 from evaluation.catalog.benchmarks import Task, card_of, prompts_of
-from pipeline import storage
 from pipeline.errors import DataError
 
 
@@ -45,10 +44,11 @@ def identity(task: Task, datasets: str | None, seen: dict[str, str | None] | Non
     there). `seen` is filled with what was found in which folder, for tasks that share one.
     """
     from evaluation.pictures.content import content_of_folder
+    from evaluation.pictures.places import place_of
 
     row = present(task, datasets)
     above = task.home or datasets
-    folder = None if task.loader or above is None else storage.join(above, task.folder)
+    folder = None if task.loader or above is None else place_of(task, above)
     seen = {} if seen is None else seen
     if folder is not None and folder not in seen:
         seen[folder] = content_of_folder(folder)

@@ -53,11 +53,16 @@ def verify(root: str, chosen: Sequence[str] = (), bytes_too: bool = True, said: 
 
 def strangers(root: str) -> list[str]:
     """What lies below `root` and belongs to no benchmark."""
-    known = {find(name).folder for name in names()}
+    from evaluation.pictures.places import place_of
+
+    places = {place_of(find(name), root)[len(root.rstrip("/")) + 1 :] for name in names()}
+    known = {place.partition("/")[0] for place in places}
     return [name for name in storage.list_names(root) if name not in known and not name.startswith(".")]
 
 
 def _row(task: Task, root: str, bytes_too: bool, said: Said) -> dict[str, Any]:
+    from evaluation.pictures.places import place_of
+
     found = present(task, root)
     row: dict[str, Any] = {
         "task": task.name,
@@ -74,7 +79,7 @@ def _row(task: Task, root: str, bytes_too: bool, said: Said) -> dict[str, Any]:
     if found["status"] == "absent":
         return row | {"problems": [found["reason"]]}
     if found["status"] == "broken":
-        above = storage.join(task.home or root, task.folder)
+        above = place_of(task, task.home or root)
         row["files"] = verify_files(task, above, said) if bytes_too else []
         problems = [found["reason"], *wrong(row["files"], task.home is not None)]
         return row | {"status": "wrong", "problems": problems}

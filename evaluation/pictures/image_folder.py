@@ -1,7 +1,8 @@
 """Folders of pictures: train/, val/, test/ with a folder per class, as torchvision's ImageFolder reads them.
 
 A picture's label is the name of its class's folder, however deep below it the file lies. Classes and files are sorted by
-name. Where there is no test/, val/ is the test part, as in ImageNet and the peers, and nothing is left to select on.
+name. Folders of a split are called so in either case (Train/). Where there is no test/, or one without a folder of a class, whose
+answers nobody has, val/ is the test part, as in ImageNet and the peers, and nothing is left to select on.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,12 @@ VIDEOS = (".avi", ".mp4", ".mkv", ".webm", ".mov")
 
 
 def split_folders(home: Folder) -> dict[str, str]:
-    """split -> its folder; a lone val is the test part."""
+    """split -> its folder; a lone val is the test part, and so is one beside a test part without classes."""
     present = home.folders()
-    found = {split: next((name for name in names if name in present), "") for split, names in SPLITS.items()}
-    if not found["test"] and found["val"]:
+    called = {name.casefold(): name for name in reversed(present)} | {name: name for name in present}
+    found = {split: next((called[name] for name in names if name in called), "") for split, names in SPLITS.items()}
+    unanswered = bool(found["test"] and found["val"] and home.folders(found["val"]) and not home.folders(found["test"]))
+    if found["val"] and (unanswered or not found["test"]):
         found["test"], found["val"] = found["val"], ""
     return {split: folder for split, folder in found.items() if folder}
 
@@ -60,7 +63,12 @@ def _open(home: Folder, split: str) -> Pictures:
 
 IMAGE_FOLDER = Reader(
     "image-folder",
-    tuple((f"{folder}/*",) for split in ("test", "val", "train") for folder in SPLITS[split]),
+    tuple(
+        (f"{written}/*",)
+        for split in ("test", "val", "train")
+        for folder in SPLITS[split]
+        for written in (folder, folder.capitalize(), folder.upper())
+    ),
     _open,
     lambda home: tuple(split_folders(home)),
     said="test/<class>/*.jpg and train/<class>/*.jpg",

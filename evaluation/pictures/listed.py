@@ -50,11 +50,19 @@ DTD = Reader("dtd", (("labels/test1.txt", "images"),), _dtd, ("train", "val", "t
 def _pets(home: Folder, split: str) -> Pictures:
     """annotations/trainval.txt: Abyssinian_100 1 1 1. The class is the name without its number."""
     part = {"train": "trainval", "test": "test"}[split]
-    entries = [row[0] for row in _fields(home, f"annotations/{part}.txt", 4) if not row[0].startswith("#")]
-    return _of(f"pets/{split}", home, [(f"images/{each}.jpg", each.rpartition("_")[0]) for each in entries])
+    # A well-known archive puts each of its two folders into one of the same name.
+    lists, top = (f"{each}/{each}" if home.has(f"{each}/{each}") else each for each in ("annotations", "images"))
+    entries = [row[0] for row in _fields(home, f"{lists}/{part}.txt", 4) if not row[0].startswith("#")]
+    return _of(f"pets/{split}", home, [(f"{top}/{each}.jpg", each.rpartition("_")[0]) for each in entries])
 
 
-PETS = Reader("pets", (("annotations/test.txt", "images"),), _pets, homes=("", "oxford-iiit-pet"))
+PETS = Reader(
+    "pets",
+    (("annotations/test.txt", "images"), ("annotations/annotations/test.txt", "images")),
+    _pets,
+    homes=("", "oxford-iiit-pet"),
+    said="annotations/test.txt and images (or in oxford-iiit-pet/)",
+)
 
 
 def _aircraft(home: Folder, split: str) -> Pictures:

@@ -2,8 +2,9 @@
 
     open_pictures(task, "test", "/data/benchmarks")
 
-looks into /data/benchmarks/<task.folder>, tries the task's own layouts in their order and then the universal ones, joins the
-labels to the task's classes, and counts. Absent: nothing there; Broken: there, and not whole. Both are one line.
+looks into /data/benchmarks/<task.folder> (or what others call it: places.py), tries the task's own layouts in their order and then
+the universal ones, joins the labels to the task's classes, and counts. Absent: nothing there; Broken: there, and not whole. Both
+are one line.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from evaluation.pictures.joining import joined
 from evaluation.pictures.layout import Layout
 from evaluation.pictures.parquet import PARQUET
 from evaluation.pictures.pictures import Absent, Broken, Pictures, load
+from evaluation.pictures.places import deeper, place_of
 from evaluation.pictures.table import LAYOUTS, UNIVERSAL
 
 PARTS = ("objectnet", "imagenet", "imagenet-real", "ytbb-robust")
@@ -82,7 +84,7 @@ def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
         raise Absent(
             f"{task.name}: its pictures are on disk; set evaluate.datasets to the folder that holds {task.folder}/"
         )
-    folder = Folder(datasets).at(task.folder)
+    folder = place_of(task, datasets)
     if not Folder(datasets).names():
         raise Absent(f"{datasets}: no such folder, or nothing in it; {task.name} is expected in {folder}")
     if not Folder(folder).names():
@@ -92,6 +94,10 @@ def find_layout(task: Task, datasets: str | None) -> tuple[str, Layout]:
         if layout.found(folder):
             _check_needs(task, layout)
             return folder, layout
+    below = deeper(folder, layouts)
+    if below is not None:
+        _check_needs(task, below[1])
+        return below
     own = task.home is not None and not set(task.layouts) & set(LAYOUTS)
     expected = (
         f"{IMAGE_FOLDER.expects}, or {TABLE.expects}, or {HUBS}" if own else f"{layouts[0].expects}, or {ANY_DATASET}"

@@ -49,7 +49,7 @@ class FewShot:
         for anchor in _anchors(question):
             train_ND, labels_N, test_ND, anchor_DC = _material(question, lesson, anchor)
             values[anchor] = {}
-            for shots in enough(labels_N, config.shots, findings):
+            for shots in enough(labels_N, config.shots, findings, to_choose=1):
                 drawn = few_shot(
                     train_ND, labels_N, test_ND, shots, config.seeds, lesson.score(), anchor_DC, how.device, how.precision,
                     how.mode,
@@ -69,14 +69,15 @@ class FewShot:
         return findings
 
 
-def enough(labels_N: NDArray[np.int64], shots: Sequence[int], findings: Findings) -> list[int]:
-    """Those of the shots that every class has pictures for; the others are told in details["skipped"].
+def enough(labels_N: NDArray[np.int64], shots: Sequence[int], findings: Findings, to_choose: int = 0) -> list[int]:
+    """Those of the shots that every class has pictures for, and beyond one shot `to_choose` more; the others are told in
+    details["skipped"].
 
     Raises DataError where none is left.
     """
     smallest = int(np.unique(labels_N, return_counts=True)[1].min())
-    possible = [each for each in shots if each <= smallest]
-    findings.details["skipped"] = [each for each in shots if each > smallest]
+    possible = [each for each in shots if each <= max(min(1, smallest), smallest - to_choose)]
+    findings.details["skipped"] = [each for each in shots if each not in possible]
     if not possible:
         raise DataError(
             f"{findings.task}: its smallest class has {smallest} pictures to learn from, too few for any of {list(shots)}"

@@ -11,7 +11,7 @@ from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder
 from evaluation.models.layers import CLASSES
 from evaluation.pictures.pictures import Pictures
-from evaluation.protocols.answers import of_classes, places, unable
+from evaluation.protocols.answers import groups, of_classes, unable
 from evaluation.protocols.classified import add_classified
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.truth import truth_of
@@ -36,7 +36,7 @@ class OwnClasses:
         findings = Findings(question.task.name, self.name)
         truth = truth_of(question.task, question.pictures, question.prompts)
         logits_NK = question.features(question.pictures, [LOGITS])[LOGITS]
-        places_C = places(question.encoder, question.prompts, question.task.name)
+        places_C = groups(question.encoder, question.task)
         add_classified(findings, question, "head", truth, of_classes(logits_NK[truth.asked], places_C))
         findings.details["model_classes"] = len(question.encoder.class_names)
         return findings

@@ -1,6 +1,7 @@
 """A model of the user's own: a file and a function, measured like any other, and told what is wrong in one line."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,17 @@ def test_a_model_is_told_by_what_it_computes(tmp_path: Path) -> None:
     assert second[1] != first[1]
     assert measured(f"{tmp_path}/mine.py:other")[:2] not in (first[:2], second[:2])
     assert identity_of(place) == second[0]
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e-9])
+def test_numbers_beyond_float16_are_told_and_not_rounded_away(scale: float, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace("mean(axis=2)", f"mean(axis=2) * {scale}"))
+    config = EvaluateConfig.model_validate(
+        {"tasks": ["scenes-colour"], "protocols": ["zero_shot"], "threads": 1, "features": {"precision": "float16"}}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate(config, f"{tmp_path}/mine.py:load", str(tmp_path / "features"))
+    assert report.scores == ()
+    assert "do not fit into float16" in report.absent[0]["reason"]
+    assert "set evaluate.features.precision=float32" in report.absent[0]["reason"]

@@ -9,7 +9,9 @@ from evaluation.compare import compare
 from evaluation.config import EvaluateConfig
 from evaluation.probe.config import ProbeConfig
 from evaluation.probe.efficiency import data_efficiency, labels_to_match
-from evaluation.protocols.few_shot import over_draws
+from evaluation.probe.few_shot import draw
+from evaluation.protocols.few_shot import enough, over_draws
+from evaluation.protocols.protocol import Findings
 from evaluation.report import Report, headline
 from evaluation.run import evaluate
 from evaluation.statistics.intervals import Interval
@@ -86,3 +88,15 @@ def test_labels_to_match_zero_shot_are_read_off_a_log_linear_curve(report: Repor
     told = data_efficiency(report)
     assert set(told["labels_per_class"]) == {"digits"}
     assert (told["median"] is None) == (told["unmatched"] == ["digits"])
+
+
+def test_a_class_of_sixteen_pictures_has_no_sixteen_to_learn_from() -> None:
+    """One of them chooses the penalty: what is called 16 shots would have learned from 15. The closed form chooses nothing."""
+    labels_N = np.repeat([0, 1], [16, 40])
+    findings = Findings("fruit", "few_shot")
+    assert enough(labels_N, (1, 8, 16), findings, to_choose=1) == [1, 8]
+    assert findings.details["skipped"] == [16]
+    assert all(len(draw(labels_N, shots, 1).learn) == 2 * shots for shots in (1, 8))
+    assert enough(labels_N, (1, 8, 16), findings) == [1, 8, 16]
+    assert len(draw(labels_N, 16, 1, validation=0).learn) == 32
+    assert enough(np.array([0, 1, 1]), (1, 2), findings, to_choose=1) == [1]

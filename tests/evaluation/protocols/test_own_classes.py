@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.catalog.benchmarks import prompts_of
+from evaluation.catalog.benchmarks import find, prompts_of
+from evaluation.catalog.words import imagenet_classes_of
 from evaluation.config import EvaluateConfig
 from evaluation.models.encoder import Encoder
 from evaluation.models.layers import CLASSES, PENULTIMATE
 from evaluation.pictures.pictures import load
-from evaluation.protocols.answers import places
+from evaluation.protocols.answers import groups, of_classes, places, unable
 from evaluation.run import evaluate
 from pipeline.errors import DataError
 from training.data.transforms import evaluation_pixels
@@ -92,3 +93,22 @@ def test_igpt_that_learned_from_masked_pictures_is_asked_with_masks(tmp_path: Pa
     whole = model(pixels)[2].numpy()
     assert np.abs(masked - whole).max() > 1e-3
     np.testing.assert_allclose(found, masked if generative == "masked_pixels" else whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["objectnet", "imagenet-vid-robust", "ytbb-robust"])
+def test_a_head_of_imagenets_classes_answers_where_several_of_them_fall_on_one(task: str) -> None:
+    """The likeliest of ImageNet's classes that fall on a class speaks for it (imagenet-testbed); one that lacks some cannot."""
+    random = np.random.default_rng(0)
+    names = tuple(random.permutation(list(prompts_of("imagenet").classes)).tolist())
+    encoder = SimpleNamespace(class_names=names, reads_text=False, name="vit")
+    assert unable(find(task), encoder) is None  # type: ignore[arg-type]
+    logits_NK = random.normal(size=(20, 1000)).astype(np.float32)
+    found_NC = of_classes(logits_NK, groups(encoder, find(task)))  # type: ignore[arg-type]
+    falls_on = imagenet_classes_of(task)
+    for row, logits_K in enumerate(logits_NK):
+        of_synset = dict(zip(names, logits_K.tolist(), strict=True))
+        told = [max(of_synset[synset] for synset in falls_on[label]) for label in prompts_of(task).classes]
+        np.testing.assert_array_equal(found_NC[row], np.float32(told))
+    assert max(len(synsets) for synsets in falls_on.values()) > 1
+    fewer = SimpleNamespace(class_names=names[1:], reads_text=False, name="vit")
+    assert "the model has no class" in (unable(find(task), fewer) or "")  # type: ignore[arg-type]
