@@ -22,12 +22,13 @@ from evaluation.pictures.coop import COOP
 from evaluation.pictures.cue_conflict import CUE_CONFLICT
 from evaluation.pictures.image_folder import IMAGE_FOLDER
 from evaluation.pictures.layout import Either, Layout
+from evaluation.pictures.metadata import METADATA
 from evaluation.pictures.parquet import PARQUET
 from evaluation.pictures.parquet_config import PARQUET_CONFIG
 from evaluation.pictures.shards import SHARDS
 from evaluation.pictures.webdataset import WEBDATASET
 
-UNIVERSAL: tuple[Layout, ...] = (WEBDATASET, SHARDS, PARQUET, annotated.TABLE, IMAGE_FOLDER, PARQUET_CONFIG)
+UNIVERSAL: tuple[Layout, ...] = (WEBDATASET, SHARDS, PARQUET, annotated.TABLE, METADATA, IMAGE_FOLDER, PARQUET_CONFIG)
 """Layouts that fit any dataset; tried in this order after a task's own."""
 
 OFFICIAL: tuple[Layout, ...] = (

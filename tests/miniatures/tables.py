@@ -96,6 +96,25 @@ def own_table(folder: Path) -> Made:
     return Made("table", {"test": test, "train": [("dog", numbers[1])]}, columns={"test": {"tags": tags}})
 
 
+def hub_folder(folder: Path) -> Made:
+    """As the `datasets` library saves an image folder: a list beside the pictures of each split, csv or a JSON object a line."""
+    writer = Writer(folder)
+    test = [(label, writer.write(f"test/0{at}.jpg")) for at, label in enumerate(("cat", "dog"))]
+    writer.put("test/metadata.csv", "file_name,label,text\n00.jpg,cat,one\n01.jpg,dog,two\n")
+    train = [("7", writer.write("train/inner/x.jpg"))]
+    row = {"file_name": "inner/x.jpg", "label": 7, "text": "three"}
+    writer.put("train/metadata.jsonl", json.dumps(row) + "\n")
+    return Made("metadata", {"test": test, "train": train}, columns={"test": {"text": ["one", "two"]}})
+
+
+def hub_captions(folder: Path) -> Made:
+    writer = Writer(folder)
+    test = [((text,), writer.write(f"test/{at}.png")) for at, text in enumerate(("a cat", "a dog"))]
+    lines = [json.dumps({"file_name": f"{at}.png", "text": text[0]}) for at, (text, _) in enumerate(test)]
+    writer.put("test/metadata.jsonl", "\n".join(lines))
+    return Made("metadata", {"test": test}, column="caption")
+
+
 TABLES = {
     "gtsrb": gtsrb,
     "gtsrb@official": gtsrb_official,
@@ -104,4 +123,6 @@ TABLES = {
     "fairface": fairface,
     "hateful-memes": hateful_memes,
     "table": own_table,
+    "metadata": hub_folder,
+    "metadata-captions": hub_captions,
 }
