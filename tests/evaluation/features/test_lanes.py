@@ -103,7 +103,7 @@ class Mine:
 
     def images(self, pixels):
         assert inside.acquire(blocking=False), "two at a time"
-        assert len(pixels) in (32, 6), len(pixels)
+        assert len(pixels) in (32, 6, 2), len(pixels)  # of two it is asked once, by which it is told
         rows = pixels.reshape(len(pixels), 3, -1).mean(axis=2)
         inside.release()
         return rows
