@@ -54,6 +54,10 @@ def test_ten_lines_are_a_model_for_zero_shot_and_probe(tmp_path: Path) -> None:
         ("def other(): pass", "gives no model"),
         ("class Mine: name = 'x'; side = 8\ndef load(): return Mine()", "has no images"),
         (MINE.replace("axis=2)", "axis=2)[:1]"), r"images gave shape \(1, 3\) for"),
+        (
+            MINE.replace("axis=2)", "axis=2) * np.random.random(3)"),
+            r"gives other numbers when it is asked the same again; put the model into evaluation mode",
+        ),
     ],
 )
 def test_what_is_wrong_with_it_is_one_line(tmp_path: Path, code: str, said: str) -> None:
