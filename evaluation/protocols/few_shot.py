@@ -81,6 +81,7 @@ def enough(labels_N: NDArray[np.int64], shots: Sequence[int], findings: Findings
     if not possible:
         raise DataError(
             f"{findings.task}: its smallest class has {smallest} pictures to learn from, too few for any of {list(shots)}"
+            + (" and one more to choose a penalty by" if to_choose else "")
         )
     return possible
 

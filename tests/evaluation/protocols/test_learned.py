@@ -15,6 +15,7 @@ from evaluation.protocols.protocol import Findings
 from evaluation.report import Report, headline
 from evaluation.run import evaluate
 from evaluation.statistics.intervals import Interval
+from pipeline.errors import DataError
 
 CONFIG = EvaluateConfig(
     tasks=("digits",),
@@ -100,3 +101,7 @@ def test_a_class_of_sixteen_pictures_has_no_sixteen_to_learn_from() -> None:
     assert enough(labels_N, (1, 8, 16), findings) == [1, 8, 16]
     assert len(draw(labels_N, 16, 1, validation=0).learn) == 32
     assert enough(np.array([0, 1, 1]), (1, 2), findings, to_choose=1) == [1]
+    with pytest.raises(
+        DataError, match=r"smallest class has 16 pictures .* any of \[16\] and one more to choose a penalty by"
+    ):
+        enough(labels_N, (16,), findings, to_choose=1)
