@@ -36,7 +36,6 @@ def nearest(
             positions_m = torch.arange(start, start + cosine_nm.shape[1], device=device)
             best_nK = torch.cat([best_nK, cosine_nm], dim=1)
             where_nK = torch.cat([where_nK, positions_m.expand(len(asked_nD), -1)], dim=1)
-            # A stable sort of all would also do; topk first keeps it to the few that matter.
             best_nK, where_nK = _largest(best_nK, where_nK, count)
         similar_NK.append(best_nK.double().cpu().numpy())
         position_NK.append(where_nK.cpu().numpy())
@@ -63,9 +62,13 @@ def votes(
 
 
 def _largest(values_nm: torch.Tensor, positions_nm: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest, best first; of equal ones those in front, which have the lower positions."""
     if values_nm.shape[1] > count:
-        values_nm, chosen_nK = values_nm.topk(count, dim=1)
-        positions_nm = positions_nm.gather(1, chosen_nK)
+        best_nK, chosen_nK = values_nm.topk(count, dim=1)
+        # topk takes any of equal ones: where some were left out, a stable sort decides.
+        tied = torch.nonzero((values_nm >= best_nK[:, -1:]).sum(dim=1) > count)[:, 0]
+        chosen_nK[tied] = values_nm[tied].sort(dim=1, descending=True, stable=True).indices[:, :count]
+        values_nm, positions_nm = values_nm.gather(1, chosen_nK), positions_nm.gather(1, chosen_nK)
     by_position = positions_nm.argsort(dim=1)
     values_nm, positions_nm = values_nm.gather(1, by_position), positions_nm.gather(1, by_position)
     values_nm, order_nK = values_nm.sort(dim=1, descending=True, stable=True)

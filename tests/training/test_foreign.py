@@ -259,6 +259,24 @@ def test_an_image_gpt_with_biases_or_without_its_palette_is_refused(tmp_path: Pa
         read_foreign(str(tmp_path / "b"))
 
 
+def test_pictures_that_are_not_cut_or_not_normalised_are_refused_by_the_key(tmp_path: Path) -> None:
+    write_foreign(checkpoint(VIT, tmp_path / "a"), "huggingface", str(tmp_path / "b"))
+    path = tmp_path / "b" / "preprocessor_config.json"
+    given = json.loads(path.read_text("utf-8"))
+    size = VIT.image.size
+    for key in ("do_resize", "do_rescale", "do_normalize"):
+        path.write_text(json.dumps(given | {key: False}), "utf-8")
+        with pytest.raises(DataError, match=f"preprocessor_config.json: {key} = False; pictures are always"):
+            read_foreign(str(tmp_path / "b"))
+    shortest = {"size": {"shortest_edge": size}, "do_center_crop": False}
+    path.write_text(json.dumps(given | shortest), "utf-8")
+    with pytest.raises(DataError, match="do_center_crop = False"):
+        read_foreign(str(tmp_path / "b"))
+    squashed = {"size": {"height": size, "width": size}, "do_center_crop": False, "crop_size": size + 8}
+    path.write_text(json.dumps(given | squashed), "utf-8")
+    assert read_foreign(str(tmp_path / "b")).form.cut == "squash"
+
+
 def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:
     write_foreign(checkpoint(VIT, tmp_path / "a"), "huggingface", str(tmp_path / "b"))
     whole = read_foreign(str(tmp_path / "b")).weights()

@@ -8,6 +8,7 @@ from pipeline.scoring.scorers import PixelForm
 from training.specs.base import Activation
 from training.specs.towers import Triple
 
+ALWAYS_DONE = ("do_resize", "do_rescale", "do_normalize")
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
@@ -47,16 +48,23 @@ def name_of(folder: str) -> str:
 
 
 def picture_form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
-    """How an image processor of Hugging Face cuts. Raises DataError where that gives no squares of `size` pixels."""
+    """How an image processor of Hugging Face cuts. Raises DataError where that gives no normalised squares of `size` pixels."""
     chosen = extra.get("resample", 3)
     resize, crop = extra.get("size", size), extra.get("crop_size", size)
     short = resize.get("shortest_edge", resize.get("height")) if isinstance(resize, Mapping) else resize
+    squashed = isinstance(resize, Mapping) and "shortest_edge" not in resize
     cut = crop.get("height") if isinstance(crop, Mapping) else crop
+    if squashed and extra.get("do_center_crop") is False:
+        cut = size
     if short != size or cut != size or chosen not in _FILTERS:
         raise DataError(
             f"{where}: size {resize}, crop_size {crop}, resample {chosen} do not fit a model for {size} pixels"
         )
-    squashed = isinstance(resize, Mapping) and "shortest_edge" not in resize
+    needed = ALWAYS_DONE if squashed else (*ALWAYS_DONE, "do_center_crop")
+    if left_out := [key for key in needed if extra.get(key, True) is False]:
+        raise DataError(
+            f"{where}: {left_out[0]} = False; pictures are always cut to squares, scaled and normalised here"
+        )
     return PixelForm(size, "squash" if squashed else "floor", _FILTERS[chosen])  # type: ignore[arg-type]
 
 

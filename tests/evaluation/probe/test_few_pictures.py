@@ -99,6 +99,17 @@ def test_neighbours_and_votes_are_those_of_a_full_sort() -> None:
             np.testing.assert_allclose(share[picture], plain / plain.sum(), atol=1e-12)
 
 
+def test_of_equal_neighbours_those_in_front_vote_however_the_rows_are_cut() -> None:
+    random = np.random.default_rng(3)
+    # Axes and their negatives: cosines are exact, and each is had by many rows.
+    stored = np.eye(6)[random.integers(6, size=90)] * random.choice([-1.0, 1.0], (90, 1))
+    asked = np.eye(6)
+    for count in (1, 4, 20, 60):
+        wanted = np.argsort(-(asked @ stored.T), axis=1, kind="stable")[:, :count]
+        for stored_rows in (5, 16, 33, 90):
+            assert (nearest(stored, asked, count, stored_rows=stored_rows)[1] == wanted).all()
+
+
 def test_a_view_is_the_rows_that_it_names() -> None:
     chosen = np.array([0, 3, 70, 119, 121, 150])
     view = View.whole(ROWS, ROWS[:40] + 1).at(chosen)
