@@ -179,8 +179,9 @@ class FolderSource(SourceSettings):
     path: str
     """The folder, or an fsspec URL of one; pictures below it at any depth."""
     captions: Literal["auto", "sidecar", "table", "folder_name"] = "auto"
-    """sidecar: same-stem .txt or .json; table: captions or metadata .jsonl, .csv, .tsv, .parquet in the folder;
-    folder_name: the name of the picture's folder; auto: the first of these that gives a text."""
+    """sidecar: same-stem .txt, .json or .caption; table: captions or metadata .jsonl, .csv, .tsv, .parquet in the folder, and the
+    files of Flickr and COCO; folder_name: the name of the picture's folder; auto: the first of these that gives a text, where
+    pictures lie in more than one folder or `text_template` says what to make of its name."""
     text_template: str = "{}"
     """What a folder's name becomes a text by: "a photo of a {}."."""
     pictures_per_item: int = Field(2000, ge=1)

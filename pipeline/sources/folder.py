@@ -1,7 +1,7 @@
 """A folder of pictures with captions: nothing is downloaded, each row says where its picture lies.
 
-A picture's text comes from a file beside it (cat.jpg, cat.txt or cat.json), from a table in the folder (Hugging Face's
-metadata.jsonl or .csv, Flickr's captions), or from its folder's name (ImageNet's layout).
+A picture's text comes from a file beside it (cat.jpg, cat.txt, cat.json or cat.caption), from a file of captions in the folder
+(caption_files.py), or from its folder's name (ImageNet's layout), where not all lie in one.
 """
 
 import functools
@@ -20,16 +20,13 @@ from pipeline.execution.ledger import Fate, Output, PhaseResult, WorkItem, run_i
 from pipeline.execution.progress import Progress, silent
 from pipeline.pictures.picture_config import FILE_ENDINGS
 from pipeline.sample import candidates, pair_uid
+from pipeline.sources.caption_files import captions_of, is_caption_file
 from pipeline.sources.config import FolderSource
 from pipeline.sources.inputs import checked_scheme, identify, marks
 from pipeline.sources.pages import Dropped
-from pipeline.sources.rows import cut_file, read_part
 from pipeline.sources.table_form import TEXT_NAMES
 from pipeline.web.body import file_text
 
-_TABLES = ("metadata", "captions", "labels", "annotations")
-_TABLE_FORMS = (".jsonl", ".csv", ".tsv", ".parquet")
-_FILE_NAMES = ("file_name", "filename", "image", "file", "path", "image_id", "image_name")
 _MAX_SIDECAR = 1 << 20
 
 
@@ -43,8 +40,9 @@ def harvest_folder(
         raise ConfigError(
             f"curate.sources.{name}.path: {config.path!r} holds no picture ({', '.join(FILE_ENDINGS)}); give the folder of some"
         )
-    tables = [each for each in names if _is_table(each)] if config.captions in ("auto", "table") else []
-    words = _captions(config, tables)
+    tables = _tables(names, pictures) if config.captions in ("auto", "table") else []
+    words = captions_of(config.path, tables, pictures)
+    alone = _says_nothing(config, pictures)
     sidecars = set(names) if config.captions in ("auto", "sidecar") else set()
     items = []
     for start in range(0, len(pictures), config.pictures_per_item):
@@ -57,10 +55,14 @@ def harvest_folder(
     for position, (digest, versions, beside) in executor.map(identify_part, [part for _, part in items]):
         label, (part, _, given) = items[position]
         work.append(
-            WorkItem(label, [name, config.captions, config.text_template, digest], (part, beside, given, versions))
+            WorkItem(
+                label,
+                [name, config.captions, config.text_template, digest, *([alone] if alone else [])],
+                (part, beside, given, versions),
+            )  # fmt: skip
         )
     work.sort(key=lambda item: item.name)
-    read = functools.partial(_read, name, config)
+    read = functools.partial(_read, name, config, alone)
     records = run_items(folder, read, work, executor, progress, f"{name}: pictures")
     files, endings = _files(names, pictures)
     extra = {"captions_read": sum(map(len, words.values())), "other_endings": endings}
@@ -74,8 +76,9 @@ def _files(names: Sequence[str], pictures: Sequence[str]) -> tuple[Fate, dict[st
     """What became of every file of the folder, and how many of the others end in what."""
     captions = {side for each in pictures for side in _sidecars(each)}
     others = [each for each in names if not each.lower().endswith(FILE_ENDINGS)]
-    of_captions = sum(each in captions or _is_table(each) for each in others)
-    unknown = [each for each in others if each not in captions and not _is_table(each)]
+    captions.update(_tables(names, pictures))
+    of_captions = sum(each in captions for each in others)
+    unknown = [each for each in others if each not in captions]
     endings = Counter(posixpath.splitext(each)[1].lower()[:20] or "none" for each in unknown)
     reasons = {"caption_file": of_captions, "not_a_picture_file": len(unknown)}
     return Fate(len(names), len(pictures), {word: n for word, n in reasons.items() if n}), dict(sorted(endings.items()))
@@ -111,38 +114,15 @@ def below_with_marks(folder: str, key: str) -> str:
     return storage.sha256(storage.canonical_json(told))
 
 
-def _is_table(name: str) -> bool:
-    stem, form = posixpath.splitext(posixpath.basename(name).lower().removesuffix(".gz"))
-    return stem in _TABLES and form in _TABLE_FORMS
+def _tables(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    """The files that hold captions of many pictures: none that lies beside one of its own."""
+    own = {side for each in pictures for side in _sidecars(each)}
+    return [each for each in names if is_caption_file(each) and each not in own]
 
 
 def _sidecars(name: str) -> list[str]:
     stem = posixpath.splitext(name)[0]
-    return [f"{stem}.txt", f"{stem}.json"]
-
-
-def _captions(config: FolderSource, tables: Sequence[str]) -> dict[str, list[str]]:
-    """picture -> captions, from the folder's tables; about 100 bytes per row are held."""
-    found: dict[str, list[str]] = {}
-    for table in tables:
-        where = posixpath.dirname(table)
-        for part in cut_file(1 << 60, storage.join(config.path, table)):
-            for row in read_part(part, _columns):
-                if isinstance(row, str) or not row[0] or row[1] is None:
-                    continue
-                name = posixpath.normpath(posixpath.join(where, str(row[0]).split("#")[0].strip()))
-                texts = row[1] if isinstance(row[1], list) else [row[1]]
-                found.setdefault(name, []).extend(text for each in texts if (text := " ".join(str(each).split())))
-    return {name: list(dict.fromkeys(texts)) for name, texts in found.items()}
-
-
-def _columns(names: Sequence[str], first: Sequence[Any]) -> list[int | None]:
-    lower = [str(name).strip().lower() for name in names]
-    picture = next((lower.index(word) for word in _FILE_NAMES if word in lower), 0)
-    text = next((lower.index(word) for word in (*TEXT_NAMES, "label", "captions") if word in lower), None)
-    if text is None and not names:
-        text = len(first) - 1 if len(first) > 1 else 1
-    return [picture, text]
+    return [f"{stem}.txt", f"{stem}.json", f"{stem}.caption"]
 
 
 _Beside = dict[str, list[str]]
@@ -166,7 +146,7 @@ def _version(folder: str, name: str) -> str | None:
         return None
 
 
-def _read(name: str, config: FolderSource, part: tuple[Any, ...]) -> Output:
+def _read(name: str, config: FolderSource, alone: str | None, part: tuple[Any, ...]) -> Output:
     pictures, beside, given, versions = part
     pairs: list[Mapping[str, Any]] = []
     fallen = Dropped()
@@ -175,9 +155,14 @@ def _read(name: str, config: FolderSource, part: tuple[Any, ...]) -> Output:
         if version is None:
             fallen.add(pair_uid(url, ""), url, "damaged_file", "it cannot be read, or its name is no UTF-8")
             continue
-        texts = _texts(config, picture, beside[picture], given.get(picture, []))
+        texts = _texts(config, picture, beside[picture], given.get(picture, []), alone)
         if not texts:
-            fallen.add(pair_uid(url, ""), url, "text_empty", None)
+            fallen.add(
+                pair_uid(url, ""),
+                url,
+                "text_empty",
+                alone and f"all lie in {alone!r}; captions: folder_name takes that",
+            )
             continue
         pairs.append(
             {
@@ -194,7 +179,17 @@ def _read(name: str, config: FolderSource, part: tuple[Any, ...]) -> Output:
     return Output({"kept": candidates(pairs), "dropped": fallen.table()}, {"pairs": fate})
 
 
-def _texts(config: FolderSource, picture: str, beside: Sequence[str], given: Sequence[str]) -> list[tuple[str, str]]:
+def _says_nothing(config: FolderSource, pictures: Sequence[str]) -> str | None:
+    """The name of the one folder that all pictures lie in: "images" is no caption, unless the recipe says that it is."""
+    folders = {posixpath.basename(posixpath.dirname(each)) for each in pictures}
+    if config.captions != "auto" or config.text_template != "{}" or len(folders) > 1:
+        return None
+    return next(iter(folders)) or None
+
+
+def _texts(
+    config: FolderSource, picture: str, beside: Sequence[str], given: Sequence[str], alone: str | None
+) -> list[tuple[str, str]]:
     for side in beside:
         text = sidecar_text(side, storage.read_bytes(storage.join(config.path, side))[:_MAX_SIDECAR])
         if text:
@@ -202,13 +197,13 @@ def _texts(config: FolderSource, picture: str, beside: Sequence[str], given: Seq
     if given:
         return [(text, "table") for text in given]
     folder = posixpath.basename(posixpath.dirname(picture))
-    if config.captions in ("auto", "folder_name") and folder:
+    if config.captions in ("auto", "folder_name") and folder and alone is None:
         return [(config.text_template.format(" ".join(folder.replace("_", " ").split())), "folder_name")]
     return []
 
 
 def sidecar_text(name: str, data: bytes) -> str:
-    """The caption in a .txt or .json file; "" where there is none."""
+    """The caption in a .txt, .json or .caption file, the first of several; "" where there is none."""
     if not name.endswith(".json"):
         return " ".join(file_text(data).split())
     try:
@@ -217,5 +212,7 @@ def sidecar_text(name: str, data: bytes) -> str:
         return ""
     if isinstance(value, dict):
         lower = {str(key).lower(): each for key, each in value.items()}
-        value = next((lower[word] for word in TEXT_NAMES if isinstance(lower.get(word), str)), "")
+        value = next((lower[word] for word in (*TEXT_NAMES, "captions") if isinstance(lower.get(word), str | list)), "")
+    if isinstance(value, list):
+        value = next((each for each in value if isinstance(each, str) and each.strip()), "")
     return " ".join(value.split()) if isinstance(value, str) else ""

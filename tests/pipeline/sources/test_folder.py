@@ -76,6 +76,88 @@ def test_texts_come_from_sidecars_then_tables_then_folder_names(tmp_path: Path) 
     assert roots({"mine": folder(root)}, {"mine": result}) == {"mine": str(root)}
 
 
+COCO = {
+    "images": [{"id": 1, "file_name": "1.jpg"}, {"id": "2", "file_name": "2.jpg"}, {"id": 3}, 4],
+    "annotations": [{"image_id": 1, "caption": "a red\n car"}, {"image_id": 2, "caption": "a boat"}, {"image_id": 1,
+                    "caption": "one car"}, {"image_id": 3, "caption": "x"}, {"image_id": 9, "caption": "x"}, None],
+}  # fmt: skip
+KARPATHY = {
+    "images": [{"filename": name, "filepath": "val", "sentences": [{"raw": text} for text in texts]}
+               for name, texts in (("1.jpg", ["a red car", "one car"]), ("2.jpg", ["a boat"]))]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("captions.txt", 'image,caption\n1.jpg,a red car\n1.jpg,"one car"\n2.jpg,a boat\n'),
+        (
+            "results.csv",
+            "image_name| comment_number| comment\n1.jpg| 0| a red car\n1.jpg| 1| one car\n2.jpg| 0| a boat\n4.jpg\n",
+        ),
+        ("Flickr8k.token.txt", "1.jpg#0\ta red car\n1.jpg#1\tone car\n2.jpg#0\ta boat\n"),
+        ("annotations/captions_val2017.json", json.dumps(COCO)),
+        ("dataset_flickr30k.json", json.dumps(KARPATHY)),
+        ("captions.csv", "filename,title\n1.jpg,a red car\n1.jpg,one car\n2.jpg,a boat\n"),
+    ],
+)
+def test_published_files_of_captions_are_read_wherever_they_lie(tmp_path: Path, name: str, data: str) -> None:
+    root = put(tmp_path / "in", {"Images/1.jpg": JPEG, "Images/2.jpg": JPEG, "Images/3.jpg": JPEG, name: data})
+    result = run(folder(root), tmp_path / "out")
+    kept = {row["url"]: [each["text"] for each in row["texts"]] for row in result.read_kept().to_pylist()}
+    assert kept == {"file:mine/Images/1.jpg": ["a red car", "one car"], "file:mine/Images/2.jpg": ["a boat"]}
+    assert dict(result.fates["files"].reasons) == {"caption_file": 1}
+    assert result.read_dropped().column("evidence").to_pylist() == [
+        "all lie in 'Images'; captions: folder_name takes that"
+    ]
+
+
+@pytest.mark.parametrize(
+    "data", ["", "[", "[]", "{}", '{"images": 5}', '{"images": [], "annotations": {}}', "a,b\n1,2", "\0|\n|"]
+)
+def test_a_file_of_captions_that_is_none_gives_none(tmp_path: Path, data: str) -> None:
+    for name in ("captions.json", "captions.txt", "results.csv", "x.token"):
+        root = put(tmp_path / name, {"Images/1.jpg": JPEG, name: data})
+        assert texts(run(folder(root), tmp_path / f"{name}-out")) == {}
+
+
+def test_a_name_that_two_pictures_have_is_neithers(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {"a/1.jpg": JPEG, "b/1.jpg": JPEG, "b/2.jpg": JPEG}
+    root = put(tmp_path / "in", {**files, "captions.txt": "image,caption\n1.jpg,which\nb/1.jpg,this\n2.jpg,two\n"})
+    found = texts(run(folder(root, captions="table"), tmp_path / "out"))
+    assert found == {"mine/b/1.jpg": ("this", "table"), "mine/b/2.jpg": ("two", "table")}
+
+
+def test_a_split_takes_no_caption_of_another(tmp_path: Path) -> None:
+    table = "file_name,text\n1.jpg,one\n2.jpg,two\n"
+    files: dict[str, bytes | str] = {"train/1.jpg": JPEG, "val/2.jpg": JPEG, "train/metadata.csv": table}
+    assert texts(run(folder(put(tmp_path / "in", files), captions="table"), tmp_path / "out")) == {
+        "mine/train/1.jpg": ("one", "table")
+    }
+
+
+def test_what_lies_beside_a_picture_is_its_own(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"a/dataset_1.jpg": JPEG, "a/dataset_1.json": '{"caption": "one"}', "b/2.jpg": JPEG})
+    result = run(folder(root, captions="sidecar"), tmp_path / "out")
+    assert texts(result) == {"mine/a/dataset_1.jpg": ("one", "sidecar")}
+    assert dict(result.fates["files"].reasons) == {"caption_file": 1}
+
+
+def test_one_folders_name_is_a_caption_where_the_recipe_says_so(tmp_path: Path) -> None:
+    root = put(tmp_path / "in", {"red_cat/1.jpg": JPEG, "red_cat/2.jpg": JPEG, "red_cat/2.caption": "two"})
+    assert texts(run(folder(root), tmp_path / "a")) == {"mine/red_cat/2.jpg": ("two", "sidecar")}
+    for wish, said in (({"captions": "folder_name"}, "red cat"), ({"text_template": "a {}"}, "a red cat")):
+        found = texts(run(folder(root, **wish), tmp_path / said))
+        assert found["mine/red_cat/1.jpg"] == (said, "folder_name")
+
+
+def test_the_first_caption_of_a_list_beside_a_picture_is_taken(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "in", {"1.jpg": JPEG, "1.json": '{"caption": ["", 5, "a cat", "b"]}', "2.jpg": JPEG, "2.json": "[7]"}
+    )
+    assert texts(run(folder(root), tmp_path / "out")) == {"mine/1.jpg": ("a cat", "sidecar")}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_captions_of_any_encoding_are_read(tmp_path: Path, encoding: str) -> None:
     caption = "“un café”"
