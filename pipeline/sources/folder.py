@@ -59,7 +59,7 @@ def harvest_folder(
                 label,
                 [name, config.captions, config.text_template, digest, *([alone] if alone else [])],
                 (part, beside, given, versions),
-            )  # fmt: skip
+            )
         )
     work.sort(key=lambda item: item.name)
     read = functools.partial(_read, name, config, alone)
@@ -161,7 +161,7 @@ def _read(name: str, config: FolderSource, alone: str | None, part: tuple[Any, .
                 pair_uid(url, ""),
                 url,
                 "text_empty",
-                alone and f"all lie in {alone!r}; captions: folder_name takes that",
+                alone and f"{alone!r} is the only folder; captions: folder_name takes its name",
             )
             continue
         pairs.append(
@@ -180,11 +180,11 @@ def _read(name: str, config: FolderSource, alone: str | None, part: tuple[Any, .
 
 
 def _says_nothing(config: FolderSource, pictures: Sequence[str]) -> str | None:
-    """The name of the one folder that all pictures lie in: "images" is no caption, unless the recipe says that it is."""
-    folders = {posixpath.basename(posixpath.dirname(each)) for each in pictures}
-    if config.captions != "auto" or config.text_template != "{}" or len(folders) > 1:
+    """The name of the only folder that has pictures: "images" is no caption, unless the recipe says that it is."""
+    folders = {posixpath.basename(posixpath.dirname(each)) for each in pictures} - {""}
+    if config.captions != "auto" or config.text_template != "{}" or len(folders) != 1:
         return None
-    return next(iter(folders)) or None
+    return next(iter(folders))
 
 
 def _texts(

@@ -108,7 +108,7 @@ def test_published_files_of_captions_are_read_wherever_they_lie(tmp_path: Path, 
     assert kept == {"file:mine/Images/1.jpg": ["a red car", "one car"], "file:mine/Images/2.jpg": ["a boat"]}
     assert dict(result.fates["files"].reasons) == {"caption_file": 1}
     assert result.read_dropped().column("evidence").to_pylist() == [
-        "all lie in 'Images'; captions: folder_name takes that"
+        "'Images' is the only folder; captions: folder_name takes its name"
     ]
 
 
@@ -144,7 +144,9 @@ def test_what_lies_beside_a_picture_is_its_own(tmp_path: Path) -> None:
 
 
 def test_one_folders_name_is_a_caption_where_the_recipe_says_so(tmp_path: Path) -> None:
-    root = put(tmp_path / "in", {"red_cat/1.jpg": JPEG, "red_cat/2.jpg": JPEG, "red_cat/2.caption": "two"})
+    root = put(
+        tmp_path / "in", {"red_cat/1.jpg": JPEG, "0.jpg": JPEG, "red_cat/2.jpg": JPEG, "red_cat/2.caption": "two"}
+    )
     assert texts(run(folder(root), tmp_path / "a")) == {"mine/red_cat/2.jpg": ("two", "sidecar")}
     for wish, said in (({"captions": "folder_name"}, "red cat"), ({"text_template": "a {}"}, "a red cat")):
         found = texts(run(folder(root, **wish), tmp_path / said))
