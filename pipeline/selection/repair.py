@@ -31,7 +31,7 @@ _FORMS = re.compile(f"[{re.escape(''.join(map(chr, (*LIGATURES, *WIDTH_MAP))))}]
 # Bounded runs, so that no text can make the search quadratic.
 _EMAIL = re.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,5}[a-zA-Z]{2,24}\b")
 _PHONE = re.compile(
-    r"(?<![\w.-])(?:"
+    r"(?<![\w.-])(?!000)(?:"  # 1 000 000 000
     r"(?:\+|00)[1-9](?:[ ().-]{0,2}\d){7,14}"  # +44 20 7946 0958, 0033 1 23 45 67 89
     r"|(?:\d[ -]?)?\(\d{2,5}\)[ .-]?\d{3,4}(?:[ .-]?\d{3,4}){1,2}"  # (030) 1234 5678
     r"|(?:\d[ -]?)?\(\d{3,5}\)[ -]?\d{2,3}(?:[ -]\d\d){2}"  # 8 (495) 123-45-67

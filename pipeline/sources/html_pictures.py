@@ -142,6 +142,7 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
                 if screen is not None and offered:
                     screens.append((int(screen[1]), offered[0][2]))
     offers.extend(_srcset(node))
+    offers = [each for each in offers if not each[2].startswith("data:")]
     best = max(((width, density) for width, density, _ in offers), default=(0.0, 0.0))
     sized = [url for width, density, url in offers if (width, density) == best and best > (0.0, 1.0)]
     unsized = [url for _, _, url in offers if url not in sized]

@@ -39,6 +39,8 @@ def pictures(body: str, **header: Any) -> list[tuple[str, str, str]]:
         ('<img src="s.jpg" srcset="m.jpg 640w, l.jpg 1280w, s.jpg 320w">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="l.jpg 2x, m.jpg 1.5x, s.jpg">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="m.jpg">', "http://a.example/dir/s.jpg"),
+        ('<img src="s.jpg" srcset="data:image/gif;base64,R0lG 3x, l.jpg 2x">', "http://a.example/dir/l.jpg"),
+        ('<img src="s.jpg" srcset="data:image/gif;base64,R0lG 900w">', "http://a.example/dir/s.jpg"),
         ('<img srcset="only.jpg">', "http://a.example/dir/only.jpg"),
         ('<img src="s.jpg" srcset="a,b.jpg 100w,c.jpg 50w">', "http://a.example/dir/a,b.jpg"),
         ('<img src="s.jpg" srcset=",,, ,">', "http://a.example/dir/s.jpg"),
