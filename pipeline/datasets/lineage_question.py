@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,16 +63,18 @@ class Question:
 
     def _named(self, column: pa.ChunkedArray) -> Any:
         found = exact(column, self.urls)
-        near = pc.indices_nonzero(self.host_mask(column)) if self.host else pa.array([], pa.uint64())
+        if not self.host:
+            return found
         place = address(self.urls[-1])
+        near = np.flatnonzero(self.host_mask(column).to_numpy())
         more = [
-            at for at, url in zip(near.to_pylist(), column.take(near).to_pylist(), strict=True) if address(url) == place
+            at for at, url in zip(near, column.take(pa.array(near)).to_pylist(), strict=True) if address(url) == place
         ]
-        return (
-            pc.or_(found, pc.is_in(pa.array(range(len(column)), pa.int64()), pa.array(more, pa.int64())))
-            if more
-            else found
-        )
+        if more:
+            told = found.to_numpy(zero_copy_only=False).copy()
+            told[more] = True
+            return pa.chunked_array([pa.array(told)])
+        return found
 
 
 def exact(column: pa.ChunkedArray, values: Sequence[str]) -> Any:

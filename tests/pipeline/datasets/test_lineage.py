@@ -133,6 +133,16 @@ def test_another_spelling_of_a_url_is_the_same_picture(root: Path, spelled: str)
     assert why(dataset, spelled.replace("7", "77")).pairs == ()
 
 
+def test_files_without_rows_are_asked_too() -> None:
+    question = Question.of("https://a.example/7.jpg")
+    for table in (pa.table({"url": pa.chunked_array([], pa.string())}), pa.table({"url": pa.array([], pa.string())})):
+        assert len(question.mask(table)) == 0
+    there = pa.table(
+        {"url": pa.chunked_array([["http://a.example/7.jpg", None], [], ["http://a.example/8.jpg"]], pa.string())}
+    )
+    assert question.mask(there).to_pylist() == [True, False, False]
+
+
 def test_a_host_is_looked_for_in_all_sources(tmp_path: Path) -> None:
     table = rows(4).select(EARLY)
     urls = [f"http://{name}.example/{n}.jpg" for n, name in enumerate("abbc")]
