@@ -6,7 +6,7 @@
 
 `train.json` is a TrainConfig as JSON. Rank 0 prints a line now and then and writes FOLDER/steps.jsonl; run it again after
 a crash and it goes on. A user's mistake is one line and exit code 2; a run that was told to leave (SIGTERM) saves and ends
-with exit code 75.
+with exit code 75. What one rank alone meets it says itself, with its number.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from training.config import TrainConfig
 from training.saving.leaving import EXIT_CODE, PreemptedError
 
 SECONDS_BETWEEN_LINES = 5.0
+INTERRUPTED = 130
+"""Of a program that Ctrl-C ended, as shells count."""
 
 
 def read_config(path: str) -> TrainConfig:
@@ -48,21 +50,58 @@ def main(arguments: list[str] | None = None) -> int:
         "--local_rank", help=argparse.SUPPRESS
     )  # DeepSpeed's launcher adds it; LOCAL_RANK says the same
     options = parser.parse_args(arguments)
-    is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    is_first = rank == "0"
     try:
         config = read_config(options.config)
         from training.run import run
 
         run(config, options.data, options.out, is_first, _Lines(), say=_note)
     except UserError as error:
-        if is_first:
+        if is_first or _is_alone(error):
             print(error, file=sys.stderr, flush=True)
         return 2
+    except RuntimeError as error:
+        if not _is_of_another(error):
+            raise
+        reason = str(error).strip().splitlines()[0][-200:]
+        print(
+            f"rank {rank}: another rank has ended, and its own output says why ({reason}); the same command goes on from the"
+            " newest checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 1
+    except KeyboardInterrupt:
+        if is_first:
+            print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr, flush=True)
+        return INTERRUPTED
     except PreemptedError as error:
         if is_first:
             print(error, file=sys.stderr, flush=True)
         return EXIT_CODE
     return 0
+
+
+def _is_alone(error: UserError) -> bool:
+    from training.engine.ranks import OneRankError
+
+    return isinstance(error, OneRankError)
+
+
+def _is_of_another(error: RuntimeError) -> bool:
+    from training.engine.ranks import is_of_another_rank
+
+    return is_of_another_rank(error)
+
+
+def _code() -> int:
+    """A bug's traceback is told here, so that the process is left as ever and no library's thread turns its end into another."""
+    try:
+        return main()
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return 1
 
 
 def _note(line: str) -> None:
@@ -94,4 +133,4 @@ class _Lines:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(_code())

@@ -10,7 +10,7 @@ the step (training/data/order.py), weights and moments come back exactly.
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,14 +104,15 @@ def train(
     mistake = never_measured(config, is_measured and config.watch.evaluate_every_steps > 0)
     if mistake is not None:
         raise ConfigError(f"train.{mistake}")
-    data = opened(config, manifest_folder)
-    for line in (*notes(data), *_unmeasured(config, is_measured)):
-        say(line)
     if config.threads_per_worker:
         torch.set_num_threads(config.threads_per_worker)
     ranks = join()
     with contextlib.ExitStack() as ending:
         ending.callback(ranks.leave)
+        with ranks.together():  # a rank may lack what the others see: a disk that is not mounted there
+            data = opened(config, manifest_folder)
+        for line in (*notes(data), *_unmeasured(config, is_measured)):
+            say(line)
         if ranks.is_first and not resume:
             for name in (FINAL, "checkpoints"):
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
@@ -194,11 +195,13 @@ def _train(
     total = config.total_steps(data.rows)
     watch = Watch(config, spec, ranks.world_size, ranks.device)
     snapshots = SnapshotFolder(folder, config, spec, data.id, ranks, is_measured)
+    # Closed before whoever holds an error lets go of it: a process that ends meanwhile would end with a thread in C++.
     batches = loader.batches(done * config.global_batch_size, total - done)
+    batches = ending.enter_context(contextlib.closing(_own(batches, ranks)))
     for step, batch in enumerate(watch.over(batches), start=done + 1):
         rate = learning_rate(config, step, total)
         forward_backward = partial(_gradients, engine, objective, batch, config, step, ranks)
-        with memory():
+        with ranks.alone(), memory():
             with watch.phase("forward and backward"):
                 outcome = forward_backward()
             if look is not None:
@@ -230,6 +233,12 @@ def _train(
         saver.after_step(engine.state(), meanings, step, total, metrics | {"loss": loss, "gradient_norm": norm})
     saver.finish(engine, meanings, total)
     engine.close()
+
+
+def _own(batches: Generator[Batch, None, None], ranks: Ranks) -> Generator[Batch, None, None]:
+    """What this rank cannot read is its own matter."""
+    with ranks.alone(), contextlib.closing(batches):
+        yield from batches
 
 
 def _model(

@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ class Loader:
                 f" {self._served:,} is past train.data.max_broken_share {allowed:g}: make the shard again, or raise that"
             )
 
-    def batches(self, samples_seen: int, steps: int) -> Iterator[Batch]:
+    def batches(self, samples_seen: int, steps: int) -> Generator[Batch, None, None]:
         """`steps` batches from place `samples_seen` on, made ahead while the caller trains."""
         ready: queue.Queue[Batch | BaseException] = queue.Queue(self._config.data.batches_ahead)
         stop = threading.Event()

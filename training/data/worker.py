@@ -8,6 +8,7 @@ then its input ends. It imports no torch: labels are the parent's.
 
 import json
 import mmap
+import signal
 import sys
 from typing import Any
 
@@ -21,6 +22,7 @@ from training.tokens.tokenizer import Tokenizer
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to all: the parent ends this one
     job = json.loads(sys.stdin.readline())
     try:
         data = open_data(DataConfig.model_validate(job["data"]), job["dataset"]).needing(set(job["needs"]))

@@ -4,17 +4,26 @@ Works under torchrun and Ray Train (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, M
 and its kin, MASTER_ADDR exported by the script), and in a plain process, which is a world of one without any port.
 """
 
+import contextlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 from torch import distributed as dist
 
-from pipeline.errors import ConfigError
+from pipeline import errors
+from pipeline.errors import ConfigError, DataError, UserError
 
 TIMEOUT = timedelta(minutes=30)
+GONE = ("onnection closed", "onnection reset", "roken pipe", "remote process", "imed out")
+"""Words of gloo and NCCL about a peer that is there no more."""
+
+
+class OneRankError(DataError):
+    """What one rank alone met, while the others wait for it: nobody else can say it."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +84,41 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Collective: a UserError that any rank raises inside is raised by all, that of the lowest one."""
+        mine: UserError | None = None
+        try:
+            yield
+        except UserError as error:
+            mine = error
+        kind, message = type(mine).__name__, str(mine) if self.is_first else f"rank {self.rank}: {mine}"
+        said = self.first_word(None if mine is None else json.dumps([kind, message]))
+        if said is None:
+            return
+        kind, message = json.loads(said)
+        raise mine if self.is_first and mine is not None else getattr(errors, kind, UserError)(message)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """A UserError inside is this rank's own matter. Raises OneRankError in its place where it is not the first."""
+        try:
+            yield
+        except UserError as error:
+            if self.is_first:
+                raise
+            raise OneRankError(f"rank {self.rank}: {error}") from error
+
     def leave(self) -> None:
         # A world of one stays for this process's next training: DeepSpeed remembers the first group for good.
         if self.owns_group and self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def is_of_another_rank(error: RuntimeError) -> bool:
+    """Whether it says no more than that a rank is gone for which this one waited."""
+    of_ranks = isinstance(error, dist.DistError) or "gloo" in str(error)
+    return of_ranks and any(word in str(error) for word in GONE)
 
 
 def join() -> Ranks:
