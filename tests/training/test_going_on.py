@@ -75,6 +75,26 @@ def test_no_finished_model_is_written_over_by_another_run(data: Path, tmp_path: 
     assert run(data, out, steps=2) == []
 
 
+def test_data_that_moved_is_the_same_data(data: Path, tmp_path: Path) -> None:
+    """The same bytes at another place, named in another way: the run goes on, and a finished one is finished."""
+    out, moved = tmp_path / "out", tmp_path / "elsewhere"
+    settings: dict[str, Any] = {"schedule": "constant", "checkpoints": {"every_steps": 2, "keep": 9}}
+    run(data, out, steps=3, **settings)
+    whole = losses(run(data, tmp_path / "whole", steps=4, **settings))
+    data.rename(moved)
+    named = SETTINGS | settings | {"data": {"augmentation": "none", "sources": [{"path": str(moved)}]}}
+
+    def again(steps: int) -> list[StepResult]:
+        return list(train(TrainConfig.model_validate(named | {"steps": steps}), "", str(out)))
+
+    assert again(3) == []
+    assert losses(again(4)) == whole[3:]
+    (moved / "dark" / "0.txt").write_text("another text", "utf-8")
+    (moved / "dark" / "0.png").write_bytes((moved / "light" / "0.png").read_bytes())
+    with pytest.raises(ConfigError, match="another dataset"):
+        again(5)
+
+
 def test_a_run_is_prolonged_and_branched_as_if_planned_so(data: Path, tmp_path: Path) -> None:
     rsqrt = {"schedule": "rsqrt", "rsqrt_timescale_steps": 3, "checkpoints": {"every_steps": 2}}
     whole = run(data, tmp_path / "whole", steps=7, **rsqrt)

@@ -1,13 +1,21 @@
 """CLIP's residual network against a plain re-derivation, step by step, from the words of the paper."""
 
 import math
+import os
+import socket
+from pathlib import Path
 
 import pytest
 import torch
+from ranks import on_ranks
 from torch import Tensor
 
 from pipeline.errors import ConfigError
+from training.config import TrainConfig
+from training.engine.engine import Engine
+from training.engine.ranks import join
 from training.models.resnet import BatchNorm, ResNet
+from training.objectives.contrastive import contrastive_loss
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
 from training.spec import REGISTRY, build
@@ -130,3 +138,40 @@ def test_a_size_that_the_stages_do_not_halve_and_patch_dropout_are_refused_in_a_
     model.patch_dropout = 0.0
     with pytest.raises(ConfigError, match=r"patch_dropout is 0.5, and clip-tiny-rn has no patches"):
         model.patch_dropout = 0.5
+
+
+def still_statistics(rank: int, folder: str) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "3",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": Path(folder, "port").read_text(),
+    }
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = build(REGISTRY["clip-tiny-rn"].with_text(vocabulary=300, context=12))
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.1, 2.0)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    settings = {"model": "clip-tiny-rn", "global_batch_size": 6, "workers": 3, "steps": 9, "warmup_steps": 0}
+    config = TrainConfig.model_validate(settings | {"freeze": ["image"], "zero_stage": 0})
+    ranks = join()
+    engine = Engine(model, config, ranks)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tokens = torch.tensor([[298, 5, 299], [298, 7, 299]])
+    for _ in range(3):
+        engine.backward(contrastive_loss(*engine.forward(pixels, tokens))[0])
+        engine.update(1e-3)
+    Path(folder, f"moved-{rank}").write_text(
+        " ".join(n for n, b in model.named_buffers() if not torch.equal(b, before[n]))
+    )
+    ranks.leave()
+
+
+def test_statistics_of_a_locked_tower_stand_still_on_three_ranks(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    on_ranks(3, still_statistics, str(tmp_path))
+    assert [(tmp_path / f"moved-{rank}").read_text() for rank in range(3)] == ["", "", ""]

@@ -70,7 +70,7 @@ class Engine:
         self._engine.enable_backward_allreduce = self._stage > 0  # without ZeRO, `update` calls it
         self.loss_scale = LossScale(config.precision)
         self._logit_scale: nn.Parameter | None = getattr(model, "logit_scale", None)
-        self._statistics = [b for name, b in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        self._statistics = _moving_statistics(model)
         self.average = Average.of(model, config.optimizer, ranks) if config.optimizer.ema_decay else None
         """The average of the weights, where the config asks for one."""
 
@@ -220,6 +220,14 @@ def _prepare(model: Model, config: TrainConfig, anew: Collection[str]) -> None:
         recompute_blocks(model)
     if config.memory.compile:
         compile_blocks(model)
+
+
+def _moving_statistics(model: nn.Module) -> list[Tensor]:
+    """Of batch norms that learn: those of a locked tower stand still, and a mean of three equal numbers rounds."""
+    named = (
+        (name, buffer) for part in model.modules() if part.training for name, buffer in part.named_buffers("", False)
+    )
+    return [buffer for name, buffer in named if name in ("running_mean", "running_var")]
 
 
 def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -6,13 +6,14 @@ which Scaling ViT (arXiv:2106.04560, section 3.5) made for this, and a constant 
 planned so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
+from training.data.config import SourceConfig
 from training.optim.schedule import learning_rate
 from training.saving.checkpoint import Checkpoint
 
@@ -99,4 +100,8 @@ def what_is_learned(config: Mapping[str, Any]) -> dict[str, Any]:
             out |= flat(each, f"{name}.") if isinstance(each, Mapping) else {name: each}
         return out
 
-    return flat(config, "")
+    out = flat(config, "")
+    # Where data lies is no part of it: its id, which is compared too, says what it is. None are one, the run's own dataset.
+    sources: Sequence[Mapping[str, Any]] = out.get("data.sources") or [SourceConfig().model_dump(mode="json")]
+    out["data.sources"] = [{key: value for key, value in each.items() if key != "path"} for each in sources]
+    return out
