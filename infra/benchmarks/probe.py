@@ -2,11 +2,12 @@
 
 1. Evaluations of loss and gradient until the objective is within 1e-6 of its optimum, penalties 1e4, 1e2, ..., 1e-4 (CLIP's first
    fits): ours one after the other, as a search solves them, and each from zero; scikit-learn's own loss under SciPy's L-BFGS-B as
-   scikit-learn calls it (memory 10, raw features, each from zero, at most 2,000). Both are counted until the gap is reached, which
-   a solver that does not know the optimum cannot see; ours also until it stops by itself, its gradient having proved the gap.
+   scikit-learn calls it (memory 10, raw features, at most 2,000), each from zero, as CLIP's search calls it, and from the last
+   penalty's optimum, as its `warm_start` does. Both are counted until the gap is reached, which a solver that does not know the
+   optimum cannot see; ours also until it stops by itself, its gradient having proved the gap.
 2. CLIP's whole search (15 fits at most, final fit on all), 5,000 x 512 x 50, wall time: ours as `mode: exact` solves it (its fits
-   to 1e-4, the final one to 1e-6); scikit-learn with its default tolerance on the same float32 features, which stops early,
-   and in float64 with a tolerance at which its final fit comes as near to the optimum as ours.
+   to about 1e-3, those that may win and the final one to 1e-6); scikit-learn with its default tolerance on the same float32
+   features, which stops early, and in float64 with a tolerance at which its final fit comes as near to the optimum as ours.
 3. How near: the final fit's objective above the optimum.
 
     make bench NAME=probe                      # two cores, about 5 minutes
