@@ -4,7 +4,6 @@ Pictures come from img and picture elements (pipeline/sources/html_pictures.py) 
 machines (pipeline/sources/html_metadata.py). The parser is lexbor (selectolax), an HTML5 one.
 """
 
-import codecs
 import html
 import io
 import re
@@ -12,6 +11,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.sources.charsets import XML_CHARSET, page_text
 from pipeline.sources.html_lazy import usable, value
 from pipeline.sources.html_metadata import described_pictures
 from pipeline.sources.html_pictures import Picture, pictures_of
@@ -19,9 +19,6 @@ from pipeline.sources.lines import plain_blocks
 from pipeline.web.directives import forbids_following, meta_directives
 from pipeline.web.urls import Base
 
-_CHARSETS = re.compile(
-    r"utf-8|utf-16(-[bl]e)?|cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|shift_jis|euc_(jp|kr)|iso2022_jp|gbk|gb18030|gb2312|big5"
-)
 MAX_ITEMS = 10_000  # pictures or links of one page
 MAX_DEPTH = 10_000
 """Tags open at once; lexbor's time grows with the square of it (40,000: 1.4 s)."""
@@ -40,7 +37,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     unusable [[why, text]] of pictures whose address nobody could ask for, links [url] (none where the page
     says nofollow), robots [directive], licence and base. Of a page that is made to stop parsers {too_deep} alone.
     """
-    page = _text(payload, header.get("content_type", ""))
+    page = page_text(payload, header.get("content_type", ""))
     if _depth(page) > MAX_DEPTH:
         return {"too_deep": f"tags nested deeper than {MAX_DEPTH:,}"}, []
     tree = LexborHTMLParser(page)
@@ -105,7 +102,7 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
             if is_cut := len(plain) >= _MAX_SITEMAP:
                 break
         payload = bytes(plain[:_MAX_SITEMAP])
-    text = _one_prefix(_text(payload, "", _XML_CHARSET))
+    text = _one_prefix(page_text(payload, "", XML_CHARSET))
     if "<" in text:
         urls = [word for word in (_unescaped(found) for found in _LOC.findall(text)) if word]
     else:
@@ -126,7 +123,6 @@ SITEMAP_LICENCE = "sitemap:license"
 _MAX_SITEMAP = 50_000_000  # bytes: what sitemaps.org allows
 _VALUE = r"\s*((?:<!\[CDATA\[(?:[^\]]|\](?!\]>)){0,4096}\]\]>|[^<]{1,4096}))\s*"
 _LOC = re.compile(rf"<loc>{_VALUE}</loc>")
-_XML_CHARSET = re.compile(rb"<\?xml[^>]{1,100}?encoding\s*=\s*[\"']([\w.:-]+)", re.I)
 _NAMESPACES = (
     ("", re.compile(r"xmlns:([\w-]{1,40})\s*=\s*[\"']https?://www\.sitemaps\.org/schemas/sitemap/0\.9/?[\"']")),
     (
@@ -188,41 +184,6 @@ def _depth(page: str) -> int:
         open_tags = max(0, open_tags - 1) if closing else open_tags + 1
         deepest = max(deepest, open_tags)
     return deepest
-
-
-_HTML_CHARSET = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?([\w.:-]+)", re.I)
-
-
-def _text(body: bytes, content_type: str, declared: "re.Pattern[bytes]" = _HTML_CHARSET) -> str:
-    """Decode by byte order mark, Content-Type, meta charset, then UTF-8, then windows-1252, as browsers do."""
-    for mark, charset in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if body.startswith(mark):
-            return body[len(mark) :].decode(charset, "replace")
-    named = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", content_type, re.I)
-    inside = declared.search(body, 0, 4096)
-    for label in (named[1] if named else "", inside[1].decode("ascii", "replace") if inside else ""):
-        known = _charset(label)
-        if known is not None:
-            return body.decode(known, "replace")
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError:
-        return body.decode("cp1252", "replace")
-
-
-def _charset(label: str) -> str | None:
-    """Python's name for a page encoding; None for what is none (Python also knows unicode_escape, punycode, ...)."""
-    try:
-        name = codecs.lookup(label).name
-    except (LookupError, ValueError):
-        return None
-    if name in ("ascii", "iso8859-1"):
-        return "cp1252"
-    return name if _CHARSETS.fullmatch(name) else None
 
 
 def _base(tree: LexborHTMLParser, url: Base) -> Base:

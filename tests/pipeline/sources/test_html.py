@@ -130,6 +130,13 @@ def test_robots_wishes_are_read_and_nofollow_hides_the_links() -> None:
         ("日本".encode("shift_jis"), "text/html; charset=Shift_JIS", "日本"),
         ("日本".encode("euc_jp"), "text/html;charset=euc-jp", "日本"),
         ("привет".encode("koi8-r"), "text/html; charset=koi8-r", "привет"),
+        ("朱镕基".encode("gbk"), "text/html; charset=gb2312", "朱镕基"),
+        ("写真①髙島".encode("cp932"), "text/html; charset=x-sjis", "写真①髙島"),
+        ("똠방각하".encode("cp949"), "text/html; charset=EUC-KR", "똠방각하"),
+        ("香港啲嘢".encode("big5hkscs"), "text/html; charset=Big5", "香港啲嘢"),
+        ("รูปแมว".encode("cp874"), "text/html; charset=TIS-620", "รูปแมว"),
+        ("רכבת".encode("iso8859-8"), "text/html; charset=iso-8859-8-i", "רכבת"),
+        ("şehir".encode("cp1254"), "text/html; charset=ISO-8859-9", "şehir"),
         ("grüße".encode(), "text/html; charset=unicode_escape", "grüße"),
         ("grüße".encode(), "text/html; charset=no-such-thing", "grüße"),
         ("grüße".encode(), "text/html; charset=\x00", "grüße"),
@@ -147,6 +154,7 @@ def test_byte_order_marks_and_meta_charsets_count() -> None:
         == "ß"
     )
     assert parse(b"<meta charset=latin1><img src=p alt=\xdf>")["images"][0]["text"] == "ß"
+    assert parse("<meta charset=utf-16><img src=p alt=ß>".encode())["images"][0]["text"] == "ß"
     assert (
         parse(b"<meta http-equiv=x content='text/html; charset=cp1251'><img src=p alt=\xcf>")["images"][0]["text"]
         == "П"
