@@ -13,7 +13,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.sources.charsets import XML_CHARSET, page_text
 from pipeline.sources.html_lazy import usable, value
-from pipeline.sources.html_metadata import described_pictures
+from pipeline.sources.html_metadata import META_NAMES, described_pictures
 from pipeline.sources.html_pictures import Picture, pictures_of
 from pipeline.sources.lines import plain_blocks
 from pipeline.web.directives import forbids_following, meta_directives
@@ -43,8 +43,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
     tree = LexborHTMLParser(page)
     base = _base(tree, Base(header["url"]))
     metas = [
-        (value(node, "name") or value(node, "property") or value(node, "http-equiv"), value(node, "content"))
-        for node in tree.css("meta")
+        (name, value(node, "content")) for node in tree.css("meta") for key in META_NAMES if (name := value(node, key))
     ]
     robots = meta_directives(metas, header.get("product", ""), header.get("date", ""))
     follow = header.get("links", True) and not forbids_following(robots)

@@ -15,6 +15,8 @@ from pipeline.sources.html_lazy import usable
 from pipeline.sources.html_pictures import Picture
 from pipeline.web.urls import Base
 
+META_NAMES = ("name", "property", "http-equiv")
+"""What a meta tag may be named by; it counts under each: many sites write name="image" property="og:image", as LinkedIn asks."""
 _OPEN_GRAPH = ("og:image", "og:image:url", "og:image:secure_url")
 _TWITTER = ("twitter:image", "twitter:image:src")
 _IMAGE_TYPES = ("ImageObject", "http://schema.org/ImageObject", "https://schema.org/ImageObject", "schema:ImageObject")

@@ -25,7 +25,8 @@ from pipeline.sources.wat_page import WatPage, parse
 from pipeline.web.urls import UnusableURLError
 from pipeline.web.web_config import NetworkConfig
 
-_ANSWER, _PICTURE, _OPEN_GRAPH = b'"HTTP-Response-Metadata"', b'"IMG@/src"', b"og:image"
+_ANSWER = b'"HTTP-Response-Metadata"'
+_PICTURES = (b'"IMG@/src"', b"og:image", b"twitter:image")
 
 
 def harvest_wat(
@@ -78,7 +79,7 @@ def extract(records: Iterable[Record], wish: Mapping[str, Any], name: str) -> Ou
         if _ANSWER not in payload:
             other += 1
             continue
-        if _PICTURE not in payload and _OPEN_GRAPH not in payload:
+        if not any(each in payload for each in _PICTURES):
             pages += 1
             continue
         try:

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.sample import CandidateRows
 from pipeline.sources import wat_scan
-from pipeline.sources.html_metadata import shared_pictures
+from pipeline.sources.html_metadata import META_NAMES, shared_pictures
 from pipeline.sources.html_pictures import first_text
 from pipeline.sources.http_message import header_opt_out
 from pipeline.sources.pages import BEYOND, Dropped
@@ -96,9 +96,9 @@ class WatPage:
         if word:
             with contextlib.suppress(UnusableURLError):
                 self.base = Base(self.base.join(str(word)))
+        metas = self._head.get("Metas") or ()
         self._metas = [
-            (str(meta.get("name") or meta.get("property") or ""), str(meta.get("content") or ""))
-            for meta in self._head.get("Metas") or ()
+            (str(meta[key]), str(meta.get("content") or "")) for meta in metas for key in META_NAMES if meta.get(key)
         ]
         self.reason, self.evidence = self._opt_out(answer.get("Headers") or {}, wish)
         container = value.get("Container") or {}

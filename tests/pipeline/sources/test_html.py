@@ -279,6 +279,18 @@ def test_shared_pictures_add_words_to_those_on_the_page_or_stand_alone() -> None
     ]
 
 
+def test_a_meta_tag_counts_under_each_of_its_names() -> None:
+    head = (
+        '<meta name="image" property="og:image" content="a.jpg"><meta name="t" property="og:title" content="The page">'
+    )
+    assert texts(head) == {A: [("The page", "og:title")]}
+    both = (
+        '<meta name="twitter:image" property="og:image" content="a.jpg"><meta property="og:title" content="The page">'
+    )
+    assert texts(both) == {A: [("The page", "og:title")]}
+    assert parse('<meta name="x" http-equiv="X-Robots-Tag" content="noai">')["robots"] == ["noai"]
+
+
 def test_linked_data_names_pictures() -> None:
     data = {
         "@graph": [

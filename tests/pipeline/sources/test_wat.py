@@ -97,9 +97,19 @@ def test_pages_that_opt_out_are_counted_and_give_nothing(tmp_path: Path) -> None
         member(page("http://a.example/2", links, headers={"TDM-Reservation": "1"})),
         member(page("http://a.example/3", links, robots)),
         member(page("http://a.example/4", links, headers={"x-robots-tag": "otherbot: noai"})),
+        member(page("http://a.example/5", links, {"Metas": [{"http-equiv": "X-Robots-Tag", "content": "noai"}]})),
     )
-    assert dict(result.fates["pages"].reasons) == {"header_opt_out": 2, "meta_opt_out": 1}
+    assert dict(result.fates["pages"].reasons) == {"header_opt_out": 2, "meta_opt_out": 2}
     assert result.read_kept().column("page_url").to_pylist() == ["http://a.example/4"]
+
+
+def test_pictures_for_sharing_are_found_under_any_name_of_their_tag(tmp_path: Path) -> None:
+    title = {"property": "og:title", "content": "Cars"}
+    both = [{"name": "image", "property": "og:image", "content": "/p.jpg"}, title]
+    tweeted = [{"name": "twitter:image", "content": "/q.jpg"}, title]
+    pages = [page("http://a.example/1", [], {"Metas": both}), page("http://a.example/2", [], {"Metas": tweeted})]
+    rows = run(tmp_path, *map(member, pages), text_from=("og:title",)).read_kept()
+    assert rows.column("url").to_pylist() == ["http://a.example/p.jpg", "http://a.example/q.jpg"]
 
 
 def test_damaged_records_cost_themselves(tmp_path: Path) -> None:
