@@ -28,9 +28,15 @@ def twins_of(tree: LexborHTMLParser, base: Base) -> tuple[dict[int, LexborNode],
     return found, {node.mem_id for node in inside}
 
 
+def lazy_words(node: LexborNode) -> list[str]:
+    """What may be addresses in its lazy attributes: data-lazy="true" is a switch, and some hold JSON for a script."""
+    words = [value(node, name).strip() for name in LAZY]
+    return [word for word in words if any(mark in word for mark in "./?") and word[0] not in "{["]
+
+
 def is_lazy(node: LexborNode, base: Base) -> bool:
     """Whether a script gives this picture its address."""
-    if any((value(node, name)).strip() for name in (*LAZY, *LAZY_SETS)):
+    if lazy_words(node) or any(value(node, name).strip() for name in LAZY_SETS):
         return True
     word = value(node, "src").strip()
     return not word or usable(word, base) is None

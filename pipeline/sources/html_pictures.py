@@ -12,7 +12,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.sources.html_lazy import LAZY, LAZY_SETS, is_lazy, twins_of, usable, value
+from pipeline.sources.html_lazy import LAZY_SETS, is_lazy, lazy_words, twins_of, usable, value
 from pipeline.web.urls import Base, UnusableURLError
 
 _PICTURES = 'img, amp-img, amp-anim, input[type="image" i]'
@@ -148,7 +148,7 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
     unsized = [url for _, _, url in offers if url not in sized]
     if screens and not sized:
         sized.append(max(screens, key=lambda each: each[0])[1])
-    for word in [*sized, *(value(node, name) for name in LAZY), value(node, "src"), *unsized]:
+    for word in [*sized, *lazy_words(node), value(node, "src"), *unsized]:
         url = usable(word, base) if word.strip() else None
         if url is not None:
             return url
@@ -157,8 +157,7 @@ def _picture_url(node: LexborNode, base: Base) -> str | None:
 
 def _why_unusable(node: LexborNode, base: Base) -> str | None:
     """What is wrong with the address of a picture that has none we could ask for; None where nothing stands there."""
-    for name in ("src", *LAZY):
-        word = value(node, name)
+    for word in (value(node, "src"), *lazy_words(node)):
         if word.strip():
             try:
                 base.join(word)
@@ -173,7 +172,7 @@ def _srcset(node: LexborNode) -> list[tuple[float, float, str]]:
     for name in (*LAZY_SETS, "srcset"):
         url = ""
         # "a.jpg 100w,b.jpg 50w": after a size, a comma needs no blank behind it.
-        for word in re.sub(r"(?<= )(\d{1,9}(?:\.\d{1,9})?[wx]),", r"\1, ", value(node, name)).split():
+        for word in re.sub(r"(?<=\s)(\d{1,9}(?:\.\d{1,9})?[wx]),", r"\1, ", value(node, name)).split():
             size = _SIZE.fullmatch(word) if url else None
             if size is not None:
                 number = float(size[1])

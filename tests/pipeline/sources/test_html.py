@@ -36,6 +36,13 @@ def pictures(body: str, **header: Any) -> list[tuple[str, str, str]]:
         ('<img src="data:image/gif;base64,R0" data-src="p.jpg">', "http://a.example/dir/p.jpg"),
         ('<img src="blank.gif" data-original="p.jpg">', "http://a.example/dir/p.jpg"),
         ('<img data-lazy-src="p.jpg">', "http://a.example/dir/p.jpg"),
+        ('<img src="p.jpg" data-lazy="true">', "http://a.example/dir/p.jpg"),
+        (
+            '<img src="p.jpg" data-original="1" data-src="{&quot;large&quot;: &quot;l.jpg&quot;}">',
+            "http://a.example/dir/p.jpg",
+        ),
+        ('<img src="blank.gif" data-src="thumb?id=3">', "http://a.example/dir/thumb?id=3"),
+        ('<img src="s.jpg" srcset="l.jpg\n1280w,m.jpg\n640w">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="m.jpg 640w, l.jpg 1280w, s.jpg 320w">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="l.jpg 2x, m.jpg 1.5x, s.jpg">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="m.jpg">', "http://a.example/dir/s.jpg"),
