@@ -177,5 +177,7 @@ def of_page(network: NetworkConfig, answer: Fetched) -> State:
         said, _ = shared("pipeline.sources.html:parse_page").call(header, answer.body)
     except SandboxDied as death:
         return "unknown", "decoder_crashed", death.reason
+    if "too_deep" in said:
+        return "unknown", "html_too_deep", said["too_deep"]
     word = first_opt_out(said.get("robots", ()), network.opt_out_directives)
     return ("opted_out", "meta_opt_out", f"robots meta tag: {word}") if word else ("allowed", None, None)

@@ -54,7 +54,7 @@ class Picture:
 
 def first_text(texts: Sequence[Sequence[str]], text_from: Sequence[str]) -> tuple[str, str]:
     """The text whose origin comes first in `text_from`; ("", "") where there is none."""
-    if len(texts) == 1 or (texts and texts[0][1] == text_from[0]):
+    if len(texts) == 1 or (texts and texts[0][1] in text_from[:1]):
         return (texts[0][0], texts[0][1]) if texts[0][1] in text_from else ("", "")
     best = min(
         ((text_from.index(origin), place) for place, (_, origin) in enumerate(texts) if origin in text_from),

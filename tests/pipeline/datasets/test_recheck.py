@@ -109,6 +109,20 @@ def test_pages_are_read_for_their_meta_tags_when_asked(tmp_path: Path, site: Sit
     assert found.opted_out.column("evidence").to_pylist() == ["robots meta tag: noimageai"]
 
 
+def test_pages_whose_pictures_have_several_texts_are_understood(tmp_path: Path, site: Site) -> None:
+    out = str(tmp_path / "pack")
+    write_dataset(out, [(f"http://a.example/{n}", f"page {n}", picture(n)) for n in range(3)])
+    described = (
+        '<meta name="robots" content="{}"><figure><img src=x.jpg alt=A title=B><figcaption>C</figcaption></figure>'
+    )
+    site.pages["a.example", "/0"] = html(described.format("noai"))
+    site.pages["a.example", "/1"] = html(described.format("all"))
+    site.pages["a.example", "/2"] = html("<b>" * 20_000 + described.format("noai"))
+    found = recheck(site.network(), out, str(tmp_path / "answers"), IN, pages=True)
+    assert found.states == {"allowed": 1, "opted_out": 1, "unknown": 1}
+    assert found.reasons == {"meta_opt_out": 1}
+
+
 def test_bodies_are_not_read_and_a_finished_recheck_asks_nobody_again(tmp_path: Path, site: Site) -> None:
     out = dataset(tmp_path, site)
     recheck(site.network(), out, str(tmp_path / "answers"), IN)
