@@ -95,8 +95,10 @@ def _one(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[Re
 
 def _warc(data: bytes, start: int, last: bool, max_record_bytes: int) -> tuple[Record | None, int | None]:
     end, width = data.find(b"\r\n\r\n", start, start + _MAX_HEAD), 4
-    if end < 0:
-        end, width = data.find(b"\n\n", start, start + _MAX_HEAD), 2
+    # A writer of bare line ends: the \r\n\r\n is that of the answer inside, or there is none.
+    bare = data.find(b"\n\n", start, end if end >= 0 else start + _MAX_HEAD)
+    if bare >= 0:
+        end, width = bare, 2
     if end < 0:
         if not last and len(data) - start < _MAX_HEAD:
             return None, None

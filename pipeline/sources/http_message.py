@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.sources.archive import headers_of
 from pipeline.web.body import BrokenError, TooLargeError, decoded
-from pipeline.web.directives import first_opt_out, header_directives
+from pipeline.web.directives import first_opt_out, first_value, header_directives
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})")
 _CHUNK = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,500})?\r?\n")
@@ -43,7 +43,7 @@ def plain_body(message: Message, max_bytes: int) -> bytes:
     body = message.body
     if "chunked" in message.headers.get("transfer-encoding", "").lower():
         body = _joined(body)
-    encoding = message.headers.get("content-encoding", "").strip().lower()
+    encoding = message.headers.get("content-encoding", "").split("\n")[0].strip().lower()
     if encoding in ("gzip", "x-gzip") and body[:2] != b"\x1f\x8b":
         encoding = ""
     try:
@@ -76,7 +76,7 @@ def header_opt_out(headers: Mapping[str, str], product: str, opt_outs: Sequence[
     """
     robots = headers.get("x-robots-tag", "")
     directives = header_directives(robots.split("\n"), product, headers.get("date", "")) if robots else ()
-    if headers.get("tdm-reservation", "").strip() == "1":
+    if first_value(headers.get("tdm-reservation", "")) == "1":
         directives = (*directives, "tdm-reservation")
     word = first_opt_out(directives, opt_outs)
     if word is None:

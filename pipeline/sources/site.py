@@ -26,7 +26,7 @@ from pipeline.sources.html_pictures import first_text
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
-from pipeline.web.directives import forbids_following
+from pipeline.web.directives import first_value, forbids_following
 from pipeline.web.network import Fetched
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.together import fetch_all
@@ -212,7 +212,7 @@ def _unread(config: SiteSource, hosts: Sequence[str], answer: Fetched) -> _Page 
     if not withheld and not belongs(answer.final_url, hosts, config.domains):
         # Another site answers: it has pages and rules of its own, so it is a link like any other.
         return _Page(answer.url, links=[(answer.final_url, "moved")])
-    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = first_value(answer.headers.get("content-type", ""))
     if kind not in HTML_TYPES and (kind or answer.body.lstrip()[:1] != b"<"):
         if withheld:
             return _Page(answer.url, answer.reason, answer.evidence)

@@ -25,6 +25,7 @@ from pipeline.sources.inputs import expanded, identified, matching, open_blocks,
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.wat import crawl_of
 from pipeline.web.body import BrokenError, TooLargeError
+from pipeline.web.directives import first_value
 from pipeline.web.urls import UnusableURLError, canonical
 from pipeline.web.web_config import NetworkConfig
 
@@ -177,7 +178,7 @@ class _Collector:
         if evidence is not None:
             return "header_opt_out", evidence
         content_type = headers.get("content-type", "")
-        kind = content_type.split(";")[0].strip().lower()
+        kind = first_value(content_type)
         if kind not in HTML_TYPES and (kind or message.body.lstrip()[:1] != b"<"):
             return "not_html", kind or "no content type"
         url = canonical(record.url)

@@ -21,6 +21,14 @@ _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}"
 _UNTIL = re.compile(rf"unavailable_after\s*:\s*({_DAY}\s*,)?([^,;]*)", re.I)
 
 
+def first_value(field: str) -> str:
+    """What a header that should stand once begins with, in lower case: without parameters, and of two of its name the first.
+
+    Two lines of a name come to us parted by a comma or a line end; "text/html, text/html" is HTML.
+    """
+    return re.split("[;,\n]", field, maxsplit=1)[0].strip().lower()
+
+
 def header_directives(lines: Iterable[str], product: str, date: str = "") -> tuple[str, ...]:
     """Directives of X-Robots-Tag header lines that concern `product`, in lower case, values cut off.
 

@@ -19,7 +19,7 @@ from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_s
 from pipeline.web.connection import TooSlowError
 from pipeline.web.connections import Connections
 from pipeline.web.dialing import Info
-from pipeline.web.directives import first_opt_out, header_directives
+from pipeline.web.directives import first_opt_out, first_value, header_directives
 from pipeline.web.http1 import Answer, CutOffError, Head, NotHttpError, request_bytes
 from pipeline.web.manners import Manners
 from pipeline.web.names import Names, UnknownNameError
@@ -170,7 +170,7 @@ class Network:
         robots: tuple[str, ...] = ()
         if "x-robots-tag" in headers:
             robots = header_directives(head.all("x-robots-tag"), self.config.product, headers.get("date", ""))
-        if headers.get("tdm-reservation", "").strip() == "1":
+        if first_value(headers.get("tdm-reservation", "")) == "1":
             robots = (*robots, "tdm-reservation")
         found = Verdict(status, headers, robots=robots)
         word = first_opt_out(robots, self.config.opt_out_directives) if robots and wish.obey_robots else None
@@ -181,7 +181,7 @@ class Network:
                 return found, False
         if status == 304:
             return found, False
-        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        kind = first_value(headers.get("content-type", ""))
         if wish.types and kind and kind not in wish.types:
             return found, False
         if (head.length or 0) > wish.max_bytes and not wish.cut:

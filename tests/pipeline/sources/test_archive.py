@@ -99,6 +99,14 @@ def test_a_wrong_content_length_costs_one_record_at_most(length: int) -> None:
     assert [each for each in urls(found) if each != "1"] == [str(n) for n in range(30) if n != 1]
 
 
+def test_heads_may_end_in_bare_line_ends_before_an_answer_that_does_not() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>text"
+    head = "WARC/1.0\nWARC-Type: response\nWARC-Target-URI: http://a.example/{}\nContent-Length: {}\n\n"
+    found = read(b"".join(head.format(n, len(answer)).encode() + answer + b"\n\n" for n in range(3)))
+    assert urls(found) == ["0", "1", "2"]
+    assert {each.payload for each in found} == {answer}
+
+
 def test_what_is_no_archive_is_one_damaged_place() -> None:
     for data in (
         b"\xff\xd8\xff" + random.Random(0).randbytes(50_000),

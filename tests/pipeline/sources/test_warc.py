@@ -65,6 +65,8 @@ def test_each_page_has_one_fate(tmp_path: Path) -> None:
         *warc(("http://a.example/moved", [], html(1)), status="301 Moved"),
         *warc(("http://a.example/noai", [kind, ("X-Robots-Tag", "googlebot: all"), ("X-Robots-Tag", "noai")], html(1))),
         *warc(("http://a.example/tdm", [kind, ("tdm-reservation", "1")], html(1))),
+        *warc(("http://a.example/tdm-twice", [kind, ("tdm-reservation", "1"), ("tdm-reservation", "1")], html(1))),
+        *warc(("http://a.example/kind-twice", [kind, kind, ("Content-Encoding", "gzip")], gzip.compress(html(2)))),
         *warc(("http://a.example/meta", [], b"<meta name=robots content=noimageai>" + html(1))),
         *warc(("http://a.example/pdf", [("Content-Type", "application/pdf")], b"%PDF")),
         *warc(("http://a.example/large", [], html(1) + b" " * 20_000)),
@@ -74,9 +76,9 @@ def test_each_page_has_one_fate(tmp_path: Path) -> None:
     result = run(tmp_path, b"".join(members), max_page_bytes=10_000)
     assert dict(result.fates["pages"].reasons) == {
         "damaged_body": 1,
-        "header_opt_out": 2, "http_error": 1, "meta_opt_out": 1, "not_found": 1, "not_html": 1, "too_large": 1, "url_unusable": 1,
+        "header_opt_out": 3, "http_error": 1, "meta_opt_out": 1, "not_found": 1, "not_html": 1, "too_large": 1, "url_unusable": 1,
     }  # fmt: skip
-    assert result.read_kept().column("page_url").to_pylist() == ["http://a.example/ok"]
+    assert result.read_kept().column("page_url").to_pylist() == ["http://a.example/ok", "http://a.example/kind-twice"]
     assert {row["reason"] for row in result.read_dropped().to_pylist()} == {
         *result.fates["pages"].reasons,
         "text_empty",

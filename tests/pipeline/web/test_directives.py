@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.web.directives import first_opt_out, forbids_following, header_directives, meta_directives
+from pipeline.web.directives import first_opt_out, first_value, forbids_following, header_directives, meta_directives
 
 NOW = "Sat, 21 Nov 2026 12:00:00 GMT"
 
@@ -81,6 +81,13 @@ def test_meta_tags_as_people_write_them() -> None:
 def test_what_may_be_used_until_a_time_is_judged_by_the_answers_own_date(until: str, over: bool) -> None:
     assert ("noindex" in header_directives([f"unavailable_after: {until}"], "openwit", NOW)) is over
     assert "noindex" not in header_directives([f"unavailable_after: {until}"], "openwit")
+
+
+@pytest.mark.parametrize(
+    "field", ["text/html; charset=x", " Text/HTML ", "text/html, text/html", "text/html\ntext/plain"]
+)
+def test_of_a_header_that_stands_twice_the_first_counts(field: str) -> None:
+    assert first_value(field) == "text/html"
 
 
 def test_opt_out_and_nofollow_are_different_wishes() -> None:
