@@ -14,9 +14,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from pipeline import storage
+from pipeline.sources.json_values import loaded
 from pipeline.sources.rows import cut_file, read_part
 from pipeline.sources.table_form import TEXT_NAMES, cells_of
 from pipeline.web.body import file_text
@@ -96,7 +95,7 @@ def _of_lines(lines: Sequence[str]) -> _Named:
 
 def _of_json(data: bytes) -> _Named:
     try:
-        value = orjson.loads(data)
+        value = loaded(data)
     except ValueError:
         return
     images, notes = (value.get(name) for name in ("images", "annotations")) if isinstance(value, dict) else (None, None)

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import Executor
@@ -23,6 +21,7 @@ from pipeline.sample import candidates, pair_uid
 from pipeline.sources.caption_files import captions_of, is_caption_file
 from pipeline.sources.config import FolderSource
 from pipeline.sources.inputs import checked_scheme, identify, marks
+from pipeline.sources.json_values import loaded
 from pipeline.sources.pages import Dropped
 from pipeline.sources.table_form import TEXT_NAMES
 from pipeline.web.body import file_text
@@ -207,7 +206,7 @@ def sidecar_text(name: str, data: bytes) -> str:
     if not name.endswith(".json"):
         return " ".join(file_text(data).split())
     try:
-        value = orjson.loads(data)
+        value = loaded(data)
     except ValueError:
         return ""
     if isinstance(value, dict):

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from pipeline.sources.csv_quotes import Quotes
 from pipeline.sources.inputs import open_blocks
-from pipeline.sources.json_values import TOO_LONG, json_values
+from pipeline.sources.json_values import TOO_LONG, json_values, loaded
 from pipeline.sources.lines import is_plain, text_blocks
 from pipeline.sources.parquet_rows import parquet_row_count, parquet_rows
 from pipeline.sources.table_form import Shape, cells_of, form_of, has_header, is_url, separator_line, shape_of
@@ -205,7 +203,7 @@ def _objects(texts: Iterator[Any], choose: Choose) -> Iterator[tuple[Any, ...] |
     known: list[Any] = []
     for line in texts:
         try:
-            value = orjson.loads(line)
+            value = loaded(line)
         except ValueError:
             yield line.decode() if line is TOO_LONG else "no JSON"
             continue

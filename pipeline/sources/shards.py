@@ -7,13 +7,11 @@ cells have no place of their own, so they are copied into one file per work item
 
 import contextlib
 import functools
-import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +28,7 @@ from pipeline.sample import candidates, pair_uid
 from pipeline.sources.config import ShardsSource
 from pipeline.sources.folder import below, sidecar_text
 from pipeline.sources.inputs import Input, identified, open_blocks
+from pipeline.sources.json_values import loaded
 from pipeline.sources.pages import Dropped
 from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
 from pipeline.sources.told import told_names, told_of, with_told
@@ -158,11 +157,8 @@ def _samples(path: str, fallen: Dropped) -> Iterator[tuple[str, _Members]]:
 def _facts(members: _Members) -> dict[str, Any]:
     """What a sample's JSON says, by names in lower case."""
     text, said = members["json"][2] if "json" in members else b"{}", None
-    try:
-        said = orjson.loads(text)
-    except ValueError:
-        with contextlib.suppress(ValueError, RecursionError):
-            said = json.loads(text)  # with the NaN that Python's json writes, img2dataset's too
+    with contextlib.suppress(ValueError):
+        said = loaded(text)
     return {str(name).lower(): value for name, value in said.items()} if isinstance(said, dict) else {}
 
 

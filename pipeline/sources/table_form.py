@@ -10,10 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from pipeline.errors import ConfigError
-from pipeline.sources.json_values import json_values
+from pipeline.sources.json_values import json_values, loaded
 
 URL_NAMES = ("url", "image_url", "imageurl", "img_url", "image", "link", "contenturl", "src")
 TEXT_NAMES = ("text", "caption", "alt", "alt_text", "top_caption", "title", "description")
@@ -98,7 +96,7 @@ def _values_at(head: bytes) -> int | None:
 
 def _is_json(text: bytes) -> bool:
     try:
-        orjson.loads(text)
+        loaded(text)
     except ValueError:
         return False
     return True

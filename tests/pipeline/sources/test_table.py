@@ -191,6 +191,22 @@ def test_json_by_columns_is_as_many_rows_as_urls(tmp_path: Path, keyed: bool, in
     assert {row["licence"] for row in rows} == {"cc-by"}
 
 
+@pytest.mark.parametrize("form", ["lines", "array", "indented", "columns"])
+def test_json_with_the_nan_of_pandas_and_halves_of_surrogates_is_read(tmp_path: Path, form: str) -> None:
+    rows = [{"url": url, "caption": text, "similarity": n / 64} for n, (url, text) in enumerate(PAIRS)]
+    rows[0]["similarity"], rows[1]["similarity"] = float("nan"), float("inf")
+    rows[2]["caption"] = "text \ud83d"
+    text = {
+        "lines": "\n".join(map(json.dumps, rows)),
+        "array": json.dumps(rows),
+        "indented": "\n".join(json.dumps(row, indent=1) for row in rows),
+        "columns": json.dumps({name: [row[name] for row in rows] for name in rows[0]}),
+    }[form]
+    result = run(tmp_path, "a.json", text.encode())
+    assert found(result) == [*PAIRS[:2], (PAIRS[2][0], "text ?"), *PAIRS[3:]]
+    assert result.read_kept().column("similarity").to_pylist() == [None, None, *(n / 64 for n in range(2, 50))]
+
+
 def test_urls_of_one_cell_are_all_there_or_counted(tmp_path: Path) -> None:
     columns = {"url": [URLS[:3], URLS[3:4], URLS[4:6], []], "text": [TEXTS[:3], ["b", "c"], TEXTS[4:7], ["none"]]}
     result = run(tmp_path, "a.parquet", parquet(columns))
@@ -233,7 +249,8 @@ def test_every_bad_row_is_one_reason(tmp_path: Path) -> None:
     result = run(tmp_path, "b.jsonl", b"\n".join(odd), "b")
     fate = result.fates["pairs"]
     assert fate.rows_in == 5 == fate.kept + sum(fate.reasons.values())
-    assert fate.reasons["damaged_row"] == 4
+    assert fate.reasons["damaged_row"] == 3
+    assert ("http://a.example/", "? x") in found(result)  # half of a surrogate pair costs itself
 
 
 def test_tables_that_break_readers_lose_no_row(tmp_path: Path) -> None:
