@@ -8,7 +8,7 @@ import functools
 import ipaddress
 import re
 import string
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote
 
 import idna
 
@@ -28,6 +28,8 @@ _CLEAN = re.compile(
     r"/[A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?",
     re.ASCII,
 )
+_PARTS = re.compile(r"([a-z]+:)(//[^/?#]*)([^?#]*)(\?[^#]*)?")
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 _CLEAN_PATH = re.compile(r"/[A-Za-z0-9_~-][A-Za-z0-9/:@!$&'()*+,=~._-]*(?:\?[A-Za-z0-9/:@!$&'()*+,=~._?-]+)?")
 _CLEAN_RELATIVE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9/_.-]*")
 
@@ -48,10 +50,7 @@ def _repaired(url: str, base: str | None) -> str:
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", text)
     text = re.sub(r"^[^?#]*", lambda head: _slashes(head[0]), text)
     if base is not None:
-        try:
-            text = urljoin(base, text)
-        except ValueError:
-            raise UnusableURLError("malformed host") from None
+        text = _joined(base, text)
     if len(text) > MAX_CHARACTERS:
         raise UnusableURLError(f"longer than {MAX_CHARACTERS} characters")
     found = re.match(r"(?i)(https?):/*([^/?#]*)([^?#]*)(?:\?([^#]*))?", text)
@@ -66,6 +65,25 @@ def _repaired(url: str, base: str | None) -> str:
     return f"{scheme}://{host}{port}{_without_dots(_encode(path, _SAFE))}{tail}"
 
 
+def _joined(base: str, word: str) -> str:
+    """RFC 3986 section 5.2.2, dot segments still in it. (Python's urljoin takes empty segments out: "fetch/http://a.example/b", as
+    proxies and archives have it in their paths, loses a slash, and no picture lies there.)"""
+    scheme, place, path, query = _PARTS.match(base).groups("")  # type: ignore[union-attr]
+    if word[: len(scheme)].lower() == scheme and word[len(scheme) : len(scheme) + 2] != "//":  # "http:b.jpg"
+        word = word[len(scheme) :]
+    if _SCHEME.match(word):
+        return word
+    if word.startswith("//"):
+        return scheme + word
+    if word.startswith("/"):
+        return scheme + place + word
+    if word.startswith("?"):
+        return scheme + place + path + word
+    if not word or word.startswith("#"):
+        return scheme + place + path + query
+    return scheme + place + (path[: path.rfind("/") + 1] or "/") + word
+
+
 class Base:
     """A canonical URL that many others are taken relative to: `join` gives what `canonical` gives, mostly much faster."""
 
@@ -77,7 +95,6 @@ class Base:
         """What stands before a clean path that begins with a slash; "" where `join` has to look."""
         path = url.partition("?")[0]
         folder = path[: path.rindex("/") + 1]
-        # urljoin takes empty segments out, but only where it has to put two paths together.
         self._folder = folder if folder.count("//") == 1 else None
 
     def join(self, word: str) -> str:

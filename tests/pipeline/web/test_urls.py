@@ -47,6 +47,28 @@ def test_joining_equals_its_slow_twin(seed: int) -> None:
         assert outcome(Base(base).join, word) == outcome(canonical, word, base), (word, base)
 
 
+@pytest.mark.parametrize(
+    ("base", "word", "joined"),
+    [
+        (
+            "http://a.example/dir/page",
+            "fetch/https://b.example/p.jpg",
+            "http://a.example/dir/fetch/https://b.example/p.jpg",
+        ),
+        ("http://a.example/web/http://b.example/dir/", "p.jpg", "http://a.example/web/http://b.example/dir/p.jpg"),
+        ("http://a.example/x//y/page?q=/z/", "../p.jpg", "http://a.example/x//p.jpg"),
+        ("http://a.example/x/page?q", "a//../p.jpg", "http://a.example/x/a/p.jpg"),
+        ("http://a.example/x/page?q", "p.jpg;", "http://a.example/x/p.jpg;"),
+        ("http://a.example/x/page?q", "?r", "http://a.example/x/page?r"),
+        ("http://a.example/x/page?q", "#f", "http://a.example/x/page?q"),
+        ("http://a.example/x/page?q", "HTTP:p.jpg", "http://a.example/x/p.jpg"),
+        ("http://a.example/x/page?q", "https:b.example/p.jpg", "https://b.example/p.jpg"),
+    ],
+)
+def test_relative_addresses_keep_every_segment(base: str, word: str, joined: str) -> None:
+    assert canonical(word, base) == Base(base).join(word) == joined
+
+
 def test_long_addresses_and_odd_hosts_take_the_plain_way() -> None:
     base = Base("http://a.example/")
     for word in (
