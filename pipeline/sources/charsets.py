@@ -63,7 +63,7 @@ def page_text(body: bytes, content_type: str, declared: "re.Pattern[bytes]" = _H
     named = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", content_type, re.I)
     known = _charset(named[1]) if named else None
     if known is None:
-        inside = declared.search(body, 0, 4096)
+        inside = declared.search(body, 0, 4096) or XML_CHARSET.match(body)
         known = _charset(inside[1].decode("ascii", "replace")) if inside else None
         if known is not None and known.startswith("utf-16"):  # who could read that much reads no UTF-16
             known = "utf-8"

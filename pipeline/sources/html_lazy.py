@@ -29,9 +29,10 @@ def twins_of(tree: LexborHTMLParser, base: Base) -> tuple[dict[int, LexborNode],
 
 
 def lazy_words(node: LexborNode) -> list[str]:
-    """What may be addresses in its lazy attributes: data-lazy="true" is a switch, and some hold JSON for a script."""
+    """What may be addresses in its lazy attributes: data-lazy="true" is a switch, some hold JSON for a script, and some a form
+    that the script fills in (p_{width}x.jpg in Shopify's shops)."""
     words = [value(node, name).strip() for name in LAZY]
-    return [word for word in words if any(mark in word for mark in "./?") and word[0] not in "{["]
+    return [word for word in words if any(mark in word for mark in "./?") and "{" not in word and word[0] != "["]
 
 
 def is_lazy(node: LexborNode, base: Base) -> bool:

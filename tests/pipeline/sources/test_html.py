@@ -41,6 +41,10 @@ def pictures(body: str, **header: Any) -> list[tuple[str, str, str]]:
             '<img src="p.jpg" data-original="1" data-src="{&quot;large&quot;: &quot;l.jpg&quot;}">',
             "http://a.example/dir/p.jpg",
         ),
+        (
+            '<img src="p_300x.jpg" data-src="p_{width}x.jpg" data-widths="[180, 360]">',
+            "http://a.example/dir/p_300x.jpg",
+        ),
         ('<img src="blank.gif" data-src="thumb?id=3">', "http://a.example/dir/thumb?id=3"),
         ('<img src="s.jpg" srcset="l.jpg\n1280w,m.jpg\n640w">', "http://a.example/dir/l.jpg"),
         ('<img src="s.jpg" srcset="m.jpg 640w, l.jpg 1280w, s.jpg 320w">', "http://a.example/dir/l.jpg"),
@@ -161,6 +165,9 @@ def test_byte_order_marks_and_meta_charsets_count() -> None:
         == "ß"
     )
     assert parse(b"<meta charset=latin1><img src=p alt=\xdf>")["images"][0]["text"] == "ß"
+    assert (
+        parse('<?xml version="1.0" encoding="cp1251"?><img src=p alt=П>'.encode("cp1251"))["images"][0]["text"] == "П"
+    )
     assert parse("<meta charset=utf-16><img src=p alt=ß>".encode())["images"][0]["text"] == "ß"
     assert (
         parse(b"<meta http-equiv=x content='text/html; charset=cp1251'><img src=p alt=\xcf>")["images"][0]["text"]
