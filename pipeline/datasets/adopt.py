@@ -28,7 +28,7 @@ from pipeline.execution.progress import Progress, silent
 from pipeline.manifest import NAME, Manifest, Shard
 from pipeline.sample import CARRIED, pair_uid
 from pipeline.sources.table_form import SOURCE_UID
-from pipeline.sources.told import told_columns, told_names, told_of
+from pipeline.sources.told import captions_in, told_columns, told_names, told_of
 from pipeline.web.body import file_text
 
 PICTURES = {"jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp"}
@@ -126,7 +126,7 @@ def _sample(
     if picture.size >= 1 << 31:
         return None, "too_large"
     text = _read(file, group.get("txt"))
-    caption = file_text(text) if text is not None else _word(meta, "caption")
+    caption = file_text(text or b"") or _word(meta, "caption") or next(iter(captions_in(meta)), "")
     if not caption:
         return None, "text_empty"
     url = _word(meta, "url") or f"file:{key}"

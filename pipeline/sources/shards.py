@@ -30,8 +30,8 @@ from pipeline.sources.folder import below, sidecar_text
 from pipeline.sources.inputs import Input, identified, open_blocks
 from pipeline.sources.json_values import loaded
 from pipeline.sources.pages import Dropped
-from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, TEXT_NAMES, URL_NAMES
-from pipeline.sources.told import told_names, told_of, with_told
+from pipeline.sources.table_form import LICENCE_NAMES, PAGE_NAMES, URL_NAMES
+from pipeline.sources.told import captions_in, told_names, told_of, with_told
 from pipeline.web.urls import UnusableURLError, canonical
 
 _IMAGE_NAMES = ("jpg", "jpeg", "png", "webp", "image", "image_bytes", "img", "bytes")
@@ -167,8 +167,7 @@ def _tar_row(own_url: str, members: _Members, facts: Mapping[str, Any], tar_byte
     if picture is None or picture[0] + picture[1] > tar_bytes:
         return None
     text = sidecar_text("x.txt", members["txt"][2]) if "txt" in members else ""
-    texts = [text, _first(facts, TEXT_NAMES)]
-    return _row(own_url, next((each for each in texts if each), ""), facts) | {
+    return _row(own_url, [text] if text else captions_in(facts), facts) | {
         "location_offset": picture[0],
         "location_bytes": picture[1],
     }
@@ -180,17 +179,18 @@ def _first(facts: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return " ".join(found.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def _row(own_url: str, text: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _row(own_url: str, texts: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
     try:
         url = canonical(_first(facts, URL_NAMES))
     except UnusableURLError:
         url = own_url
-    page = _first(facts, PAGE_NAMES)
+    origin = _first(facts, ("text_origin",)) or "shard"
     return {
         "url": url,
-        "text": text,
-        "text_origin": _first(facts, ("text_origin",)) or "shard",
-        "page_url": page,
+        "text": texts[0] if texts else "",
+        "text_origin": origin,
+        "texts": tuple((text, origin) for text in texts),
+        "page_url": _first(facts, PAGE_NAMES),
         "licence": _first(facts, LICENCE_NAMES) or None,
     }
 
@@ -234,7 +234,7 @@ def _read_group(source: str, scores: Sequence[str], part: tuple[Input, int, str]
     for number, row in enumerate(rows):
         picture = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
         facts = {str(name).lower(): value for name, value in row.items() if name != column}
-        found = _row(f"file:{source}/{each.name}/{group}-{number}", _first(facts, TEXT_NAMES), facts)
+        found = _row(f"file:{source}/{each.name}/{group}-{number}", captions_in(facts), facts)
         if not picture or not found["text"]:
             reason = "text_empty" if picture else "no_picture"
             fallen.add(pair_uid(found["url"], found["text"]), found["url"], reason, None, found["text"])

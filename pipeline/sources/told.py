@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.sample import CANDIDATE, CARRIED
-from pipeline.sources.table_form import SCORE_NAMES, SOURCE_UID, UID_NAMES
+from pipeline.sources.table_form import SCORE_NAMES, SOURCE_UID, TEXT_NAMES, UID_NAMES
 from pipeline.web.body import text_of
 
 _LONGEST_UID = 128
@@ -90,6 +90,16 @@ def words_of(cell: Any) -> str:
     text = cell if isinstance(cell, str) else text_of(cell) if isinstance(cell, bytes) else str(cell)
     # Half of a surrogate pair is no text; JSON can spell it all the same.
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def captions_in(facts: Mapping[str, Any]) -> list[str]:
+    """The words of the first of the usual names that has any, each once: many datasets have a list of captions per picture."""
+    for name in (*TEXT_NAMES, "captions"):
+        cell = facts.get(name)
+        texts = [words_of(each) for each in (cell if isinstance(cell, list) else [cell]) if isinstance(each, str)]
+        if any(texts):
+            return [text for text in dict.fromkeys(texts) if text]
+    return []
 
 
 def _uid(cell: Any) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.datasets.adopt import adopt
-from pipeline.datasets.shards import write_dataset
+from pipeline.datasets.shards import read_index, write_dataset
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.executor import InProcess
 from pipeline.execution.ledger import PhaseResult
@@ -294,6 +294,27 @@ def test_what_shards_say_of_scores_and_uids_stays_with_the_pairs(tmp_path: Path)
         }
     with pytest.raises(ConfigError, match=r"mine\.score_columns: 'width' cannot be carried"):
         run(ShardsSource(kind="shards", path=str(tmp_path / "tars"), score_columns=("width",)), tmp_path / "no")
+
+
+def test_lists_of_captions_in_shards_are_the_pairs_texts(tmp_path: Path) -> None:
+    several = [["a cat", " a\n feline ", "a cat"], ["", "a dog"], []]
+    (tmp_path / "cells").mkdir()
+    rows = {"image": [{"bytes": JPEG + bytes([n]), "path": "x"} for n in range(3)], "caption": several}
+    pq.write_table(pa.table(rows), tmp_path / "cells" / "00000.parquet")
+    samples: dict[str, bytes] = {}
+    for number, texts in enumerate(several):
+        name = "captions" if number else "caption"
+        samples |= {f"{number}.jpg": JPEG, f"{number}.json": json.dumps({name: texts}).encode()}
+    samples |= {"3.jpg": JPEG, "3.txt": b"", "3.json": b'{"caption": "a boat"}'}
+    put(tmp_path / "tars", {"00000.tar": tar(samples)})
+    for form, more in (("cells", []), ("tars", [["a boat"]])):
+        result = run(shards(tmp_path / form), tmp_path / f"out-{form}")
+        found = sorted([each["text"] for each in row["texts"]] for row in result.read_kept().to_pylist())
+        assert found == sorted([["a cat", "a feline"], ["a dog"], *more])
+        assert dict(result.fates["pairs"].reasons) == {"text_empty": 1}
+    manifest = adopt(str(tmp_path / "tars"), InProcess())
+    captions = read_index(str(tmp_path / "tars"), manifest.shards[0], ["caption"]).column("caption").to_pylist()
+    assert captions == ["a cat", "a dog", "a boat"]
 
 
 def test_a_key_given_twice_is_two_samples_and_case_hides_no_text(tmp_path: Path) -> None:
