@@ -83,6 +83,18 @@ def test_a_folder_gives_pictures_classes_and_captions(tmp_path: Path, classes: P
     assert batch.labels.tolist() == [[0, 1, 1, 2][sample] for sample in batch.samples]
 
 
+@pytest.mark.parametrize("names", [("00000", "00001", "00042"), ("20210304", "20220304", "20230304")])
+def test_folders_called_by_digits_that_are_no_class_numbers_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for number, name in enumerate(names):
+        (tmp_path / "signs" / name).mkdir(parents=True)
+        (tmp_path / "signs" / name / "0.png").write_bytes(picture(number))
+    data = opened(tmp_path, SourceConfig(path=str(tmp_path / "signs")))
+    assert data.classes == names
+    batch = Loader(train(data, global_batch_size=3), data, None, 8, 0, 1).batch(0)
+    assert batch.labels is not None
+    assert batch.labels.tolist() == list(batch.samples)
+
+
 def test_linked_folders_of_classes_are_followed_and_circles_are_not(tmp_path: Path, classes: Path) -> None:
     linked = tmp_path / "linked"
     linked.mkdir()
@@ -196,6 +208,7 @@ def test_labels_of_hugging_face_parquet_have_their_names(tmp_path: Path) -> None
     [
         (["2", "0", "2"], ("0", "1", "2"), [2, 0, 2]),
         (["cat", "ape", "cat"], ("ape", "cat"), [1, 0, 1]),
+        (["00042", "007", "1"], ("00042", "007", "1"), [0, 1, 2]),
         (["0 2", "1", ""], ("0", "1", "2"), [[1, 0, 1], [0, 1, 0], [0, 0, 0]]),
     ],
 )

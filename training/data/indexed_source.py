@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from training.data.config import SourceConfig
-from training.data.labels import classes_of
+from training.data.labels import classes_of, is_number
 from training.data.losses import Broken, Looked, estimated, mark_of
 from training.data.part import DataFile, Part
 from training.data.shard_cache import ShardCache
@@ -64,7 +64,7 @@ class IndexedSource(ABC):
         self.multi_label = False
         values = list(self._label_values())
         if values:
-            numbers = all(word.isdecimal() for row in values for word in row)
+            numbers = all(is_number(word) for row in values for word in row)
             typed = [[int(word) for word in row] if numbers else row for row in values]
             self.multi_label = any(len(row) > 1 for row in values)
             self.classes, _ = classes_of(typed, path)

@@ -45,9 +45,15 @@ def classes_of(values: Iterable[Any], where: str) -> tuple[tuple[str, ...], bool
 def merged(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """One list of classes for several sources: numbers in their order, else names sorted."""
     names = set().union(*lists)
-    if all(name.isdecimal() for name in names):
-        return tuple(map(str, range(max((int(name) for name in names), default=-1) + 1)))
+    numbers = [int(name) for name in names if is_number(name)]
+    if len(numbers) == len(names) and max(numbers, default=-1) < MAX_CLASSES:
+        return tuple(map(str, range(max(numbers, default=-1) + 1)))
     return tuple(sorted(names))
+
+
+def is_number(word: str) -> bool:
+    """Whether it is how a class number is written; other digits are a name, as a folder called 00042."""
+    return word.isascii() and word.isdecimal() and (word == "0" or word[0] != "0")
 
 
 def as_tensor(values: Sequence[Any], classes: tuple[str, ...], multi_label: bool) -> "Tensor":
