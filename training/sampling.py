@@ -27,10 +27,15 @@ GREY = 128
 
 
 def open_igpt(place: str) -> IGPT:
-    """The iGPT at a place, in evaluation mode, on the GPU where there is one. Raises ConfigError for another family's model."""
+    """The iGPT at a place, in evaluation mode, on the GPU where there is one. Raises ConfigError for another family's model,
+    and for one that never learned to draw."""
     model = open_model(place).model()
     if not isinstance(model, IGPT):
         raise ConfigError(f"{place}: {model.spec.name} is of family {model.spec.family}; only an iGPT draws pictures")
+    if model.masked:
+        raise ConfigError(
+            f"{place}: learned masked pixels, and never the next one; train objective.kind next_pixel to draw"
+        )
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

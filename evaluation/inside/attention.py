@@ -29,7 +29,9 @@ def seer(model: Any) -> Seer | None:
     if getattr(tower, "transformer", None) is not None:
         return Seer([block.attn for block in tower.transformer.blocks], False, tower.tower.patch, model.image_features)
     if hasattr(model, "features_of_all_layers") and hasattr(model, "blocks"):
-        return Seer([block.attn for block in model.blocks], True, 1, model.features_of_all_layers)
+        return Seer(
+            [block.attn for block in model.blocks], not getattr(model, "masked", False), 1, model.features_of_all_layers
+        )
     return None
 
 

@@ -81,15 +81,17 @@ def test_a_forward_pass_is_the_slow_one_s(masked: bool) -> None:
         torch.testing.assert_close(classes[row], wanted_classes.float(), rtol=1e-4, atol=1e-4)
 
 
-def test_features_are_the_normed_inputs_of_the_blocks_averaged_over_places() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_features_are_the_normed_inputs_of_the_blocks_averaged_over_places(masked: bool) -> None:
     made = model()
+    made.learned_by({"kind": "masked_pixels"} if masked else {"kind": None, "generative": "masked_pixels"})
     with torch.no_grad():
         every = made.features_of_all_layers(pixels(2))
         assert every.shape == (SPEC.layers + 1, 2, SPEC.width)
         for layer in range(SPEC.layers + 1):
             torch.testing.assert_close(made.image_features(pixels(2), layer), every[layer])
         torch.testing.assert_close(made.image_features(pixels(2)), every[SPEC.layers // 2])
-    _, wanted, _ = slow(made, made.colours(pixels(2))[1].tolist(), None)
+    _, wanted, _ = slow(made, made.colours(pixels(2))[1].tolist(), [True] * SPEC.tokens if masked else None)
     torch.testing.assert_close(every[:, 1], torch.stack(wanted).float(), rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="layer 4: small has layers 0 to 3"):
         made.image_features(pixels(1), 4)

@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.models.igpt import IGPT
+from training.sampling import open_igpt
 from training.saving.checkpoint import Checkpoint
 from training.train import StepResult, train
 from training.watching.replay import replay
@@ -51,6 +52,9 @@ def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, t
     assert first.spec.to_json()["classes"] == 2
     model = first.model()
     assert isinstance(model, IGPT)
+    assert model.masked
+    with pytest.raises(ConfigError, match="learned masked pixels, and never the next one"):
+        open_igpt(first.folder)
     assert model.palette.min() >= 10
     assert model.palette.max() < 240  # the data's own colours and no others
     assert not ((model.palette > 60) & (model.palette < 190)).any()
@@ -60,6 +64,7 @@ def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, t
     second = Checkpoint.load(str(tmp_path / "b" / "checkpoint")).model()
     assert isinstance(second, IGPT)
     assert second.class_head is None
+    assert not second.masked
     assert torch.equal(second.palette, model.palette)
     with pytest.raises(ConfigError, match="other colours under weights"):
         run(folder, tmp_path / "c", objective={"palette": "mine.npy"}, **start)

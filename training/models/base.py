@@ -1,6 +1,8 @@
 """What models of all families have in common: they take uint8 pixels and give features of pictures."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +20,9 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def reset_constants(self) -> None:
         """Make again what no checkpoint holds; to be called on a model that was built on the meta device."""
+
+    def learned_by(self, objective: Mapping[str, Any]) -> None:  # most read pictures in one way only
+        """Read pictures as that training did: `train.objective` of a checkpoint's config."""
 
     @abstractmethod
     def image_features(self, pixels_B3SS: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ first pixel; the output matrix is its own and begins at zero; queries times keys
 B = pictures, S = side, T = S * S pixels row by row, W = width, C = colours of the palette, K = classes, L = layers.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +25,8 @@ class IGPT(Model):
 
     spec: IgptSpec
     palette: Tensor
+    masked: bool = False
+    """Whether it learned from masked pictures: in its features every place then looks at all of the picture, as it did there."""
 
     def __init__(self, spec: IgptSpec) -> None:
         super().__init__()
@@ -53,6 +58,10 @@ class IGPT(Model):
 
     def reset_constants(self) -> None:
         """Nothing: the palette is in the checkpoint."""
+
+    def learned_by(self, objective: Mapping[str, Any]) -> None:
+        kind = objective.get("kind")
+        self.masked = "masked_pixels" in (kind, objective.get("generative") if kind == "joint" else None)
 
     def set_palette(self, palette_C3: Tensor) -> None:
         """Take these colours, in 0..255. Raises ValueError when they are not as many as the spec says."""
@@ -108,14 +117,19 @@ class IGPT(Model):
                 return logits_BTC, x_BTW.new_zeros(len(x_BTW), 0)
             return logits_BTC, self.class_head(x_BTW.mean(dim=1))
 
+    def _shown(self, pixels_B3SS: Tensor) -> Tensor:
+        """(B, T, W): whole pictures for the first block, as this model learned to read them."""
+        colours_BT = self.colours(pixels_B3SS)
+        return self.embedded(colours_BT, torch.ones_like(colours_BT) if self.masked else None)
+
     def features_of_all_layers(self, pixels_B3SS: Tensor) -> Tensor:
         """(L + 1, B, W): the mean over places of each block's normed input, and of the last norm (section 2.4's f^l)."""
-        x_BTW = self.embedded(self.colours(pixels_B3SS))
+        x_BTW = self._shown(pixels_B3SS)
         found = []
         for block in self.blocks:
             assert isinstance(block, Block)
             found.append(block.ln_1(x_BTW).float().mean(dim=1))
-            x_BTW = block(x_BTW, causal=True)
+            x_BTW = block(x_BTW, causal=not self.masked)
         return torch.stack([*found, self.ln_final(x_BTW).float().mean(dim=1)])
 
     def image_features(self, pixels_B3SS: Tensor, layer: int | None = None) -> Tensor:
@@ -126,9 +140,9 @@ class IGPT(Model):
         layer = self.spec.layers // 2 if layer is None else layer
         if not 0 <= layer <= self.spec.layers:
             raise ValueError(f"layer {layer}: {self.spec.name} has layers 0 to {self.spec.layers}")
-        x_BTW = self.embedded(self.colours(pixels_B3SS))
+        x_BTW = self._shown(pixels_B3SS)
         for block in self.blocks[:layer]:
-            x_BTW = block(x_BTW, causal=True)
+            x_BTW = block(x_BTW, causal=not self.masked)
         norm = self.ln_final if layer == self.spec.layers else self.blocks[layer].ln_1
         assert isinstance(norm, Norm)
         out: Tensor = norm(x_BTW).float().mean(dim=1)

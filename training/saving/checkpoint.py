@@ -103,6 +103,7 @@ class Checkpoint:
             model = build(self.spec)
         model.load_state_dict(self.weights(), assign=True)
         model.reset_constants()
+        model.learned_by(self.config.get("objective") or {})
         return model.eval().requires_grad_(False)
 
     def weights(self, averaged: bool = False) -> "dict[str, Tensor]":
