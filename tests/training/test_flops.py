@@ -35,6 +35,7 @@ def counted(made: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> float:
     if made.optimizer.lora.rank:
         add_factors(model, made.optimizer.lora)
     freeze(model, made.freeze)
+    model.patch_dropout = made.patch_dropout
     inputs = [torch.randint(0, 255, (rows, 3, spec.image_size, spec.image_size), dtype=torch.uint8)]
     if spec.family == "clip":
         texts = torch.randint(1, 400, (rows, TOKENS))
@@ -51,6 +52,10 @@ def counted(made: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> float:
     ("model", "changes", "off"),
     [
         ("clip-tiny", {}, 0.01),
+        ("clip-tiny", {"patch_dropout": 0.5}, 0.01),
+        ("vit-tiny-8-map", {"patch_dropout": 0.75}, 0.02),
+        ("words-tiny", {"patch_dropout": 0.5}, 0.01),
+        ("clip-tiny", {"patch_dropout": 0.5} | LORA, 0.05),
         ("clip-tiny", {"freeze": ["image"]}, 0.01),
         ("clip-tiny", {"freeze": ["image", "text"]}, 0.01),
         ("clip-tiny-rn", {"freeze": ["image"]}, 0.01),
@@ -72,7 +77,9 @@ def test_a_locked_tower_leaves_no_patch_out() -> None:
     spec = get_spec("clip-vit-b-16")
     locked, half = {"freeze": ["image"]}, {"patch_dropout": 0.5}
     assert model_flops(spec, config(spec.name, **locked, **half)) == model_flops(spec, config(spec.name, **locked))
-    assert model_flops(spec, config(spec.name, **half)) == PASSES * (spec.sample_flops() - spec.image_flops() / 2)
+    assert (
+        model_flops(spec, config(spec.name, **half)) < 0.55 * PASSES * spec.image_flops() + PASSES * spec.text_flops()
+    )
 
 
 @pytest.mark.parametrize("model", ["clip-tiny", "vit-tiny-8", "igpt-tiny", "captioner-tiny", "words-tiny"])

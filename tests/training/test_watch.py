@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from training.config import TrainConfig
 from training.spec import get_spec
+from training.specs.base import transformer_flops
 from training.watching.cards import CARDS, card_called
 from training.watching.watch import Watch, memory, peak_flops, timed_precisely
 
@@ -96,7 +97,8 @@ def test_a_slow_start_is_forgotten_and_left_out_patches_are_not_counted() -> Non
         clock.now += 1
         pace = watch.tick(batch)
     assert pace.samples_per_second == 8.0
-    flops = 3 * (spec.sample_flops(9) - spec.image_flops() / 2) * 8
+    blocks = transformer_flops(128, 3, 17) - transformer_flops(128, 3, 9)  # 8 of 16 patches and the class token
+    flops = 3 * (spec.sample_flops(9) - blocks) * 8
     assert pace.measured["mfu"] == pytest.approx(flops / 1e9, rel=1e-3)
 
 

@@ -65,6 +65,10 @@ class ImageTower:
         """Patches, and the class token where there is one."""
         return self.grid**2 + self.class_token
 
+    def tokens_without(self, share: float) -> int:
+        """Those of a training step that leaves out this share of the patches."""
+        return self.class_token + max(1, round(self.grid**2 * (1 - share)))
+
     @property
     def features(self) -> int:
         """Width of what the tower gives."""

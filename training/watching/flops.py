@@ -41,9 +41,16 @@ def repeated_flops(spec: ModelSpec, config: TrainConfig, text_tokens: int | None
 
 
 def _forward(spec: ModelSpec, config: TrainConfig, text_tokens: int | None) -> float:
-    """Patches that are left out cost nothing; a locked tower leaves none out."""
-    left_out = 0.0 if "image" in _locked(spec, config) else config.patch_dropout
-    return spec.sample_flops(text_tokens) - spec.image_flops() * left_out
+    """Patches that are left out cost nothing in the blocks, but are made; a locked tower leaves none out."""
+    left_out = 0
+    if config.patch_dropout and "image" not in _locked(spec, config):
+        tower: Any = getattr(spec, "image", spec)
+        kept = _tokens(tower, config, text_tokens)
+        every, some = (transformer_flops(tower.width, tower.layers, n, tower.hidden) for n in (tower.tokens, kept))
+        left_out = every - some
+        if getattr(spec, "pool", "") == "attention":  # their keys and values, scores and mixture
+            left_out += 4 * (tower.tokens - kept) * tower.width * (tower.width + 1)
+    return spec.sample_flops(text_tokens) - left_out
 
 
 def _locked(spec: ModelSpec, config: TrainConfig) -> frozenset[str]:
@@ -59,26 +66,31 @@ def _still(spec: ModelSpec, config: TrainConfig, text_tokens: int | None) -> flo
     return float(image + (towers.text.flops(text_tokens or towers.text.context) if "text" in locked else 0))
 
 
-def _towers(spec: ModelSpec, config: TrainConfig) -> Iterator[tuple[Any, float]]:
-    """Transformers that learn, and the share of their tokens that is computed; iGPT is one itself."""
-    locked, share = _locked(spec, config), 1 - config.patch_dropout
-    found = {"image": (getattr(spec, "image", spec), share), "text": (getattr(spec, "text", None), 1.0)}
-    yield from (each for name, each in found.items() if name not in locked and hasattr(each[0], "layers"))
+def _towers(spec: ModelSpec, config: TrainConfig) -> Iterator[Any]:
+    """Transformers that learn; iGPT is one itself."""
+    locked, found = _locked(spec, config), {"image": getattr(spec, "image", spec), "text": getattr(spec, "text", None)}
+    yield from (tower for name, tower in found.items() if name not in locked and hasattr(tower, "layers"))
+
+
+def _tokens(tower: Any, config: TrainConfig, text_tokens: int | None) -> int:
+    """Of a sample, that go through the tower's blocks."""
+    if not hasattr(tower, "tokens"):
+        return int(text_tokens or tower.context)
+    return int(tower.tokens_without(config.patch_dropout) if config.patch_dropout else tower.tokens)
 
 
 def _attention(spec: ModelSpec, config: TrainConfig, text_tokens: int | None) -> float:
     """Forward, of queries with keys and scores with values, which want both gradients whatever stands still."""
     found = 0.0
-    for tower, share in _towers(spec, config):
-        tokens = getattr(tower, "tokens", None) or text_tokens or tower.context
-        found += 4 * tower.layers * tokens**2 * tower.width * share
+    for tower in _towers(spec, config):
+        found += 4 * tower.layers * _tokens(tower, config, text_tokens) ** 2 * tower.width
     return found
 
 
 def _stem(spec: ModelSpec, config: TrainConfig) -> float:
     """Forward, of what makes tokens of pixels: it wants no gradient where only factors behind it learn."""
     return sum(
-        (tower.flops() - transformer_flops(tower.width, tower.layers, tower.tokens, tower.hidden)) * share
-        for tower, share in _towers(spec, config)
+        tower.flops() - transformer_flops(tower.width, tower.layers, tower.tokens, tower.hidden)
+        for tower in _towers(spec, config)
         if hasattr(tower, "patch")
     )
