@@ -107,7 +107,23 @@ def activations(spec: ModelSpec, config: TrainConfig, world_size: int, text_toke
         if not any(getattr(spec, part, None) is tower for part in config.freeze)
     )
     pixels = 3 * spec.image_size**2 * (1 + FLOAT)  # as bytes, and normalised for the first convolution
+    per_row += _answer_bytes(spec, config, text_tokens)
     return chunk * (per_row + pixels) + _shared_columns(spec, config, rows)
+
+
+def _answer_bytes(spec: ModelSpec, config: TrainConfig, text_tokens: int | None) -> int:
+    """What models that answer in words keep beside their towers: log-probabilities of the whole vocabulary (and, of a bag of
+    words, the shares that they are held against); a writer's looks at the picture: five widths a token, keys and values a place."""
+    if spec.family == "words":
+        return 2 * FLOAT * int(getattr(spec, "vocabulary", 0))
+    if spec.family != "captioner":
+        return 0
+    picture, text = getattr(spec, "image", None), getattr(spec, "text", None)
+    assert picture is not None
+    assert text is not None
+    tokens = (text_tokens or text.context) - 1
+    look = _item(config) * text.width * (5 * tokens + 2 * picture.grid**2)
+    return FLOAT * text.vocabulary * tokens + look * (1 if config.memory.activation_checkpointing else text.layers)
 
 
 def _shared_columns(spec: ModelSpec, config: TrainConfig, rows: int) -> int:
