@@ -41,7 +41,7 @@ from training.saving.meanings import TOKENIZER, Meanings
 from training.saving.resume import Saver
 from training.saving.same_run import LENGTH, is_same_run, require_same_run
 from training.saving.snapshots import SnapshotFolder
-from training.saving.start import start_from, starting_spec, starting_tokenizer
+from training.saving.start import resumed_tokenizer, start_from, starting_spec, starting_tokenizer
 from training.spec import build
 from training.specs.base import ModelSpec
 from training.step import Outcome, compute
@@ -264,10 +264,12 @@ def _gradients(
 
 
 def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
-    """The configured one, that of the model to start from, or one trained on all captions; rank 0 writes it for the others."""
+    """The configured one, that of the model to start from, the run's own so far, or one trained on all captions; rank 0 writes it for
+    the others."""
     path = storage.join(folder, TOKENIZER)
     given = starting_tokenizer(config) or released(config)  # on every rank: what is wrong with them is said by all
     if ranks.is_first:
+        given = given or resumed_tokenizer(folder)
         (given or Tokenizer.train(data.all_captions(), config.vocabulary_size, config.context_length)).save(path)
     ranks.wait_for_all()
     return Tokenizer.load(path)

@@ -3,6 +3,7 @@ no finished model is written over."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.run import read_steps
 from training.run import run as run_recorded
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
+from training.tokens.tokenizer import Tokenizer
 from training.train import StepResult, train
 from training.watching.replay import replay
 
@@ -188,3 +190,18 @@ def test_a_tower_goes_from_one_family_to_another_and_computes_what_it_did(data: 
     ):
         with pytest.raises(ConfigError, match=line):
             run(data, tmp_path / "no", steps=1, start_from=str(tmp_path / start / "checkpoint"), **values)
+
+
+def test_a_run_goes_on_with_the_words_that_it_began_with(data: Path, tmp_path: Path) -> None:
+    """Another version of the tokenizers library may learn other merges of the same captions; the token table knows the old ones."""
+    out, saved = tmp_path / "out", tmp_path / "out" / "checkpoints" / "000000002"
+    config = TrainConfig.model_validate(SETTINGS | TEXT | {"steps": 4, "checkpoints": {"every_steps": 2}})
+    running = train(config, str(data), str(out))
+    assert [next(running).step for _ in range(3)] == [1, 2, 3]
+    running.close()  # type: ignore[attr-defined]  # train is a generator
+    first = Tokenizer.train(["of another library"] * 3, 270, 6)
+    assert first.to_bytes() != Checkpoint.load(str(saved)).tokenizer().to_bytes()
+    first.save(str(saved / "tokenizer.json"))
+    replace(Checkpoint.load(str(saved), verify=False), files=checksums(str(saved))).save()
+    assert [result.step for result in train(config, str(data), str(out))] == [3, 4]
+    assert Checkpoint.load(str(out / "checkpoint")).tokenizer().to_bytes() == first.to_bytes()

@@ -8,13 +8,15 @@ family. A head of classes goes over by the classes' names: in another order row 
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from training.config import TrainConfig
 from training.models.adapt import adapted
 from training.models.base import Model
+from training.saving import folder as folders
 from training.saving.checkpoint import Checkpoint
 from training.saving.meanings import TOKENIZER
 from training.saving.opening import open_model
@@ -194,3 +196,16 @@ def starting_tokenizer(config: TrainConfig) -> Tokenizer | None:
             " token table would be read with wrong words; unset train.vocabulary"
         )
     return tokenizer
+
+
+def resumed_tokenizer(folder: str) -> Tokenizer | None:
+    """That of the run's newest checkpoint in `folder` with an undamaged one. Its token table is of no use with another, and another
+    version of the library may learn other merges of the same texts; to learn them again takes minutes besides."""
+    for each in reversed(folders.sealed(Path(folder) / "checkpoints")):
+        try:
+            found = Checkpoint.load(str(each), verify=False)
+            folders.require_intact(each, [TOKENIZER], found.files)
+            return found.tokenizer()
+        except (DataError, OSError, KeyError):
+            continue
+    return None
