@@ -264,8 +264,8 @@ def _gradients(
 
 
 def _tokenizer(config: TrainConfig, data: Data, folder: str, ranks: Ranks) -> Tokenizer:
-    """The configured one, that of the model to start from, the run's own so far, or one trained on all captions; rank 0 writes it for
-    the others."""
+    """The configured one, that of the model to start from, the run's own so far, or one trained on all captions; rank 0 writes it
+    for the others."""
     path = storage.join(folder, TOKENIZER)
     given = starting_tokenizer(config) or released(config)  # on every rank: what is wrong with them is said by all
     if ranks.is_first:

@@ -2,6 +2,7 @@
 no finished model is written over."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from training.run import read_steps
 from training.run import run as run_recorded
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
+from training.specs.vit import VitSpec
 from training.tokens.tokenizer import Tokenizer
 from training.train import StepResult, train
 from training.watching.replay import replay
@@ -156,6 +158,18 @@ def test_a_head_of_other_classes_begins_anew_though_they_are_as_many(data: Path,
     write_model(str(turned), weights, Meanings(None, ("light", "dark")))
     Checkpoint(str(turned), old.spec, 8, 64, old.manifest_id, old.config, 1, checksums(str(turned))).save()
     assert run(data, tmp_path / "again", **start | {"start_from": str(turned)})[0].metrics["accuracy"] == 1
+    # The same classes, read from a layer that this model has not (pre-training's, arXiv:2010.11929, section 3.1).
+    assert isinstance(old.spec, VitSpec)
+    deep = replace(old.spec, representation=128)
+    layer = {"representation.weight": torch.eye(128), "representation.bias": torch.zeros(128)}
+    write_model(str(turned), old.weights() | layer, old.meanings())
+    Checkpoint(str(turned), deep, 8, 64, old.manifest_id, old.config, 1, checksums(str(turned))).save()
+    said.clear()
+    begun = run(data, tmp_path / "shallow", said, **start | {"start_from": str(turned)})
+    assert begun[0].loss == pytest.approx(math.log(2))
+    assert said[0].endswith(
+        "are read from a layer before them, and this model's from the features; the head begins anew"
+    )
 
 
 def test_a_tower_goes_from_one_family_to_another_and_computes_what_it_did(data: Path, tmp_path: Path) -> None:

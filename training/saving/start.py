@@ -146,7 +146,13 @@ def start_from(
     lines: tuple[str, ...] = ()
     if classes and source.spec.family == model.spec.family and _classes(source.spec):
         named = source.classes()
-        if sorted(named) == sorted(classes) and len(set(named)) == len(named):
+        if _read_by_head(source.spec) != _read_by_head(model.spec):
+            rows[head] = []
+            lines = (
+                f"{where}: its classes are read from {_read_by_head(source.spec)}, and this model's from"
+                f" {_read_by_head(model.spec)}; the head begins anew",
+            )
+        elif sorted(named) == sorted(classes) and len(set(named)) == len(named):
             rows[head] = [named.index(name) for name in classes]
         else:
             rows[head] = []
@@ -159,6 +165,15 @@ def start_from(
 def _classes(spec: ModelSpec) -> int:
     count: int = getattr(spec, "classes", 0)
     return count
+
+
+def _read_by_head(spec: ModelSpec) -> str:
+    """What a head of classes reads: one made for something else would judge by numbers that mean nothing to it."""
+    if getattr(spec, "representation", 0):
+        return "a layer before them"
+    return {"attention": "an attention pool", "mean": "the mean of the patches"}.get(
+        getattr(spec, "pool", ""), "the features"
+    )
 
 
 def _others(named: Sequence[str], spec: ModelSpec) -> str:
