@@ -112,6 +112,7 @@ class Card(Settings):
     kind: Kind = "classification"
     """What a picture is asked for: one class, several, its captions, or one class in all frames of a short film."""
     metric: str = "top1"
+    """Where `kind` is multilabel and this is not given, map_11_point; top1_any takes the labels for alternatives."""
     """The figure that belongs in a table."""
     loader: str = ""
     """The drawing function of evaluation/pictures, for what openwit makes itself."""
@@ -186,8 +187,9 @@ def read_card(path: str) -> Card:
 
 def _checked(path: str, value: dict[str, Any]) -> Card:
     stem = Path(path).name.removesuffix(".yaml").removesuffix(".yml")
+    usual = {"metric": "map_11_point"} if value.get("kind") == "multilabel" else {}
     try:
-        card = Card.model_validate({"name": stem} | value)
+        card = Card.model_validate({"name": stem} | usual | value)
     except ValidationError as error:
         raise mistake(path, error, Card.model_fields) from error
     if card.kind != "retrieval" and not card.prompts and not card.classes:

@@ -14,7 +14,7 @@ from evaluation.protocols.protocol import Findings, Question, significant
 from evaluation.protocols.truth import Truth, clusters_of
 from evaluation.statistics.calibration import calibration_error, confidences, reliability
 from evaluation.statistics.intervals import Interval
-from evaluation.statistics.metrics import METRICS, Answers, applicable, confusion
+from evaluation.statistics.metrics import EACH_ALONE, METRICS, Answers, applicable, confusion
 from pipeline.errors import DataError
 
 
@@ -50,8 +50,8 @@ def add_classified(
     config = question.config
     classes = list(question.prompts.classes)
     answers = truth.answers(scores_NC)
-    many = question.task.kind == "multilabel"
-    names = ["map_11_point", "map"] if many else applicable(answers, question.task.metric)
+    many = question.task.metric in EACH_ALONE  # several labels may be alternatives, too: ReaL's
+    names = EACH_ALONE if many else applicable(answers, question.task.metric)
     for name in names:
         own = (scores_of or {}).get(name)
         measured = answers if own is None else replace(answers, scores=own)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluation.catalog.benchmarks import Prompts, Task
 from evaluation.pictures.clusters import CLUSTER
 from evaluation.pictures.pictures import Pictures
-from evaluation.statistics.metrics import Answers
+from evaluation.statistics.metrics import EACH_ALONE, Answers
 from pipeline.errors import DataError
 
 DIFFICULT = "difficult"
@@ -54,8 +54,9 @@ def clusters_of(pictures: Pictures, places_N: NDArray[np.int64] | None = None) -
 def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     """What is right, by the task's label column. Raises DataError for a class without a name, or where nothing is labelled.
 
-    A tuple of words per picture is many labels for a task of kind multilabel, all of which count on their own; for any other
-    task it is labels any of which is right (ReaL, Beyer et al. 2020, arXiv:2006.07159), and pictures without are left out.
+    A tuple of words per picture is many labels for a task whose metric ranks pictures by class, all of which count on their
+    own; for any other it is labels any of which is right (ReaL, Beyer et al. 2020, arXiv:2006.07159), and pictures without are
+    left out.
     """
     column: Sequence[str | tuple[str, ...]] = pictures.column(task.label)
     place = {name: position for position, name in enumerate(prompts.classes)}
@@ -73,7 +74,7 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     some_N = right_NC.any(axis=1)
     if not some_N.any():
         raise DataError(f"{pictures.name}: no picture has a label in column '{task.label}'")
-    asked = np.arange(len(column)) if task.kind == "multilabel" else np.flatnonzero(some_N)
+    asked = np.arange(len(column)) if task.metric in EACH_ALONE else np.flatnonzero(some_N)
     labels_N = np.where(some_N, right_NC.argmax(axis=1), -1)[asked]
     ignored = _ignored(task, pictures, place)
     return Truth(
@@ -81,7 +82,7 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
         right_NC[asked],
         asked,
         folds[asked] if folds is not None else None,
-        ignored,
+        ignored[asked] if ignored is not None else None,
         clusters_of(pictures, asked),
     )
 

@@ -227,6 +227,8 @@ METRICS: dict[str, Metric] = {
     "map": mean_average_precision,
 }
 """By the names that tasks' rows give. `top1_any`: of several labels of a picture any is right; `map...`: each on its own."""
+EACH_ALONE = ("map_11_point", "map")
+"""Metrics by which pictures are ranked for each class alone: one without a label is asked about, too."""
 
 
 def applicable(answers: Answers, asked: str) -> list[str]:

@@ -5,7 +5,9 @@ from pathlib import Path
 from PIL import Image
 
 from evaluation.config import EvaluateConfig
+from evaluation.report import headline
 from evaluation.run import evaluate
+from tests.evaluation.test_parts import mine
 
 
 def fruit(home: Path) -> str:
@@ -41,3 +43,18 @@ def test_it_is_measured_and_says_what_is_not_wherever_it_lies(checkpoint_folder:
     assert one.scores == other.scores
     assert one.versions == other.versions
     assert one.id == other.id
+
+
+def test_several_labels_are_each_alone_unless_the_card_takes_them_for_alternatives(tmp_path: Path) -> None:
+    (tmp_path / "bowls").mkdir()
+    for at in range(3):
+        Image.new("RGB", (16, 16), (80 * at, 10, 90)).save(tmp_path / f"bowls/{at}.png")
+    (tmp_path / "bowls/test.csv").write_text("file,label\n0.png,apple|pear\n1.png,pear\n2.png,\n")
+    card, text = tmp_path / "bowls.yaml", "folder: bowls\nkind: multilabel\nclasses: [apple, pear]\n"
+    for metric, known in (("", {"map_11_point", "map"}), ("metric: top1_any\n", {"top1_any"})):
+        card.write_text(text + metric)
+        config = EvaluateConfig(tasks=(str(card),), protocols=("zero_shot",), bootstrap_resamples=100)
+        report = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
+        assert known <= {score.metric for score in report.scores}
+        (told,) = headline(report)  # each task has its line in the result table
+        assert (told.metric, told.n) == (("top1_any", 2) if metric else ("map_11_point", 3))

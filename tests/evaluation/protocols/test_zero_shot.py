@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from evaluation.catalog.benchmarks import Prompts, Task, find
+from evaluation.catalog.benchmarks import Prompts, Task, card_of, find, names
 from evaluation.config import EvaluateConfig
 from evaluation.features.texts import stored_texts
 from evaluation.features.wanted import Wanted
@@ -142,6 +142,32 @@ def test_of_several_labels_any_is_right_and_pictures_without_are_left_out() -> N
     value = score(found, "zero_shot/top1_any/ensemble")
     assert (value.n, value.value) == (90, pytest.approx(np.mean(hits), abs=1e-6))
     assert 0 not in found.outcome_table().to_pandas()["index"].to_list()
+
+
+CATALOGUE = [find(f"{name}@{way}") for name in names() for way in (*card_of(name).variants,)]
+ASKED = sorted({(task.kind, task.metric) for task in CATALOGUE if task.kind in ("classification", "multilabel")})
+
+
+@pytest.mark.parametrize(("kind", "metric"), ASKED)
+def test_every_benchmark_gets_a_score_by_its_own_metric(kind: str, metric: str) -> None:
+    rows, labels = made(60)
+    words = tuple(WORDS[each % 2 if metric == "roc_auc" else each] for each in labels)
+    two = replace(PROMPTS, classes={word: (word,) for word in "ab"}) if metric == "roc_auc" else PROMPTS
+    column = tuple((word,) for word in words) if metric in ("top1_any", "map_11_point") else words
+    found = ZeroShot().measure(question({"label": column}, rows, two, kind=kind, metric=metric))
+    assert score(found, f"zero_shot/{metric}/ensemble").n == 60
+
+
+def test_reassessed_labels_are_alternatives_and_a_picture_without_one_is_left_out() -> None:
+    rows, labels = made(50)
+    column = [(WORDS[each], WORDS[(each + 1) % 7]) for each in labels]
+    real = find("imagenet-real")
+    asked = question({"label": ((), *column[1:])}, rows, kind=real.kind, metric=real.metric)
+    found = ZeroShot().measure(asked)
+    answered = cosines(rows, classifier(embed, PROMPTS).weights).argmax(axis=1)
+    hits = [answered[n] in (labels[n], (labels[n] + 1) % 7) for n in range(1, 50)]
+    assert score(found, "zero_shot/top1_any/ensemble").value == pytest.approx(np.mean(hits), abs=1e-6)
+    assert len(found.outcome_table()) == 49
 
 
 def test_what_cannot_be_measured_is_told() -> None:
