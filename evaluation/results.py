@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluation.contents import by_content
+from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.protocol import Findings, Measure, Question
 from evaluation.protocols.spoken import content_of
 from evaluation.report import Score
@@ -34,8 +35,9 @@ def key_of(question: Question, protocol: Measure) -> str:
     settings = by_content(question.config, exclude=HOW)
     learns = protocol.learns or question.config.zero_shot.temperature_pictures
     parts = [question.pictures, *((question.train, question.val) if learns else ())]
-    # Lists beside the task's own too: a reference benchmark that comes later must be seen.
-    read = sorted({pictures.identity for pictures, _ in protocol.reads(question)})
+    # Lists beside the task's own too: a reference benchmark that comes later, or whose labels were mended, must be seen.
+    lists = {pictures.identity: pictures for pictures, _ in protocol.reads(question)}
+    read = sorted([identity, _said(pictures)] for identity, pictures in lists.items())
     key = {
         "checkpoint": question.encoder.checkpoint_id,
         "task": asdict(question.task),
@@ -56,12 +58,14 @@ def _answers(question: Question) -> list[str]:
     """What each part says of its pictures: labels, captions, folds. They may be mended while the pictures stay."""
     if ANSWERS not in question.shared:
         parts = [part for part in (question.pictures, question.train, question.val) if part is not None]
-        question.shared[ANSWERS] = [
-            # json's own escapes: the name of a file need not be UTF-8
-            storage.sha256(json.dumps({name: list(part.columns[name]) for name in sorted(part.columns)}).encode())
-            for part in parts
-        ]
+        question.shared[ANSWERS] = [_said(part) for part in parts]
     return list(question.shared[ANSWERS])
+
+
+def _said(pictures: Pictures) -> str:
+    # json's own escapes: the name of a file need not be UTF-8
+    columns = {name: list(pictures.columns[name]) for name in sorted(pictures.columns)}
+    return storage.sha256(json.dumps(columns).encode())
 
 
 def save(folder: str, key: str, findings: Findings) -> None:

@@ -156,7 +156,11 @@ def test_a_shift_without_its_reference_is_measured_and_says_so(monkeypatch: pyte
     without = key_of(question, NaturalShift())
     reference = listed("imagenet/test", label=["n01531178"] * 10)
     monkeypatch.setattr(natural_shift, "open_pictures", lambda *_: reference)
-    assert key_of(question, NaturalShift()) != without  # once the reference is there, findings without it are not taken
+    there = key_of(question, NaturalShift())
+    assert there != without  # once the reference is there, findings without it are not taken
+    mended = replace(reference, columns={"label": ["n01531178"] * 9 + ["n01498041"]})
+    monkeypatch.setattr(natural_shift, "open_pictures", lambda *_: mended)
+    assert key_of(question, NaturalShift()) != there  # nor are those by other labels of its pictures
 
 
 def test_frames_ask_for_the_anchor_and_then_for_all_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
