@@ -11,7 +11,7 @@ Every protocol that keeps what each picture was answered is looked at, by its he
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
-from evaluation.catalog.references import list_names
+from evaluation.catalog.references import IDENTITIES, list_names
 from evaluation.evidence import KEY, SEED, Key
 from evaluation.report import HEADLINE
 from evaluation.statistics.intervals import clopper_pearson
@@ -36,6 +36,7 @@ VARIANTS = HEADLINE | {
     "retrieval": ("image_to_text",),
 }
 """Whose rows are about the task's own pictures as they are: not about texts, altered pictures or a reference."""
+Details = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -106,28 +107,42 @@ def corrected(effects: Sequence[Effect]) -> list[Effect]:
     ]
 
 
-def effects_of(outcomes: pa.Table, dataset: str) -> list[dict[str, Any]]:
-    """The effects of all benchmarks in a report's outcomes that the dataset in folder `dataset` has lists of.
+class Found(NamedTuple):
+    """`effects` as rows, figures rounded to six significant digits; `lacks`, rows of `Report.absent`: benchmarks whose list is
+    of other pictures, or of the same in another order."""
 
-    Figures are rounded to six significant digits. Raises DataError where a list does not fit its benchmark.
-    """
+    effects: list[dict[str, Any]]
+    lacks: list[dict[str, str]]
+
+
+def effects_of(outcomes: pa.Table, dataset: str, details: Details | None = None) -> Found:
+    """The effects of all benchmarks in a report's outcomes that the dataset in folder `dataset` has lists of. `details`, those of
+    the report, say which pictures were asked."""
     path = storage.join(dataset, SUMMARY)
     if not storage.exists(path):
-        return []
+        return Found([], [])
     summary: Mapping[str, Any] = storage.read_json(path)
     looked_at = _looked_at(outcomes)
-    lists = {
-        task: _overlapping(task, [rows for key, rows in looked_at.items() if key[0] == task], summary, dataset)
-        for task in dict.fromkeys(task for task, *_ in looked_at)
-    }
+    lists: dict[str, NDArray[np.int64]] = {}
+    lacks = []
+    for task in dict.fromkeys(task for task, *_ in looked_at):
+        listed = next((name for name in list_names(task) if name in summary["tasks"]), None)
+        if listed is None:
+            continue
+        try:
+            _check_pictures(task, listed, dataset, (details or {}).get(task, {}))
+            lists[task] = _overlapping(
+                task, listed, [rows for key, rows in looked_at.items() if key[0] == task], dataset
+            )
+        except DataError as error:
+            lacks.append({"task": task, "protocol": "overlap", "status": "broken", "reason": str(error)})
     found = []
     for key, rows in looked_at.items():
-        near = lists[key[0]]
-        if near is not None:
+        if key[0] in lists:
             right = rows.column("correct").to_numpy(zero_copy_only=False)
-            made = effect(*key, right, np.isin(rows.column("index").to_numpy(), near))
+            made = effect(*key, right, np.isin(rows.column("index").to_numpy(), lists[key[0]]))
             found.append(replace(made, removed=summary["mode"] == "remove"))
-    return [{name: _rounded(value) for name, value in asdict(one).items()} for one in corrected(found)]
+    return Found([{name: _rounded(value) for name, value in asdict(one).items()} for one in corrected(found)], lacks)
 
 
 def _looked_at(outcomes: pa.Table) -> dict[Key, pa.Table]:
@@ -146,13 +161,21 @@ def _looked_at(outcomes: pa.Table) -> dict[Key, pa.Table]:
     return found
 
 
-def _overlapping(
-    task: str, looked_at: Sequence[pa.Table], summary: Mapping[str, Any], dataset: str
-) -> NDArray[np.int64] | None:
-    """Positions in the task's list of the pictures that the training data has, None where nothing was looked for."""
-    listed = next((name for name in list_names(task) if name in summary["tasks"]), None)
-    if listed is None:
-        return None
+def _check_pictures(task: str, listed: str, dataset: str, details: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises DataError where the list is known to be of other pictures than those that were asked: of another copy, whose order
+    is another, or of a set of the user's that has a benchmark's name."""
+    path = storage.join(dataset, FOLDER, IDENTITIES)
+    known = storage.read_json(path).get(listed) if storage.exists(path) else None
+    asked = {found["pictures"]["identity"] for found in details.values() if "identity" in found.get("pictures", {})}
+    if known is not None and asked and known not in asked:
+        raise DataError(
+            f"{storage.join(dataset, FOLDER, listed)}: is a list of other pictures than those of '{task}' that were asked (another"
+            " copy or layout, or a set of one's own of that name), so nothing is said of overlap; curate again beside this copy"
+        )
+
+
+def _overlapping(task: str, listed: str, looked_at: Sequence[pa.Table], dataset: str) -> NDArray[np.int64]:
+    """Positions in the task's list of the pictures that the training data has."""
     path = storage.join(dataset, FOLDER, listed)
     near = storage.read_table(storage.join(path, "overlap.parquet"), ["index"]).column("index").to_numpy()
     asked = np.unique(np.concatenate([rows.column("index").to_numpy() for rows in looked_at]))

@@ -24,7 +24,7 @@ from evaluation.features.store import FeatureStore
 from evaluation.features.wanted import Wanted
 from evaluation.models.encoder import Encoder, torch_threads
 from evaluation.models.open import open_encoder, worker_encoder
-from evaluation.overlap import effects_of
+from evaluation.overlap import Found, effects_of
 from evaluation.parts import Parts, look, settled, status_of, unforeseen
 from evaluation.pictures.pictures import Pictures, readable
 from evaluation.probe.linear_probe import SOLVERS, place
@@ -173,6 +173,7 @@ class _Evaluation:
         details: dict[str, dict[str, Any]] = {}
         for found in self._found:
             details.setdefault(found.task, {})[found.protocol] = found.details
+        overlaps = effects_of(outcomes, dataset, details) if dataset else Found([], [])
         return Report(
             checkpoint_id=self._encoder.checkpoint_id,
             config=config,
@@ -186,8 +187,8 @@ class _Evaluation:
             scores=tuple(score for found in self._found for score in found.scores),
             outcomes=outcomes,
             details=details,
-            absent=tuple(self._absent),
-            overlaps=tuple(effects_of(outcomes, dataset)) if dataset else (),
+            absent=(*self._absent, *overlaps.lacks),
+            overlaps=tuple(overlaps.effects),
             telemetry={
                 "seconds": round(seconds, 2),
                 "pictures_decoded": self._store.decoded,

@@ -12,7 +12,7 @@ from typing import Any
 from orchestration.advice import ENOUGH, advice_for
 from orchestration.progress import say
 from orchestration.recipe import Recipe
-from orchestration.reference_step import given_evaluation_sets, reference_step
+from orchestration.reference_step import carry_identities, given_evaluation_sets, reference_step
 from orchestration.step import Context, Made, Step
 from pipeline import storage
 from pipeline.code_version import code_version
@@ -282,6 +282,8 @@ def _pack(curate: CurateConfig, config: Mapping[str, Any], names: tuple[str, ...
         from pipeline.sources.harvest import MODULES as SOURCE_MODULES
 
         carry(context.records["decontaminate"].path, folder)
+        if "references" in context.records:
+            carry_identities(context.records["references"].path, folder)
         sources = list(_sources(curate, context).values())
         phases = [_load(context, name) for name in names]
         modules = [SOURCE_MODULES[kind] for kind in sorted({source.kind for source in curate.sources.values()})]

@@ -1,11 +1,14 @@
 """The step `references`: the pictures of all evaluation sets as hashes, and as embeddings where a recipe compares them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from orchestration.recipe import Recipe
 from orchestration.step import Context, Made, Step
+from pipeline import storage
 from pipeline.code_version import code_version
 from pipeline.config import CurateConfig
+from pipeline.overlap.overlap_lists import FOLDER
 from pipeline.overlap.reference_sets import ReferenceSet, given_sets
 from pipeline.scoring.scorers import Scorer
 
@@ -25,7 +28,7 @@ def reference_step(recipe: Recipe, curate: CurateConfig, given: list[ReferenceSe
     planted = config.calibration_pictures if config.thresholds == "auto" else 0
 
     def work(context: Context, folder: str) -> Made:
-        from evaluation.catalog.references import reference_sets
+        from evaluation.catalog.references import IDENTITIES, reference_sets
         from pipeline.overlap.changes import chosen_variants
         from pipeline.overlap.references import Indexing, build_index
 
@@ -34,9 +37,15 @@ def reference_step(recipe: Recipe, curate: CurateConfig, given: list[ReferenceSe
         variants = chosen_variants([*config.variants, *embedded])
         indexing = Indexing(variants, planted, config.seed, scorer, embedded)
         made = build_index(sets, indexing, folder, context.executor(), context.progress)
+        storage.write_json(storage.join(folder, IDENTITIES), {one.name: one.identity for one in sets})
         return Made(made.id, {"tasks": len(sets), "pictures": sum(made.index.extra["pictures"].values())})
 
-    what: dict[str, Any] = {"tasks": tasks, "against": [[one.name, one.identity] for one in given], "seed": config.seed}
+    what: dict[str, Any] = {
+        "tasks": tasks,
+        "there": _contents(tasks, datasets),
+        "against": [[one.name, one.identity] for one in given],
+        "seed": config.seed,
+    }
     what |= {
         "variants": list(config.variants),
         "planted": planted,
@@ -48,6 +57,24 @@ def reference_step(recipe: Recipe, curate: CurateConfig, given: list[ReferenceSe
         code = code_version(scorer_table.__name__)
         what |= {"embedded": list(config.embedded), "scorer": [scorer.identity, code]}
     return Step("references", what, "pipeline.overlap.references", (), work, "describes the evaluation pictures")
+
+
+def carry_identities(references: str, folder: str) -> None:
+    """Beside a dataset's overlap lists, of which pictures they are: evaluation/overlap.py asks it."""
+    from evaluation.catalog.references import IDENTITIES
+
+    path = storage.join(references, IDENTITIES)
+    if storage.exists(path):
+        storage.write_bytes(storage.join(folder, FOLDER, IDENTITIES), storage.read_bytes(path))
+
+
+def _contents(tasks: Sequence[str], datasets: str | None) -> list[Any]:
+    """What of each benchmark is there, by content: another copy of it is described anew."""
+    from evaluation.catalog.benchmarks import find
+    from evaluation.catalog.presence import identity
+
+    seen: dict[str, str | None] = {}
+    return [identity(find(name), datasets, seen)["there"] for name in tasks]
 
 
 def _tasks(recipe: Recipe) -> list[str]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from evaluation.pictures.pictures import Pictures
 
 
+IDENTITIES = "identities.json"
+"""Beside overlap lists: set -> the hash of the very pictures, and their order, that its list is of."""
+
+
 def list_names(task_name: str) -> list[str]:
     """The tasks that look at the same pictures as this one, itself included: an overlap list under any of their names
     is a list of its pictures."""

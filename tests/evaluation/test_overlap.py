@@ -10,7 +10,6 @@ import pytest
 from evaluation.overlap import corrected, effect, effects_of
 from evaluation.report import OUTCOMES
 from pipeline import storage
-from pipeline.errors import DataError
 
 
 def tail(successes: int, trials: int, share: float) -> float:
@@ -69,15 +68,29 @@ def outcomes(task: str, right: list[bool]) -> pa.Table:
 def test_lists_beside_a_dataset_are_found_for_all_tasks_of_the_same_pictures(tmp_path: Path) -> None:
     folder = str(tmp_path)
     answers = pa.concat_tables([outcomes("scenes-colour", [True] * 6 + [False] * 4), outcomes("digits", [True] * 4)])
-    assert effects_of(answers, folder) == []
+    assert effects_of(answers, folder) == ([], [])
     storage.write_json(f"{folder}/overlap/summary.json", {"mode": "mark", "tasks": {"scenes": {}}})
     storage.write_table(f"{folder}/overlap/scenes/overlap.parquet", pa.table({"index": pa.array([0, 9], pa.int64())}))
-    (found,) = effects_of(answers, folder)
+    (found,), _ = effects_of(answers, folder)
     assert (found["task"], found["overlapping"], found["overlap"], found["clean"]) == ("scenes-colour", 2, 0.5, 0.625)
     assert not found["removed"]
     storage.write_table(f"{folder}/overlap/scenes/overlap.parquet", pa.table({"index": pa.array([0, 77], pa.int64())}))
-    with pytest.raises(DataError, match="lists picture 77, which 'scenes-colour' does not have"):
-        effects_of(answers, folder)
+    found, (row,) = effects_of(answers, folder)
+    assert (found, row["task"], row["status"]) == ([], "scenes-colour", "broken")
+    assert "lists picture 77, which 'scenes-colour' does not have" in row["reason"]
+
+
+def test_a_list_of_another_copys_pictures_is_not_joined_by_their_places(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    answers = outcomes("digits", [True] * 6 + [False] * 4)
+    storage.write_json(f"{folder}/overlap/summary.json", {"mode": "mark", "tasks": {"digits": {}}})
+    storage.write_table(f"{folder}/overlap/digits/overlap.parquet", pa.table({"index": pa.array([0, 9], pa.int64())}))
+    asked = {"digits": {"zero_shot": {"pictures": {"identity": "these"}}, "inside": {}}}
+    for listed, known in (("these", True), ("others", False)):
+        storage.write_json(f"{folder}/overlap/identities.json", {"digits": listed})
+        found, lacks = effects_of(answers, folder, asked)
+        assert [row["overlap"] for row in found] == ([0.5] if known else [])
+        assert ["list of other pictures" in row["reason"] for row in lacks] == ([] if known else [True])
 
 
 def test_every_protocol_is_looked_at_by_its_headline_and_its_first_draw(tmp_path: Path) -> None:
@@ -96,6 +109,6 @@ def test_every_protocol_is_looked_at_by_its_headline_and_its_first_draw(tmp_path
         tables += [row | {"protocol": protocol, "variant": variant} for row in rows]
     storage.write_json(f"{folder}/overlap/summary.json", {"mode": "mark", "tasks": {"digits": {}}})
     storage.write_table(f"{folder}/overlap/digits/overlap.parquet", pa.table({"index": pa.array([1, 2], pa.int64())}))
-    found = effects_of(pa.Table.from_pylist(tables, schema=OUTCOMES), folder)
+    found, _ = effects_of(pa.Table.from_pylist(tables, schema=OUTCOMES), folder)
     assert [(row["protocol"], row["variant"]) for row in found] == kept
     assert {(row["all"], row["clean"], row["overlap"]) for row in found} == {(0.75, 1.0, 0.5)}
