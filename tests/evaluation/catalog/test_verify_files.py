@@ -171,7 +171,7 @@ def test_ones_own_card_states_hashes_that_evaluation_insists_on(checkpoint_folde
         ),
         (
             "layouts: [zzz]\n",
-            "layouts: there is no 'zzz'; those known are webdataset, shards, parquet, table, image-folder, ",
+            "layouts: there is no 'zzz'; those known are webdataset, shards, parquet, table, metadata, image-folder, ",
         ),
         ("hashes: {test: abc}\n", "hashes.test: write 64 hexadecimal digits"),
         ("files: [{name: x.tar}]\n", "x.tar has neither md5 nor sha256; give one"),

@@ -1,5 +1,6 @@
 """The door: which layout is taken, what is said of what is absent or broken, and counts against the catalog's."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -213,3 +214,54 @@ def test_copies_that_many_have_are_read_and_their_words_joined(
         read = open_pictures(task, split, str(tmp_path))
         assert read.column(task.label) == found
         assert read.read(0).size == (12, 12)
+
+
+LAND = {
+    "AnnualCrop": "Annual Crop Land",
+    "HerbaceousVegetation": "Herbaceous Vegetation Land",
+    "SeaLake": "Sea or Lake",
+}
+
+
+def spoken_by_coop(task: str, key: str, name: str, at: int) -> tuple[str, str]:
+    """A picture of a class and the class's name as the scripts of KaiyangZhou/CoOp write them into split_zhou_*.json."""
+    if task == "eurosat":
+        return f"{key}/{key}_{at}.jpg", LAND.get(key, name)
+    if task == "caltech101":
+        return f"{key}/image_{at:04d}.jpg", {"Faces": "face", "airplanes": "airplane"}.get(key, key)
+    if task == "sun397":
+        return f"{key[1:]}/sun_{at}.jpg", " ".join(reversed(key[1:].split("/")[1:]))
+    if task == "cars":
+        return f"cars_test/{at:05d}.jpg", f"{name[-4:]} {name[:-5]}"
+    if task == "flowers102":
+        return f"image_{at:05d}.jpg", "ball moss" if key == "93" else name
+    return f"{name.replace(' ', '_')}/v_{key}_{at}.jpg", name.replace(" ", "_")  # ucf101
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [("eurosat", 10), ("caltech101", 100), ("sun397", 397), ("cars", 196), ("flowers102", 102), ("ucf101", 101)],
+)
+def test_coops_splits_are_joined_though_they_call_classes_by_words_of_their_own(
+    task: str, classes: int, tmp_path: Path
+) -> None:
+    asked = replace(find(f"{task}@coop"), counts={}, pictures=None)
+    keys = prompts_of(asked.prompts or "").classes
+    rows = [(*spoken_by_coop(task, key, names[0], at), key) for at, (key, names) in enumerate(keys.items())]
+    for path, *_ in rows:
+        (tmp_path / task / "images" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / task / "images" / path).write_bytes(b"x")
+    listed = [[path, at, word] for at, (path, word, _) in enumerate(rows)]
+    split = {"train": listed, "val": listed[:1], "test": listed}
+    (tmp_path / task / "split_zhou_Any.json").write_text(json.dumps(split))
+    pictures = open_pictures(asked, "test", str(tmp_path))
+    assert pictures.column("label") == tuple(key for *_, key in rows)
+    assert len(set(pictures.column("label"))) == classes
+
+
+def test_torchvisions_caltech_101_has_no_background_and_asks_for_none(tmp_path: Path) -> None:
+    asked = replace(find("caltech101@torchvision"), counts={}, pictures=None)
+    for key in prompts_of("caltech101").classes:
+        (tmp_path / "caltech101/101_ObjectCategories" / key).mkdir(parents=True)
+        (tmp_path / "caltech101/101_ObjectCategories" / key / "image_0001.jpg").write_bytes(b"x")
+    assert open_pictures(asked, "test", str(tmp_path)).count == len(prompts_of(asked.prompts or "").classes) == 101
