@@ -33,14 +33,15 @@ def add_classified(
     variant: str,
     truth: Truth | NDArray[np.int64],
     scores_NC: NDArray[np.floating],
-    scale: float = 1.0,
+    scale: float | None = 1.0,
     scores_of: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> None:
     """Scores by every metric that applies; `details` gets "classes", "pictures", "confusion", "calibration"; `outcomes` a row
     per picture asked about.
 
-    `truth` may be one position per picture of the task's list. `scale` makes logits of the scores. `scores_of` has, by the
-    metric's name, other scores than `scores_NC` where a metric is defined on them. Raises DataError for NaN scores.
+    `truth` may be one position per picture of the task's list. `scale` makes logits of the scores, None says that they are
+    probabilities. `scores_of` has, by the metric's name, other scores than `scores_NC` where a metric is defined on them. Raises
+    DataError for NaN scores.
     """
     assert question.prompts is not None
     if not isinstance(truth, Truth):
@@ -67,10 +68,14 @@ def add_classified(
         findings.details["confusion"] = confusion(answers).tolist()
 
 
-def _calibrated(findings: Findings, question: Question, variant: str, answers: Answers, scale: float) -> dict[str, Any]:
+def _calibrated(
+    findings: Findings, question: Question, variant: str, answers: Answers, scale: float | None
+) -> dict[str, Any]:
     """The score `calibration_error`, and the reliability diagram's data."""
     assert answers.scores is not None
     confidence_N = confidences(answers.scores, scale)
+    if scale is None:  # shares of few votes lie on the edges of bins, where a last bit decides: as outcomes keep them
+        confidence_N = np.round(confidence_N, 4).astype(np.float32).astype(np.float64)
     config = question.config
     error = calibration_error(
         confidence_N, answers.correct, config.bootstrap_resamples, config.seed, clusters=answers.clusters
@@ -80,7 +85,7 @@ def _calibrated(findings: Findings, question: Question, variant: str, answers: A
         {key: significant(value) if isinstance(value, float) else value for key, value in asdict(each).items()}
         for each in reliability(confidence_N, answers.correct)
     ]
-    return {"error": significant(error.value), "scale": significant(scale), "bins": bins}
+    return {"error": significant(error.value), "scale": scale and significant(scale), "bins": bins}
 
 
 def metric_of_scores(question: Question, truth: Truth, scores_NC: NDArray[np.floating]) -> Interval:

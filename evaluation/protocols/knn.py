@@ -36,7 +36,7 @@ class NearestNeighbours:
         classes = len(question.prompts.classes)
         shares = votes(similar_NK, labels_M[found_NK], classes, counts, config.temperature)
         for count in reversed(counts):
-            add_classified(findings, question, f"k={count}", lesson.asked, lesson.spread(shares[count]))
+            add_classified(findings, question, f"k={count}", lesson.asked, lesson.spread(shares[count]), scale=None)
         findings.scores.reverse()
         findings.details |= {
             "values": {

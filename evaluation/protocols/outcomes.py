@@ -14,7 +14,7 @@ from evaluation.protocols.ranks import BEST, largest
 from evaluation.protocols.truth import Truth
 from evaluation.protocols.zero_shot_classifier import margins
 from evaluation.report import OUTCOMES
-from evaluation.statistics.calibration import probabilities
+from evaluation.statistics.calibration import probability
 from evaluation.statistics.metrics import CHUNK_NUMBERS, Answers, right_rows
 
 SEVERAL = "|"
@@ -49,11 +49,12 @@ def add_classified_rows(
     truth: Truth,
     answers: Answers,
     classes: list[str],
-    scale: float,
+    scale: float | None,
     best: bool = True,
 ) -> None:
-    """A row per picture asked about. `scale` makes logits of the scores; the whole rows of scores are kept only where a
-    metric cannot be had from the ranks: two classes, or any number of labels. `best`: with the best five answers.
+    """A row per picture asked about. `scale` makes logits of the scores, None says that they are probabilities; the whole rows of
+    scores are kept only where a metric cannot be had from the ranks: two classes, or any number of labels. `best`: with the best
+    five answers.
 
     Works on some rows of the scores at a time: beside them nothing of shape (N, C) is made.
     """
@@ -66,7 +67,7 @@ def add_classified_rows(
         rows = slice(start, min(start + step, count))
         scores_nC = answers.scores[rows]
         right_nC = right_rows(labels_N[rows], right_NC, rows, len(classes))
-        probability_nC = probabilities(scores_nC * scale)
+        probability_nC = probability(scores_nC, scale)
         columns["label"] += [SEVERAL.join(words[row]) for row in right_nC]
         columns["probability"].append(
             np.take_along_axis(probability_nC, answers.predictions[rows][:, None], axis=1)[:, 0]

@@ -34,13 +34,18 @@ class Bin:
     accuracy_high: float | None = None
 
 
-def confidences(scores_NC: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
-    """(N,) the highest probability of each row, by `probabilities` of a few rows at a time: memory is that of the scores."""
+def confidences(scores_NC: NDArray[np.floating], scale: float | None) -> NDArray[np.float64]:
+    """(N,) the highest probability of each row, by `probability` of a few rows at a time: memory is that of the scores."""
     step = max(1, CHUNK_NUMBERS // scores_NC.shape[1])
     parts = [
-        probabilities(scores_NC[start : start + step] * scale).max(axis=1) for start in range(0, len(scores_NC), step)
+        probability(scores_NC[start : start + step], scale).max(axis=1) for start in range(0, len(scores_NC), step)
     ]
     return np.concatenate([np.zeros(0), *parts])
+
+
+def probability(scores_NC: NDArray[np.floating], scale: float | None) -> NDArray[np.float64]:
+    """Of scores that times `scale` are logits; with None they are probabilities already, such as shares of votes."""
+    return scores_NC.astype(np.float64) if scale is None else probabilities(scores_NC * scale)
 
 
 def probabilities(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -284,6 +284,11 @@ def test_the_readmes_card_is_one(tmp_path: Path) -> None:
 def test_show_tells_all_of_one_task() -> None:
     done = CliRunner().invoke(cli, ["tasks", "show", "caltech101@coop"])
     assert done.exit_code == 0
-    for word in ("split_zhou_Caltech101.json", "CC BY 4.0", "Motorbikes: motorbike", "a random draw that nobody published"):
+    for word in (
+        "split_zhou_Caltech101.json",
+        "CC BY 4.0",
+        "Motorbikes: motorbike",
+        "a random draw that nobody published",
+    ):
         assert word in done.stdout
     assert json.loads(CliRunner().invoke(cli, ["tasks", "show", "coco", "--json"]).stdout)["pictures"] == 5000

@@ -45,6 +45,22 @@ def test_every_variant_is_a_score_on_all_test_pictures(report: Report) -> None:
     assert "digits/knn/top1/k=20" in [score.name for score in headline(report)]
 
 
+def test_neighbours_are_as_sure_as_their_votes(report: Report) -> None:
+    """The share of the votes is the confidence: it is no logit, of which a softmax would make near equal ones."""
+    rows = report.outcomes.to_pandas()
+    rows = rows[(rows.protocol == "knn") & (rows.variant == "k=10")]
+    assert rows.probability.max() > 0.6  # seven of ten are of one class
+    assert rows.probability.min() >= 0.1
+    assert (rows.margin[rows.correct] <= rows.probability[rows.correct] + 1e-4).all()
+    bins = report.details["digits"]["knn"]["calibration"]["bins"]  # of the first k
+    sure = sum(each["pictures"] * each["confidence"] for each in bins if each["pictures"]) / 360
+    assert sure == pytest.approx(rows.probability.mean(), abs=1e-4)
+    error = np.abs(
+        [each["pictures"] * (each["confidence"] - each["accuracy"]) for each in bins if each["pictures"]]
+    ).sum()
+    assert report.score("digits/knn/calibration_error/k=10").value == pytest.approx(error / 360, abs=1e-4)
+
+
 def test_draws_are_kept_and_compared_as_their_mean(report: Report) -> None:
     rows = report.outcomes.to_pandas()
     draws = rows[(rows.protocol == "few_shot") & rows.variant.str.startswith("4 shots, seed ")]
