@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.settings import Settings
-from pipeline.web.urls import UnusableURLError, canonical
+from pipeline.web.urls import UnusableURLError, canonical, host_of
 
 TextOrigin = Literal[
     "alt",
@@ -85,8 +85,8 @@ class SiteSource(SourceSettings):
 
     @field_validator("domains")
     @classmethod
-    def _lower(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(domain.strip(".").lower() for domain in domains)
+    def _names(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_domain, domains))
 
     @field_validator("include", "exclude")
     @classmethod
@@ -95,6 +95,17 @@ class SiteSource(SourceSettings):
             if not pattern.startswith(("/", "*")):
                 raise ValueError(f"{pattern!r} fits no path; begin it with / or *, as in /wiki/ or *.html$")
         return patterns
+
+
+def _domain(word: str) -> str:
+    """A domain as URLs have it: in lower case, IDNA."""
+    try:
+        url = canonical(f"http://{word.strip().removeprefix('*').strip('.')}/")
+    except UnusableURLError as error:
+        raise ValueError(f"{word!r} is no domain ({error}); write it like example.org") from None
+    if url != f"http://{host_of(url)}/":
+        raise ValueError(f"{word!r} is no domain; write it like example.org")
+    return host_of(url)
 
 
 class FilesSource(SourceSettings):

@@ -1,7 +1,8 @@
 """Each origin's robots.txt, tdmrep.json and ai.txt: read once, kept for `robots_hours`, handed over to later runs.
 
-RFC 9309 section 2.3.1: a robots.txt answered with 4xx allows all, with 5xx nothing; endless redirects count as no file.
-The other files bind where they can be read. How a file is read is handed in, so nothing here touches the network.
+RFC 9309 section 2.3.1: a robots.txt answered with 4xx allows all, as one without content does, with 5xx nothing; endless
+redirects count as no file. The other files bind where they can be read. How a file is read is handed in, so nothing here
+touches the network.
 """
 
 import asyncio
@@ -83,7 +84,7 @@ class SiteFileCache:
         got, verdict = await self._read(f"{origin}/robots.txt", WISH)
         if got.reason is None:
             return got.body
-        if 400 <= got.status < 500 or got.reason in ("redirect_loop", "too_many_redirects"):
+        if got.status in (204, 205) or 400 <= got.status < 500 or got.reason in ("redirect_loop", "too_many_redirects"):
             return None
         if got.status or got.redirects:
             return f"robots.txt cannot be read: {got.reason} ({got.evidence})"

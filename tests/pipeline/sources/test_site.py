@@ -84,7 +84,9 @@ class Site:
 
     def network(self, **changes: Any) -> NetworkConfig:
         address = f"127.0.0.1:{self.server.server_port}"
-        hosts = dict.fromkeys(("a.example", "b.example", "www.a.example", "sub.b.example"), address)
+        hosts = dict.fromkeys(
+            ("a.example", "b.example", "www.a.example", "sub.b.example", "xn--bcher-kva.example"), address
+        )
         return NetworkConfig(**{"hosts": hosts, "retry_wait_seconds": 0.01, "retries": 1, **changes})
 
     def crawl(self, folder: Path | str, executor: Any = None, **config: Any) -> PhaseResult:
@@ -247,6 +249,14 @@ def test_other_domains_are_crawled_when_the_recipe_names_them(planted: Site, tmp
     assert {"http://b.example/foreign.png", "http://b.example/there.png", "http://sub.b.example/sub.png"} <= set(urls)
 
 
+@pytest.mark.parametrize("name", ["b\u00fccher.example", "*.B\u00dcCHER.example.", "xn--bcher-kva.example"])
+def test_domains_may_be_named_as_people_write_them(planted: Site, tmp_path: Path, name: str) -> None:
+    planted.pages["xn--bcher-kva.example", "/"] = html('<img src="b.png" alt="books">')
+    planted.pages["a.example", "/"] = html('<a href="http://b\u00fccher.example/">books</a>')
+    urls = planted.crawl(tmp_path, domains=(name,)).read_kept().column("url").to_pylist()
+    assert urls == ["http://xn--bcher-kva.example/b.png"]
+
+
 def test_a_seed_that_moved_to_another_host_is_followed_there(site: Site, tmp_path: Path) -> None:
     site.pages["a.example", "/"] = (301, {"Location": "http://www.a.example/"}, b"")
     site.pages["www.a.example", "/"] = html('<a href="x">x</a>')
@@ -362,6 +372,9 @@ def test_files_that_stand_in_the_folder_already_survive_a_dead_site(tmp_path: Pa
         {"seeds": ("a.example",)},
         {"text_from": ("alt", "nothing")},
         {"max_pages": 0},
+        {"domains": ("https://b.example",)},
+        {"domains": ("b.example:8080",)},
+        {"domains": ("b.example/x",)},
     ],
 )
 def test_a_wrong_setting_is_refused(change: dict[str, Any]) -> None:

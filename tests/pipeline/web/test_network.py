@@ -436,6 +436,7 @@ def test_a_redirect_into_a_disallowed_path_stops_there(web: Web) -> None:
         (plain(b"", "404 No"), None),
         (plain(b"", "403 No"), None),
         (plain(b"", "500 Oops"), "robots_txt"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", None),
         (plain(b"", "302 Moved", Location="/robots.txt"), None),
         (plain(b"", "302 Moved", Location="http://127.0.0.1/"), "robots_txt"),
         (plain(b"", "302 Moved", Location="http://b.example/elsewhere"), "robots_txt"),
