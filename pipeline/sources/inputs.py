@@ -59,7 +59,8 @@ def matching(pattern: str, key: str, network: NetworkConfig | None = None) -> li
         return [_on_the_web(pattern, key, network)]
     filesystem, name = _filesystem(checked_scheme(pattern, key), key)
     local = storage.is_local(pattern)
-    if not any(mark in name for mark in "*?["):
+    # "links[1].csv" is also a pattern, which that file does not fit.
+    if not any(mark in name for mark in "*?[") or ("*" not in name and filesystem.isfile(name)):
         if not filesystem.exists(name):
             raise ConfigError(f"{key}: {pattern!r} does not exist; correct the path")
         if filesystem.isdir(name):

@@ -285,6 +285,16 @@ def test_any_bytes_as_a_table_are_counted(tmp_path: Path, name: str) -> None:
         assert fate.rows_in == sum(fate.reasons.values())
 
 
+def test_a_file_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    data = "".join(f"{url}\t{text}\n" for url, text in PAIRS).encode()
+    assert found(run(tmp_path, "links [1].tsv", data)) == PAIRS
+    (tmp_path / "links 1.tsv").write_bytes(b"http://a.example/pattern\tfits this\n")
+    (tmp_path / "links [1].tsv").unlink()
+    wish = TableSource(kind="table", files=(str(tmp_path / "links [1].tsv"),))
+    result = harvest("t", wish, NetworkConfig(), str(tmp_path / "again"), InProcess())
+    assert found(result) == [("http://a.example/pattern", "fits this")]
+
+
 def test_a_form_that_is_not_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in \.parquet"):
         run(tmp_path, "a.xlsx", b"x")
