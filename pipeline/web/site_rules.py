@@ -2,7 +2,8 @@
 
 tdmrep.json is the file of the TDM Reservation Protocol (W3C community group report, section "TDM File on the Origin
 Server"): a list of {"location": pattern, "tdm-reservation": 0 or 1}; the first pattern that fits a path counts. A pattern
-begins a path, "*" stands for anything and a last "$" for its end. /ai.txt (Spawning) has the syntax of robots.txt. For
+begins a path, "*" stands for anything and a last "$" for its end; how either is escaped is nothing, as in robots.txt, and a
+whole URL is taken for its path. /ai.txt (Spawning) has the syntax of robots.txt. For
 pictures we refuse before we ask, so a header that would lift the file's reservation is never seen: refusal wins.
 """
 
@@ -10,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pipeline.web.answer import Reason
 from pipeline.web.robots import RobotsRules, site_text
@@ -17,6 +19,7 @@ from pipeline.web.robots import RobotsRules, site_text
 TDMREP = "/.well-known/tdmrep.json"
 AI_TXT = "/ai.txt"
 MAX_RULES = 1000
+_ORIGIN = re.compile("^https?://[^/]*", re.I)
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class TdmRules:
         found = []
         for entry in (value if isinstance(value, list) else [value])[:MAX_RULES]:
             if isinstance(entry, dict) and isinstance(entry.get("location"), str):
-                found.append((entry["location"][:2000], str(entry.get("tdm-reservation")).strip() in ("1", "True")))
+                location = _ORIGIN.sub("", unquote(entry["location"][:2000].strip()))
+                found.append((location, str(entry.get("tdm-reservation")).strip() in ("1", "True")))
         return TdmRules(tuple(found))
 
     def refusal(self, path: str) -> str | None:
         """Evidence that mining of this path (with its query) is reserved."""
+        path = unquote(path)
         for location, reserved in self.rules:
             if fits(location, path):
                 return f"tdmrep.json reserves {location[:200]}" if reserved else None

@@ -1,6 +1,7 @@
 """Rules of a whole site: tdmrep.json, ai.txt, and how long and how widely what was read counts."""
 
 import asyncio
+import json
 import re
 import time
 
@@ -58,6 +59,15 @@ def test_the_first_rule_that_fits_counts() -> None:
     )
     assert rules.refusal("/free/a.jpg") is None
     assert rules.refusal("/other/a.jpg") == "tdmrep.json reserves /"
+
+
+@pytest.mark.parametrize(
+    "location", ["/caf\u00e9/", "/caf%c3%a9/", "/caf%C3%A9/*", " /caf\u00e9/ ", "https://a.example/caf\u00e9/"]
+)
+def test_a_location_is_one_however_it_is_escaped(location: str) -> None:
+    rules = TdmRules.parse(json.dumps([{"location": location, "tdm-reservation": 1}]).encode())
+    assert rules.refusal("/caf%C3%A9/a%20b.jpg") is not None
+    assert rules.refusal("/cafe/a.jpg") is None
 
 
 def test_a_reserved_picture_is_never_asked_for(web: Web) -> None:
