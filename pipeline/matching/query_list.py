@@ -208,11 +208,13 @@ def _titles(config: QueryListConfig, chunks: Files, work: str, executor: Executo
     """query, count (views) of the titles, most viewed first, then by name."""
     lists, _ = _read(config.titles, storage.join(work, "titles"), executor, progress)
     views, _ = _read(config.views, storage.join(work, "views"), executor, progress)
-    tables, buckets = [], max(map(_buckets, (chunks, lists, views)))
+    tables, buckets, named = [], max(map(_buckets, (chunks, lists, views))), bool(config.titles)
     for kind, source in (("corpus", chunks), ("titles", lists), ("views", views)):
         folder = storage.join(work, f"title-{kind}")
         prepare = functools.partial(title_counts, kind, config.language)
         gathered = exchange(source, "key", buckets, folder, executor, progress, prepare, config.language, ("key",))
+        # A corpus of plain text names no title, so it cannot say which of those that were viewed are articles.
+        named = named or (kind == "corpus" and any(file.rows for file in gathered.parts))
         tables.append({file.path.split("/")[1]: gathered.path(file) for file in gathered.parts})
     items = []
     for name in sorted(set().union(*tables)):
@@ -220,7 +222,7 @@ def _titles(config: QueryListConfig, chunks: Files, work: str, executor: Executo
         items.append(WorkItem(name, [storage.sha256_file(path) for path in paths], paths))
     work_item = functools.partial(
         total_titles,
-        bool(config.titles or any(path for path in config.corpora)),
+        named,
         config.minimum_views if config.views else 0,
         config.maximum_entries,
     )

@@ -138,9 +138,13 @@ def test_titles_are_counted_by_views_of_the_project_and_only_where_an_article_ha
     rows = read_table(str(tmp_path / "out" / "queries.parquet")).select(["query", "source", "count"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [("mercury", "title", 80), ("blue whale", "title", 72)]
     assert made["documents"] == 2
+    (tmp_path / "plain.txt").write_text("words that name no article\n")
+    plain = QueryListConfig(corpora=(str(tmp_path / "plain.txt"),), views=views, numbers=False, maximum_bigrams=0)
     alone = QueryListConfig(views=views, numbers=False)
-    build_query_list(alone, str(tmp_path / "out2"), InProcess())
-    assert read_queries(str(tmp_path / "out2" / "queries.txt")) == ("nobody", "mercury", "urania", "blue whale")
+    for number, config in enumerate((plain, alone)):
+        build_query_list(config, str(tmp_path / f"alone{number}"), InProcess())
+        made_of = read_queries(str(tmp_path / f"alone{number}" / "queries.txt"))
+        assert made_of == ("nobody", "mercury", "urania", "blue whale")
 
 
 def test_bad_lines_and_cut_files_are_counted_never_fatal(tmp_path: Path) -> None:
