@@ -4,6 +4,7 @@ Archives differ in what they keep: chunks may be there or already joined under t
 is undone where the bytes show it, and otherwise the body is taken as it is.
 """
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,16 @@ def read_message(payload: bytes) -> Message:
     return Message(int(found[1]), headers_of(payload[:end]), payload[end + width :])
 
 
-def plain_body(message: Message, max_bytes: int) -> bytes:
-    """The body without chunks and compression. Raises TooLargeError, BrokenError."""
+def is_markup(body: bytes) -> bool:
+    """Whether it begins as HTML does, a byte order mark aside."""
+    return body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"<"
+
+
+def plain_body(message: Message, max_bytes: int, cut: bool = False) -> bytes:
+    """The body without chunks and compression; what is there of one that its crawler `cut` off.
+
+    Raises TooLargeError, BrokenError.
+    """
     body = message.body
     if "chunked" in message.headers.get("transfer-encoding", "").lower():
         body = _joined(body)
@@ -47,9 +56,9 @@ def plain_body(message: Message, max_bytes: int) -> bytes:
     if encoding in ("gzip", "x-gzip") and body[:2] != b"\x1f\x8b":
         encoding = ""
     try:
-        body = decoded(body, encoding, max_bytes)
+        body = decoded(body, encoding, max_bytes, cut)
     except BrokenError:
-        if body.lstrip()[:1] != b"<":
+        if not is_markup(body):
             raise
     if len(body) > max_bytes:
         raise TooLargeError

@@ -23,6 +23,7 @@ from pipeline.sources.config import SiteSource
 from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
 from pipeline.sources.html import SITEMAP_LICENCE
 from pipeline.sources.html_pictures import first_text
+from pipeline.sources.http_message import is_markup
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
@@ -213,7 +214,7 @@ def _unread(config: SiteSource, hosts: Sequence[str], answer: Fetched) -> _Page 
         # Another site answers: it has pages and rules of its own, so it is a link like any other.
         return _Page(answer.url, links=[(answer.final_url, "moved")])
     kind = first_value(answer.headers.get("content-type", ""))
-    if kind not in HTML_TYPES and (kind or answer.body.lstrip()[:1] != b"<"):
+    if kind not in HTML_TYPES and (kind or not is_markup(answer.body)):
         if withheld:
             return _Page(answer.url, answer.reason, answer.evidence)
         return _Page(answer.url, "not_html", kind or "no content type")

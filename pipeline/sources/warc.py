@@ -19,7 +19,7 @@ from pipeline.execution.progress import Progress, silent
 from pipeline.sample import CandidateRows
 from pipeline.sources.archive import Record, read_records
 from pipeline.sources.config import WarcSource
-from pipeline.sources.http_message import header_opt_out, plain_body, read_message
+from pipeline.sources.http_message import header_opt_out, is_markup, plain_body, read_message
 from pipeline.sources.index import Pointer, pointer_items
 from pipeline.sources.inputs import expanded, identified, matching, open_blocks, readable
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
@@ -179,10 +179,10 @@ class _Collector:
             return "header_opt_out", evidence
         content_type = headers.get("content-type", "")
         kind = first_value(content_type)
-        if kind not in HTML_TYPES and (kind or message.body.lstrip()[:1] != b"<"):
+        if kind not in HTML_TYPES and (kind or not is_markup(message.body)):
             return "not_html", kind or "no content type"
         url = canonical(record.url)
-        body = plain_body(message, self._wish["max_page_bytes"])
+        body = plain_body(message, self._wish["max_page_bytes"], b"warc-truncated:" in record.head.lower())
         origin = {"crawl_id": self._crawl_id, "warc_file": name, "warc_offset": record.offset}
         return Page(url, body, content_type, headers.get("date", ""), origin)
 

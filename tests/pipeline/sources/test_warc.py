@@ -1,8 +1,10 @@
 """WARC: pages as they were sent, whole files and single records, and no bytes that stop it."""
 
+import codecs
 import gzip
 import io
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,13 +99,27 @@ def test_bodies_come_out_of_chunks_and_compression_as_they_are() -> None:
         ("Content-Encoding: gzip", packed),
         ("Content-Encoding: gzip", body),
         ("Content-Encoding: br", body),
+        ("Content-Encoding: br", codecs.BOM_UTF8 + body),
         ("Content-Encoding: br", pa.compress(body, "brotli", asbytes=True)),
         ("Content-Encoding: zstd", pa.compress(body, "zstd", asbytes=True)),
         ("Server: x", body),
     ):
         for line in ("\r\n", "\n"):
             payload = f"HTTP/1.1 200 OK{line}{headers}{line}{line}".encode() + sent
-            assert plain_body(read_message(payload), 10_000) == body
+            assert plain_body(read_message(payload), 10_000).removeprefix(codecs.BOM_UTF8) == body
+
+
+def test_pages_that_a_crawler_cut_off_give_what_is_there(tmp_path: Path) -> None:
+    packed = gzip.compress(html(1) + random.Random(1).randbytes(5000).hex().encode())[:-500]
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n" + packed
+    marked = b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n" + codecs.BOM_UTF8 + html(2)
+    members = []
+    for number, (cut, payload) in enumerate((("WARC-Truncated: length\r\n", answer), ("", answer), ("", marked))):
+        head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/{number}\r\n{cut}"
+        members.append(gzip.compress(f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload + b"\r\n\r\n"))
+    result = run(tmp_path, b"".join(members))
+    assert result.read_kept().column("page_url").to_pylist() == ["http://a.example/0", "http://a.example/2"]
+    assert dict(result.fates["pages"].reasons) == {"damaged_body": 1}
 
 
 def test_an_index_reads_its_records_alone(tmp_path: Path) -> None:
