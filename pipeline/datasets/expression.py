@@ -136,7 +136,7 @@ class Condition:
         if self._take("is", "null"):
             return ~left.is_valid()
         if self._take("not", "in"):
-            return ~self._among(left)
+            return left.is_valid() & ~self._among(left)
         if self._take("in"):
             return self._among(left)
         for words, function in (
@@ -175,7 +175,8 @@ class Condition:
             if self._take("*"):
                 found = found * self._value()
             elif self._take("/"):
-                found = found.cast(pa.float64()) / self._value().cast(pa.float64())
+                # Not the operator: that refuses the whole table for one zero.
+                found = pc.divide(found.cast(pa.float64()), self._value().cast(pa.float64()))
             else:
                 return found
 

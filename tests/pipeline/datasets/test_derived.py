@@ -85,6 +85,9 @@ TABLE = pa.table(
         ("count(queries) = 1", [0]),
         ("lower(caption) in ('dog', 'x')", [1]),
         ('caption starts with "a" or caption ends with "og"', [0, 1]),
+        ("caption not in ('Dog', 'x')", [0]),
+        ("caption is null or caption not in ('Dog')", [0, 2]),
+        ("height / (height - 10) > 1", [0, 1]),  # 10 / 0 is infinite
         ("width + 1 = 101", [0]),
         ("length(caption) > 3", [0]),
         ("-width < -200", [1]),
