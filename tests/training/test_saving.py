@@ -261,6 +261,17 @@ def test_replay_finds_loss_and_samples_of_a_step(dataset: str, alone: Path) -> N
         replay(str(alone), dataset, 12)
 
 
+def test_a_replay_that_is_told_to_leave_leaves_the_run_s_checkpoints(dataset: str, tmp_path: Path) -> None:
+    """It saves beside a link to the one it began with, and keeps one: the link goes, what it leads to stays."""
+    running = train(changed(checkpoints={"every_steps": 2, "keep": 1}), dataset, str(tmp_path))
+    assert [next(running).step for _ in range(5)] == [1, 2, 3, 4, 5]
+    running.close()  # type: ignore[attr-defined]  # train is a generator
+    (kept,) = folders.sealed(tmp_path / "checkpoints")
+    with pytest.raises(SystemExit, match="143"):
+        replay(str(tmp_path), dataset, 6, on_step=lambda step: os.kill(os.getpid(), signal.SIGTERM))
+    assert Checkpoint.load(str(kept)).step == 4
+
+
 @pytest.mark.parametrize("model", ["captioner-tiny", "words-tiny"])
 def test_replay_of_captions_in_chunks_of_other_lengths(model: str, dataset: str, tmp_path: Path) -> None:
     chosen = {"model": model, "memory": {"chunks": 4}, "steps": 3, "patch_dropout": 0.0}

@@ -56,7 +56,10 @@ def seal(partial: Path, checkpoint: Checkpoint) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Its seal first, so that a half-removed one is no checkpoint."""
+    """Its seal first, so that a half-removed one is no checkpoint. Of a link, what it leads to stays: it is another run's."""
+    if folder.is_symlink():
+        folder.unlink()
+        return
     (folder / NAME).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
