@@ -208,6 +208,11 @@ def test_labels_of_hugging_face_parquet_have_their_names(tmp_path: Path) -> None
     [
         (["2", "0", "2"], ("0", "1", "2"), [2, 0, 2]),
         (["cat", "ape", "cat"], ("ape", "cat"), [1, 0, 1]),
+        (
+            ["golden retriever\n", "cat", "cat, great white shark"],
+            ("cat", "golden retriever", "great white shark"),
+            [[0, 1, 0], [1, 0, 0], [1, 0, 1]],
+        ),
         (["00042", "007", "1"], ("00042", "007", "1"), [0, 1, 2]),
         (["0 2", "1", ""], ("0", "1", "2"), [[1, 0, 1], [0, 1, 0], [0, 0, 0]]),
     ],

@@ -30,7 +30,7 @@ FOUND = pa.schema(
 )
 CHANGE_KEYS = ("mtime", "ETag", "etag", "LastModified", "Last-Modified", "last_modified", "md5Hash")
 """What disks, S3, Google's, Azure's and web servers call the time or the mark of a file's last change."""
-INDEX_FORM = "4"
+INDEX_FORM = "5"
 """Part of the name of a kept index: change it with what an index holds."""
 
 

@@ -104,10 +104,17 @@ def _labels(
 ) -> list[str] | None:
     text = _small(tar, parts.get("cls"))
     if text is not None:
-        return text.decode("utf-8", "replace").replace(",", " ").split() or None
+        return _named(text.decode("utf-8", "replace")) or None
     value = meta.get(config.label_column or "")
     values = value if isinstance(value, list) else [value]
     return [plain(str(each)) for each in values if isinstance(each, str | int) and not isinstance(each, bool)] or None
+
+
+def _named(text: str) -> list[str]:
+    """The labels in a .cls member: numbers between blanks or commas; or names, which may have blanks, between commas or lines."""
+    pieces = [piece.strip() for piece in re.split(r"[,\r\n]", text) if piece.strip()]
+    words = [word for piece in pieces for word in piece.split()]
+    return words if all(word.isdecimal() for word in words) else pieces
 
 
 def _small(tar: BinaryIO, member: Member | None) -> bytes | None:
