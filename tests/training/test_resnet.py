@@ -175,3 +175,23 @@ def test_statistics_of_a_locked_tower_stand_still_on_three_ranks(tmp_path: Path)
         (tmp_path / "port").write_text(str(probe.getsockname()[1]))
     on_ranks(3, still_statistics, str(tmp_path))
     assert [(tmp_path / f"moved-{rank}").read_text() for rank in range(3)] == ["", "", ""]
+
+
+def test_statistics_stand_still_under_factors_too() -> None:
+    """LoRA's factors are the text tower's here; the picture's goes on computing what it did."""
+    settings = {"model": "clip-tiny-rn", "global_batch_size": 2, "steps": 9, "warmup_steps": 0, "zero_stage": 0}
+    config = TrainConfig.model_validate(settings | {"start_from": "given", "optimizer": {"lora": {"rank": 2}}})
+    spec = REGISTRY["clip-tiny-rn"].with_text(vocabulary=300, context=12)
+    pixels, tokens = (
+        torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8),
+        torch.tensor([[298, 5, 299], [298, 7, 299]]),
+    )
+    model = build(spec)
+    with torch.no_grad():
+        before = model.eval().image_features(pixels)
+    engine = Engine(model.train(), config, join())
+    engine.backward(contrastive_loss(*engine.forward(pixels, tokens))[0])
+    engine.update(1e-3)
+    with torch.no_grad():
+        assert torch.equal(model.eval().image_features(pixels), before)
+    engine.close()

@@ -28,7 +28,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
         raise ConfigError(
             f"train.freeze: {', '.join(parts)} is all of the model and nothing would learn; leave some out"
         )
-    if parts:
+    if not all(parameter.requires_grad for parameter in model.parameters()):  # LoRA has locked some too
         _hold(model)
 
 
