@@ -14,6 +14,7 @@ from training.config import TrainConfig
 from training.models.igpt import IGPT
 from training.sampling import open_igpt
 from training.saving.checkpoint import Checkpoint
+from training.saving.conversion import export_model
 from training.train import StepResult, train
 from training.watching.replay import replay
 
@@ -66,6 +67,11 @@ def test_igpt_learns_pixels_and_classes_and_hands_on_its_palette(folder: Path, t
     assert second.class_head is None
     assert not second.masked
     assert torch.equal(second.palette, model.palette)
+    masked = str(tmp_path / "m" / "checkpoint")
+    run(folder, tmp_path / "m", model="igpt-tiny", steps=1, objective={"kind": "masked_pixels"})
+    with pytest.raises(ConfigError, match="huggingface's ImageGPT looks back only"):
+        export_model(masked, str(tmp_path / "there"), "huggingface")
+    assert export_model(masked, str(tmp_path / "here"), "openwit")["largest_output_difference"] == 0
     with pytest.raises(ConfigError, match="other colours under weights"):
         run(folder, tmp_path / "c", objective={"palette": "mine.npy"}, **start)
 

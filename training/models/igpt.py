@@ -17,6 +17,7 @@ from training.models.base import Model
 from training.models.igpt_block import Block, Norm
 from training.models.linear import Linear
 from training.models.quantise import even_palette, nearest_colours
+from training.objectives.config import learned_masked
 from training.specs.igpt import IgptSpec
 
 
@@ -60,8 +61,7 @@ class IGPT(Model):
         """Nothing: the palette is in the checkpoint."""
 
     def learned_by(self, objective: Mapping[str, Any]) -> None:
-        kind = objective.get("kind")
-        self.masked = "masked_pixels" in (kind, objective.get("generative") if kind == "joint" else None)
+        self.masked = learned_masked(objective)
 
     def set_palette(self, palette_C3: Tensor) -> None:
         """Take these colours, in 0..255. Raises ValueError when they are not as many as the spec says."""

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,6 +31,12 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "words": ("likeliest_word_is_in_text",),
 }
 """What a step of each kind measures beside its loss, by the names in steps.jsonl's `metrics`."""
+
+
+def learned_masked(objective: Mapping[str, Any]) -> bool:
+    """Whether an iGPT learned from masked pictures, every place looking at all others, by the `objective` of its training."""
+    kind = objective.get("kind")
+    return "masked_pixels" in (kind, objective.get("generative") if kind == "joint" else None)
 
 
 class ObjectiveConfig(Settings):

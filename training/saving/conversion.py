@@ -9,6 +9,7 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from training.foreign.read import ForeignModel, Layout, read_foreign
 from training.foreign.write import fits, left_out, write_foreign
+from training.objectives.config import learned_masked
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
 from training.saving.opening import open_model
@@ -43,6 +44,11 @@ def export_model(place: str, folder: str, layout: str, averaged: bool = False) -
         again: Model = made.model()
     else:
         fits(source.spec, cast(Layout, layout))
+        if learned_masked(source.config.get("objective") or {}):
+            raise ConfigError(
+                f"{place}: learned masked pixels, every place looking at all others, and {layout}'s ImageGPT looks back only; keep"
+                " our own format for it"
+            )
         plain = storage.join(folder, ".openwit")
         try:
             files = write_foreign(consolidate(source, plain, averaged), cast(Layout, layout), folder)
