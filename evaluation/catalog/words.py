@@ -2,9 +2,10 @@
 
 A file of `prompts/` holds `classes` (the dataset's own word -> names, synonyms among them) and `templates`; it may take
 either from another file (`classes_from`, with `only` some of them; `templates_from`), and says its source and what the words
-are (`keys`). `also` has other words by which copies call a class; they are joined, and never asked for. Names are joined to
-pictures by that word, never by position: published lists order the classes of VOC, EuroSAT, Pets and CLEVR otherwise than the
-datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
+are (`keys`). `also` has other words by which copies call a class; they are joined, and never asked for. `cls` has the classes by
+their number in CLIP_benchmark's copies: Parquet made of its webdatasets has numbers alone (FER's 4 is neutral there, and sad in
+the csv). Names are joined to pictures by that word, never by position: published lists order the classes of VOC, EuroSAT, Pets
+and CLEVR otherwise than the datasets do (openai/CLIP#153, #346), and two of ImageNet's names belong to two classes each.
 """
 
 import difflib
@@ -33,6 +34,8 @@ class Prompts:
     templates: tuple[str, ...]
     version: str
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cls: tuple[str, ...] = ()
+    """Labels by CLIP_benchmark's number, where a file says so."""
 
 
 def prompts_of(name: str) -> Prompts:
@@ -54,7 +57,13 @@ def _checked(name: str) -> Prompts:
             raise ConfigError(f"{path_of(name)}: template {template!r} must hold {{}} once, where the name goes")
     version = storage.sha256(storage.canonical_json({"classes": classes, "templates": templates}))[:12]
     also = {label: tuple(words) for label, words in value.get("also", {}).items()}
-    return Prompts({label: tuple(names) for label, names in classes.items()}, tuple(templates), version, also)
+    return Prompts(
+        {label: tuple(names) for label, names in classes.items()},
+        tuple(templates),
+        version,
+        also,
+        tuple(value.get("cls", ())),
+    )
 
 
 def source_of(name: str) -> Mapping[str, str]:

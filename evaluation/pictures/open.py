@@ -50,6 +50,8 @@ def open_pictures(task: Task, split: str, datasets: str | None = None) -> Pictur
         raise Broken(f"{folder}: as {layout.name} it does not say which pictures are anchors, as a task of frames must")
     if task.prompts:
         words, part = prompts_of(task.prompts), layout.name in PARTS
+        if pictures.bare_cls and words.cls:
+            pictures = replace(pictures, classes=words.cls)
         pictures = joined(pictures, task.label, words.classes, part, needs_every_class(task, split), words.also)
     _count(task, split, pictures)
     _check_hash(task, split, pictures, datasets)

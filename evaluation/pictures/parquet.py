@@ -99,7 +99,9 @@ def open_parquet(home: Folder, split: str) -> Pictures:
     def read(index: int) -> Image.Image:
         return decoded(stored(index), f"{home.path} ({split}, row {index})")
 
-    return Pictures(f"parquet/{split}", home.fingerprint(*names), columns, read, int(starts[-1]), stored, classes)
+    bare = classes is None and next((name for name in LABEL_NAMES if name in schema.names), "") == "cls"
+    count = int(starts[-1])
+    return Pictures(f"parquet/{split}", home.fingerprint(*names), columns, read, count, stored, classes, bare_cls=bare)
 
 
 def _check_names(files: list[_File], columns: dict[str, Any]) -> None:

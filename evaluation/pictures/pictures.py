@@ -60,6 +60,8 @@ class Pictures:
     """Names by number, where the labels are numbers into a list that the dataset brings along."""
     lacking: Mapping[str, int] = field(default_factory=dict)
     """How many of the dataset's own list are not there, by reason, where that is no mistake: what is on the web vanishes."""
+    bare_cls: bool = False
+    """Whether the labels are CLIP_benchmark's `cls` without their names: numbers of its own order."""
 
     def column(self, name: str) -> tuple[str, ...]:
         """One word per picture."""
@@ -93,6 +95,7 @@ class Pictures:
             None if both is None else functools.partial(_first_or_second, *both, self.count),
             self.classes,
             dict(sorted((Counter(self.lacking) + Counter(other.lacking)).items())),
+            self.bare_cls,
         )
 
 

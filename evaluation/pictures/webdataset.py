@@ -69,7 +69,9 @@ def open_webdataset(home: Folder, split: str) -> Pictures:
 
     identity = identity_of("webdataset", names_and_sizes(index.keys, index.size), folder.fingerprint(*shards))
     columns = {"id": index.keys, COLUMNS[kind]: tuple(index.labels)}
-    return Pictures(f"webdataset/{split}", identity, columns, read, len(index.keys), stored, classes)
+    return Pictures(
+        f"webdataset/{split}", identity, columns, read, len(index.keys), stored, classes, bare_cls=classes is None
+    )
 
 
 def _read_shard(

@@ -265,3 +265,25 @@ def test_torchvisions_caltech_101_has_no_background_and_asks_for_none(tmp_path: 
         (tmp_path / "caltech101/101_ObjectCategories" / key).mkdir(parents=True)
         (tmp_path / "caltech101/101_ObjectCategories" / key / "image_0001.jpg").write_bytes(b"x")
     assert open_pictures(asked, "test", str(tmp_path)).count == len(prompts_of(asked.prompts or "").classes) == 101
+
+
+@pytest.mark.parametrize(
+    ("task", "number", "label"), [("fer2013", 4, "6"), ("country211", 0, "AD"), ("rendered-sst2", 1, "positive")]
+)
+def test_numbers_of_clip_benchmarks_copies_are_its_own_though_parquet_lost_their_names(
+    task: str, number: int, label: str, tmp_path: Path
+) -> None:
+    """mteb/wds_fer2013 and its like: columns jpg and cls. CLIP_benchmark's class 4 of FER is neutral, the csv's is sad."""
+    asked = replace(find(task), counts={}, pictures=None)
+    classes = len(prompts_of(asked.prompts or "").classes)
+    images = [{"bytes": encoded(at, "PNG"), "path": None} for at in range(classes)]
+    order = [number, *(at for at in range(classes) if at != number)]
+    for split in ("train", "val", "test"):
+        path = tmp_path / task / f"data/{split}-00000-of-00001.parquet"
+        huggingface(path, {"image": images, "cls": order}, {"image": {"_type": "Image"}})
+    for split in ("test", "trainval"):
+        assert open_pictures(asked, split, str(tmp_path)).column("label")[0] == label
+    make("webdataset", tmp_path / "two/rendered-sst2")
+    (tmp_path / "two/rendered-sst2/classnames.txt").unlink()
+    two = replace(find("rendered-sst2"), counts={}, pictures=None)
+    assert open_pictures(two, "test", str(tmp_path / "two")).column("label") == ("positive", "negative")
