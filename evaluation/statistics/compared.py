@@ -24,6 +24,8 @@ from evaluation.statistics.paired import Difference, mcnemar, paired_bootstrap, 
 RANKED = {"recall@1": 1, "recall@5": 5, "recall@10": 10}
 """Metric -> a query is right whose first match is below this rank."""
 CLIP_SCALE = 100.0
+IN_WORDS = "zero_shot"
+"""The protocol whose scores are cosines, of which VOC's eleven points take the softmax; a probe's logits are ranked as they are."""
 SEVERAL = "|"
 RESAMPLES_OF_ENDS = 100
 """The intervals of single models, which are only looked at where no resample of the pair varies."""
@@ -114,7 +116,8 @@ def _of_scores(metric: str, rows: pd.DataFrame, classes: Sequence[str]) -> Measu
         ordered = Ordered(ranked.roc_auc, scores_NC[:, 1:] - scores_NC[:, :1], right_NC[:, 1:])
         return Resampled(area, interval, (ordered,), clusters_of(rows))
     if metric in ("map", "map_11_point"):
-        own_NC = probabilities(CLIP_SCALE * scores_NC) if metric == "map_11_point" else scores_NC
+        cosines = metric == "map_11_point" and bool((rows["protocol"] == IN_WORDS).all())
+        own_NC = probabilities(CLIP_SCALE * scores_NC) if cosines else scores_NC
         of_one = ranked.eleven_point_precision if metric == "map_11_point" else ranked.average_precision
         there = np.flatnonzero(right_NC.any(axis=0))
         ignored_NC = _ignored(rows, classes)

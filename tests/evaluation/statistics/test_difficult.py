@@ -1,16 +1,23 @@
 """VOC's difficult objects, beside the scoring that its devkit describes, and what they do to a score of a protocol."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from evaluation.catalog.benchmarks import Prompts, find
+from evaluation.compare import compare
+from evaluation.config import EvaluateConfig
 from evaluation.protocols.truth import truth_of
 from evaluation.protocols.zero_shot import ZeroShot
+from evaluation.run import evaluate
 from evaluation.statistics.compared import measured
 from evaluation.statistics.metrics import METRICS, Answers
 from tests.evaluation.protocols.test_zero_shot import WORDS, listed, question
+from tests.evaluation.test_parts import mine
 
 
 def devkit(scores_N: NDArray[np.floating], truth_N: NDArray[np.int64]) -> float:
@@ -78,3 +85,23 @@ def test_a_protocol_scores_without_them_and_says_how_many() -> None:
             assert found.details["ignored"]["pairs"] == 6
     assert scores["ignored"] > scores["without"]
     assert len(set(scores.values())) == 3
+
+
+def test_a_probes_eleven_points_are_those_of_its_logits_when_two_runs_are_compared(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    (tmp_path / "bowls").mkdir()
+    for split, count in (("train", 60), ("test", 40)):
+        kinds = draw.integers(0, 3, count)
+        for at, kind in enumerate(kinds):
+            pixels = draw.integers(0, 90, (8, 8, 3)) + 40 * np.eye(3, dtype=int)[kind]
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"bowls/{split}{at}.png")
+        rows = [f"{split}{at}.png,{'abc'[kind]}" + ("|a" if at % 3 == 0 else "") for at, kind in enumerate(kinds)]
+        (tmp_path / f"bowls/{split}.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    card = tmp_path / "bowls.yaml"
+    card.write_text("folder: bowls\nkind: multilabel\nclasses: [a, b, c]\n")
+    config = EvaluateConfig(tasks=(str(card),), protocols=("zero_shot", "linear_probe"), bootstrap_resamples=100)
+    report = evaluate(config, mine(tmp_path), str(tmp_path / "features"))
+    compared = {f"{row.protocol}/{row.metric}": row.first for row in compare(report, report, 100).rows}
+    assert set(compared) >= {"zero_shot/map_11_point", "linear_probe/map_11_point", "linear_probe/map"}
+    for score in report.scores:
+        assert compared[f"{score.protocol}/{score.metric}"] == pytest.approx(score.value, abs=1e-4)
