@@ -20,9 +20,9 @@ def averages_of(report: Report) -> list[tuple[str, str, SuiteAverage]]:
     """
     metrics = report.config["metrics"]
     suites = {name: tasks for name, tasks in SUITES.items() if set(tasks) <= set(metrics)} | {ALL: tuple(metrics)}
-    lost = {str(row["task"]) for row in report.absent}
     found: list[tuple[str, str, SuiteAverage]] = []
     for protocol, variants in HEADLINE.items():
+        lost = {str(row["task"]) for row in report.absent if row["protocol"] in ("", protocol)}
         for variant in variants:
             measured = {
                 score.task: Interval(score.value, score.low, score.high)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pyarrow as pa
 
 from evaluation.averages import averages_of
@@ -31,3 +33,12 @@ def test_what_is_no_suite_is_averaged_as_all_tasks() -> None:
     ((_, _, average),) = averages_of(report(["digits", "scenes"], []))
     assert (average.suite, average.tasks) == ("all tasks", ("digits", "scenes"))
     assert averages_of(report(["digits"], [])) == []
+
+
+def test_what_another_protocol_lacks_is_not_missing_here() -> None:
+    whole = report(["digits", "scenes"], [])
+    for protocol, label in (("linear_probe", "all tasks"), ("zero_shot", "all tasks, 2 of 3 tasks")):
+        row = {"task": "scenes-retrieval", "status": "unfit", "protocol": protocol, "reason": "has no classes"}
+        ((_, _, average),) = averages_of(replace(whole, absent=(row,)))
+        assert average.label.startswith(label)
+        assert ("of" in average.label) == (protocol == "zero_shot")
