@@ -1,12 +1,13 @@
 """A text corpus for query lists: files of many kinds, streamed into chunks of some 32 MB of text as Parquet.
 
-MediaWiki dumps (.xml), JSON lines and Parquet with a column `text` (and `title`, where there is one), anything else a line at
-a time; .gz, .bz2 and .xz are opened on the way. A line that is no JSON, or has no text, is counted. A file that ends in the
-middle of its compression gives what could be read, and is counted.
+MediaWiki dumps (.xml), JSON (lines, one array, objects over several lines) and Parquet with a column `text` (and `title`, where
+there is one), anything else a line at a time; .gz, .bz2 and .xz are opened on the way. A line that is no JSON, or has no text,
+is counted. A file that ends in the middle of its compression gives what could be read, and is counted.
 """
 
 import codecs
 import io
+import itertools
 import json
 import lzma
 import zlib
@@ -22,9 +23,11 @@ from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution.ledger import Fate, Output
 from pipeline.matching.mediawiki import pages
+from pipeline.sources.json_values import json_values
 from pipeline.web.body import text_of, utf16_of
 
 CHUNK_BYTES = 32 << 20
+BLOCK_BYTES = 1 << 20
 LINE_BYTES = 64 << 20
 """Longest line that is read whole; a longer one is cut there."""
 _COMPRESSIONS = (".gz", ".bz2", ".xz")
@@ -49,7 +52,7 @@ def open_stream(path: str) -> IO[bytes]:
 
 
 def kind_of(path: str) -> str:
-    """xml, jsonl, parquet or lines, by the name."""
+    """xml, jsonl, json, parquet or lines, by the name."""
     name = path.lower()
     for ending in _COMPRESSIONS:
         name = name.removesuffix(ending)
@@ -57,7 +60,7 @@ def kind_of(path: str) -> str:
         return "xml"
     if name.endswith((".jsonl", ".ndjson")):
         return "jsonl"
-    return "parquet" if name.endswith(".parquet") else "lines"
+    return next((kind for kind in ("json", "parquet") if name.endswith(f".{kind}")), "lines")
 
 
 def documents(path: str, counts: dict[str, int]) -> Iterator[Row]:
@@ -72,6 +75,9 @@ def documents(path: str, counts: dict[str, int]) -> Iterator[Row]:
                     yield {"title": title, "text": text}
             elif kind == "parquet":
                 yield from _parquet(stream, path)
+            elif kind == "json":
+                for value in _json_values(stream):
+                    yield from _of_json(value, counts)
             else:
                 yield from _lines(_text_lines(stream, utf16), kind == "jsonl", counts)
     except (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException):
@@ -101,15 +107,26 @@ def _text_lines(stream: IO[bytes], utf16: str) -> Iterator[str]:
 
 def _lines(lines: Iterator[str], is_json: bool, counts: dict[str, int]) -> Iterator[Row]:
     for text in lines:
-        if not is_json:
+        if is_json:
+            yield from _of_json(text, counts)
+        else:
             yield {"title": None, "text": text}
-            continue
-        try:
-            value = json.loads(text)
-            title = value.get("title")
-            yield {"title": str(title) if title else None, "text": clean_surrogates(value["text"])}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            counts["bad_lines"] = counts.get("bad_lines", 0) + 1
+
+
+def _json_values(stream: IO[bytes]) -> Iterator[bytes]:
+    """Those of an array, or one after the other."""
+    head = stream.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().removeprefix(b"[")
+    blocks = itertools.chain([head], iter(lambda: stream.read(BLOCK_BYTES), b""))
+    return (value for _, value in json_values(blocks))
+
+
+def _of_json(value: str | bytes, counts: dict[str, int]) -> Iterator[Row]:
+    try:
+        found = json.loads(value)
+        title = found.get("title")
+        yield {"title": str(title) if title else None, "text": clean_surrogates(found["text"])}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        counts["bad_lines"] = counts.get("bad_lines", 0) + 1
 
 
 def clean_surrogates(text: Any) -> str:

@@ -147,6 +147,20 @@ def test_titles_are_counted_by_views_of_the_project_and_only_where_an_article_ha
         assert made_of == ("nobody", "mercury", "urania", "blue whale")
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_json_of_any_layout_is_a_corpus(tmp_path: Path, as_array: bool, indent: int | None) -> None:
+    rows = [{"title": f"Dog {n}", "text": f"a good dog {n}", "other": [{"text": "x"}]} for n in range(3)] + [
+        {"text": 5}
+    ]
+    data = json.dumps(rows, indent=indent) if as_array else "\n".join(json.dumps(row, indent=indent) for row in rows)
+    (tmp_path / "a.json").write_text(data)
+    counts: dict[str, int] = {}
+    found = list(documents(str(tmp_path / "a.json"), counts))
+    assert found == [{"title": row["title"], "text": row["text"]} for row in rows[:3]]
+    assert counts == {"bad_lines": 1}
+
+
 def test_bad_lines_and_cut_files_are_counted_never_fatal(tmp_path: Path) -> None:
     lines = ['{"text": "a good dog"}', "no json", '{"text": 5}', "[]", '{"text": "\\ud800 dog"}', "[" * 100_000]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
