@@ -94,7 +94,8 @@ def _framed(status: int, minor: int, fields: tuple[tuple[str, str], ...]) -> Hea
         if name == "content-length":
             lengths += [part.strip() for part in value.split(",")]
         elif name == "transfer-encoding":
-            codings += [part.strip().lower() for part in value.split(",")]
+            # "identity" is none (RFC 2616 section 3.6); servers of its time still say it.
+            codings += [part for each in value.split(",") if (part := each.strip().lower()) != "identity"]
         elif name == "connection":
             options += [part.strip().lower() for part in value.split(",")]
     if codings and (codings != ["chunked"] or lengths):

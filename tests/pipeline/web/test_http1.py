@@ -121,6 +121,14 @@ def test_what_could_be_read_in_two_ways_or_has_no_end_is_refused(data: bytes) ->
             read(data, cuts)
 
 
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+def test_a_coding_that_is_none_changes_nothing(framed: bytes) -> None:
+    answer, done = read(HEAD + b"Transfer-Encoding: Identity\r\n" + framed, [])
+    assert (answer.body, done, answer.reusable) == (b"hello", True, True)
+
+
 def test_chunks_have_a_number_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http1, "MAX_CHUNKS", 10)
     with pytest.raises(NotHttpError):
