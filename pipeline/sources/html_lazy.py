@@ -37,7 +37,7 @@ def lazy_words(node: LexborNode) -> list[str]:
 
 def is_lazy(node: LexborNode, base: Base) -> bool:
     """Whether a script gives this picture its address."""
-    if lazy_words(node) or any(value(node, name).strip() for name in LAZY_SETS):
+    if any(value(node, name).strip() for name in (*LAZY, *LAZY_SETS)):
         return True
     word = value(node, "src").strip()
     return not word or usable(word, base) is None

@@ -12,7 +12,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.sources.html_lazy import LAZY_SETS, is_lazy, lazy_words, twins_of, usable, value
+from pipeline.sources.html_lazy import LAZY_SETS, lazy_words, twins_of, usable, value
 from pipeline.web.urls import Base, UnusableURLError
 
 _PICTURES = 'img, amp-img, amp-anim, input[type="image" i]'
@@ -114,7 +114,8 @@ def pictures_of(tree: LexborHTMLParser, base: Base, limit: int) -> tuple[list[Pi
 def _address(node: LexborNode, twin: LexborNode | None, base: Base) -> str | None:
     """Where the picture is; `twin` stands in for one that has no address before a script gives it one."""
     url = _picture_url(node, base)
-    if twin is None or (url is not None and (node.tag != "img" or value(node, "srcset") or is_lazy(node, base))):
+    sets = any(value(node, name).strip() for name in ("srcset", *LAZY_SETS))
+    if twin is None or (url is not None and (node.tag != "img" or sets or lazy_words(node))):
         return url
     return _picture_url(twin, base) or url
 

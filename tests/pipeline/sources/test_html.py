@@ -483,6 +483,8 @@ def test_pictures_of_amp_pages_and_picture_buttons() -> None:
         ('<img src="data:image/gif;base64,x" alt="cat"><noscript><img src=a.jpg alt=""></noscript>', {"a.jpg": ["cat"]}),
         ('<noscript><img src=a.jpg></noscript> <img class=lazy alt="cat">', {"a.jpg": ["cat"]}),
         ("<a href=x><img class=lazy title=cat></a><!-- x --><noscript><a><img src=a.jpg></a></noscript>", {"a.jpg": ["cat"]}),
+        ("<img src=dot.gif data-lazy=true alt=cat><noscript><img src=a.jpg></noscript>", {"a.jpg": ["cat"]}),
+        ('<img src=s.jpg data-src="p_{width}.jpg" alt=cat><noscript><img src=a.jpg></noscript>', {"a.jpg": ["cat"]}),
         # Two addresses of one picture are one pair.
         ("<img data-src=l.jpg src=dot.gif alt=cat><noscript><img src=a.jpg alt=cat></noscript>", {"l.jpg": ["cat"]}),
         ("<img src=dot.gif alt=cat><noscript><img src=a.jpg alt=cat></noscript>", {"a.jpg": ["cat"]}),
