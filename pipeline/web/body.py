@@ -4,6 +4,7 @@ import codecs
 import re
 import time
 import zlib
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 PIECE_BYTES = 1 << 20
@@ -82,7 +83,10 @@ def retry_after_seconds(value: str | None) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        date = parsedate_to_datetime(
+            text
+        )  # C's form of a date names no zone: in HTTP it is UTC (RFC 9110 section 5.6.7)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

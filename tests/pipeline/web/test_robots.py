@@ -2,11 +2,12 @@
 
 import gzip
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from pipeline.web.body import BrokenError, TooLargeError, decoded
+from pipeline.web.body import BrokenError, TooLargeError, decoded, retry_after_seconds
 from pipeline.web.robots import MAX_ROBOTS_BYTES, RobotsRules
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
@@ -127,3 +128,16 @@ def test_a_long_compressed_file_is_read_as_far_as_the_limit() -> None:
         assert RobotsRules.parse(read, "openwit").refusal("http://a.example/x")
         with pytest.raises((TooLargeError, BrokenError)):
             decoded(body, "gzip", MAX_ROBOTS_BYTES)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+def test_dates_of_retry_after_are_in_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch, zone: str, form: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        until = (datetime.now(timezone.utc) + timedelta(seconds=100)).strftime(form)
+        assert 90 < (retry_after_seconds(until) or 0) < 101
+    finally:
+        monkeypatch.undo()
+        time.tzset()
