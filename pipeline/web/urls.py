@@ -68,7 +68,10 @@ def _repaired(url: str, base: str | None) -> str:
 def _joined(base: str, word: str) -> str:
     """RFC 3986 section 5.2.2, dot segments still in it. (Python's urljoin takes empty segments out: "fetch/http://a.example/b", as
     proxies and archives have it in their paths, loses a slash, and no picture lies there.)"""
-    scheme, place, path, query = _PARTS.match(base).groups("")  # type: ignore[union-attr]
+    found = _PARTS.match(base)
+    if found is None:
+        raise UnusableURLError("taken relative to what is no address")
+    scheme, place, path, query = found.groups("")
     if word[: len(scheme)].lower() == scheme and word[len(scheme) : len(scheme) + 2] != "//":  # "http:b.jpg"
         word = word[len(scheme) :]
     if _SCHEME.match(word):

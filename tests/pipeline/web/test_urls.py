@@ -69,6 +69,11 @@ def test_relative_addresses_keep_every_segment(base: str, word: str, joined: str
     assert canonical(word, base) == Base(base).join(word) == joined
 
 
+def test_nothing_is_relative_to_what_is_no_address() -> None:
+    with pytest.raises(UnusableURLError):
+        canonical("p.jpg", "dir/page")
+
+
 def test_long_addresses_and_odd_hosts_take_the_plain_way() -> None:
     base = Base("http://a.example/")
     for word in (
