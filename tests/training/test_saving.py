@@ -208,6 +208,16 @@ def test_the_best_by_an_evaluation_are_kept(tmp_path: Path) -> None:
     config = CheckpointsConfig(keep=1, keep_best=1, best_metric="digits")
     found = folders.surplus(folders.sealed(tmp_path / "checkpoints"), config)
     assert [int(each.name) for each in found] == [4, 6]
+    # An evaluation takes longer than the steps between: the score of step 6 is still to come, that of 4 is there.
+    (tmp_path / "evaluations.jsonl").write_text("\n".join(map(json.dumps, lines[:2])))
+    for step in (4, 6):
+        snapshot = tmp_path / "snapshots" / folders.name_of(step)
+        snapshot.mkdir(parents=True)
+        (snapshot / "checkpoint.json").write_text("{}")
+    found = folders.surplus(folders.sealed(tmp_path / "checkpoints"), config)
+    assert [int(each.name) for each in found] == [4]
+    by_loss = CheckpointsConfig(keep=1)
+    assert [int(each.name) for each in folders.surplus(folders.sealed(tmp_path / "checkpoints"), by_loss)] == [2, 4, 6]
     falling = {"loss", "gradient_norm", "bits_per_pixel", "nats_per_pixel", "class_loss", "text_nats"}
     names = {name for each in METRICS.values() for name in each} | {
         "loss",

@@ -24,7 +24,8 @@ class CheckpointsConfig(Settings):
     best_metric: str = "loss"
     """loss, gradient_norm or a name among a step's metrics: its mean over the steps since the checkpoint before counts. Or the
     name of a score that evaluation beside the training gives (train.watch), as digits/zero_shot/top1/ensemble; it counts for a
-    checkpoint of the same step. A name that can never occur is refused before work, with those that will."""
+    checkpoint of the same step, which is kept until the score is there. A name that can never occur is refused before work, with
+    those that will."""
     best_is: Literal["auto", "lowest", "highest"] = "auto"
     """Whether a small or a large `best_metric` is good; auto: small losses, norms and bits, large accuracies and scores."""
     asynchronous: bool = True

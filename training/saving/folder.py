@@ -20,6 +20,8 @@ from training.saving.checkpoints_config import CheckpointsConfig
 
 PROGRESS = "progress.json"
 PARTIAL = ".partial"
+SNAPSHOTS = "snapshots"
+"""In the run's folder: a folder by step while its weights are waiting to be measured, or are (training/saving/snapshots.py)."""
 EVALUATIONS = "evaluations.jsonl"
 """In the run's folder: a line per evaluated step, {"step": 500, "scores": {"name": 0.5}} (orchestration/beside.py)."""
 
@@ -83,8 +85,8 @@ def metrics_of(folder: Path) -> Mapping[str, float]:
 
 
 def surplus(folders: Sequence[Path], config: CheckpointsConfig, step: int | None = None) -> list[Path]:
-    """Of sealed folders, oldest first, those that are neither among the newest nor among the best. With `step`, the one that was
-    just written: later ones go too, for this run went on from before them."""
+    """Of sealed folders, oldest first, those that are neither among the newest nor among the best nor about to be measured. With
+    `step`, the one that was just written: later ones go too, for this run went on from before them."""
     later = [folder for folder in folders if step is not None and folder.name > name_of(step)]
     return later + _surplus([folder for folder in folders if folder not in later], config)
 
@@ -94,7 +96,14 @@ def _surplus(folders: Sequence[Path], config: CheckpointsConfig) -> list[Path]:
     sign = 1 if config.is_lowest_best else -1
     scored = [(sign * value, folder) for folder in folders if (value := _score(folder, config)) is not None]
     best = [folder for _, folder in sorted(scored)[: config.keep_best]]
-    return [folder for folder in older if folder not in best]
+    measured = {folder for _, folder in scored}
+    open_ones = [each for each in older if config.keep_best and each not in measured and _is_being_measured(each)]
+    return [folder for folder in older if folder not in (*best, *open_ones)]
+
+
+def _is_being_measured(folder: Path) -> bool:
+    """Whether a score of its step may still come; there are two such steps at most (orchestration/beside.py)."""
+    return (folder.parent.parent / SNAPSHOTS / folder.name / NAME).exists()
 
 
 def _score(folder: Path, config: CheckpointsConfig) -> float | None:

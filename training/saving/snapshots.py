@@ -17,15 +17,15 @@ from training.config import TrainConfig
 from training.engine.engine import Engine
 from training.engine.ranks import Ranks
 from training.saving import checkpoint as checkpoints
+from training.saving import folder as folders
 from training.saving.checkpoint import Checkpoint
-from training.saving.folder import name_of
 from training.saving.meanings import Meanings
 from training.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOLDER = "snapshots"
+FOLDER = folders.SNAPSHOTS
 
 
 class SnapshotFolder:
@@ -48,7 +48,7 @@ class SnapshotFolder:
         if not self._every or step % self._every:
             return
         weights = engine.weights()
-        target = self._folder / name_of(step)
+        target = self._folder / folders.name_of(step)
         if (
             not self._ranks.is_first or (target / checkpoints.NAME).exists()
         ):  # of before a crash, and perhaps being read
