@@ -39,6 +39,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def above(data: Path) -> Path:
+    """A folder that holds the folder of classes and nothing else."""
+    (data.parent / "above data").mkdir()
+    (data.parent / "above data" / "data").symlink_to(data)
+    return data.parent / "above data"
+
+
 def run(data: Path, out: Path, **values: Any) -> list[StepResult]:
     return list(train(TrainConfig.model_validate(SETTINGS | values), str(data), str(out)))
 
@@ -102,6 +109,8 @@ def test_vit_learns_the_classes_of_folders_and_needs_some(folder: Path, tmp_path
     done = Checkpoint.load(str(tmp_path / "a" / "checkpoint"))
     assert done.spec.to_json()["classes"] == 2
     assert done.classes() == tuple(sorted({path.parent.name for path in folder.rglob("*.png")}))
+    with pytest.raises(DataError, match=r"are of one class, 'data', so there is nothing to tell apart; name another"):
+        run(above(folder), tmp_path / "c", model="vit-tiny-8", steps=2)
     bare = tmp_path / "bare"
     bare.mkdir()
     for number, path in enumerate(sorted(folder.rglob("*.png"))):

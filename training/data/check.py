@@ -31,6 +31,11 @@ def check(config: TrainConfig, data: Data, needs: Set[str] = frozenset({"text"})
             f"{bare.name}: its pictures have no labels, which {config.model} learns from; name the column in"
             " train.data.sources label_column, add .cls members, or sort the pictures into a folder per class"
         )
+    if "label" in needs and len(data.classes) == 1 and not config.objective.independent_classes:
+        raise DataError(
+            f"{data.sources[0].name}: all pictures are of one class, {data.classes[0]!r:.40}, so there is nothing to tell apart;"
+            " name another train.data.sources label_column, or the folder that has a folder per class"
+        )
     _check_losses(config, data)
     if config.global_batch_size > data.rows:
         raise DataError(
