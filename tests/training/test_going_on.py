@@ -22,6 +22,7 @@ from training.run import run as run_recorded
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
 from training.specs.vit import VitSpec
+from training.tokens import clip_vocabulary
 from training.tokens.tokenizer import Tokenizer
 from training.train import StepResult, train
 from training.watching.replay import replay
@@ -219,3 +220,20 @@ def test_a_run_goes_on_with_the_words_that_it_began_with(data: Path, tmp_path: P
     replace(Checkpoint.load(str(saved), verify=False), files=checksums(str(saved))).save()
     assert [result.step for result in train(config, str(data), str(out))] == [3, 4]
     assert Checkpoint.load(str(out / "checkpoint")).tokenizer().to_bytes() == first.to_bytes()
+
+
+def test_a_vocabulary_that_moved_is_the_same_and_another_is_not(data: Path, tmp_path: Path) -> None:
+    def words(name: str, *merges: tuple[str, str]) -> dict[str, Any]:
+        (tmp_path / name).mkdir()
+        ids = clip_vocabulary._vocabulary(merges)
+        (tmp_path / name / "vocab.json").write_text(json.dumps(ids))
+        (tmp_path / name / "merges.txt").write_text("#version\n" + "\n".join(map(" ".join, merges)))
+        return TEXT | {"vocabulary_size": 600, "vocabulary": str(tmp_path / name)}
+
+    begun, moved, other = words("a", ("d", "a")), words("b", ("d", "a")), words("c", ("l", "i"))
+    run(data, tmp_path / "out", steps=2, **begun)
+    assert run(data, tmp_path / "out", steps=2, **moved) == []
+    with pytest.raises(
+        ConfigError, match=r"was trained with vocabulary .*/a and this run has .*/c; choose another folder"
+    ):
+        run(data, tmp_path / "out", steps=2, **other)

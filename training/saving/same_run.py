@@ -16,6 +16,8 @@ from training.config import TrainConfig
 from training.data.config import SourceConfig
 from training.optim.schedule import learning_rate
 from training.saving.checkpoint import Checkpoint
+from training.saving.meanings import TOKENIZER
+from training.tokens.tokenizer import released
 
 CHANGEABLE = (
     *("workers", "threads_per_worker", "zero_stage", "memory", "launch", "checkpoints", "watch"),
@@ -54,9 +56,17 @@ def _difference(
     theirs, ours = what_is_learned(checkpoint.config), what_is_learned(config.model_dump(mode="json"))
     for key in sorted({*theirs, *ours} - {*may_differ}):
         # A run of before the setting was there had what is now its default.
-        if theirs.get(key, _default(key)) != ours.get(key):
+        if theirs.get(key, _default(key)) != ours.get(key) and not (
+            key == "vocabulary" and _same_words(checkpoint, config)
+        ):
             return key, theirs.get(key), ours.get(key)
     return None
+
+
+def _same_words(checkpoint: Checkpoint, config: TrainConfig) -> bool:
+    """Whether the file that `train.vocabulary` names is what the checkpoint was trained with, wherever it lay then."""
+    made = released(config)
+    return made is not None and TOKENIZER in checkpoint.files and made.to_bytes() == checkpoint.tokenizer().to_bytes()
 
 
 def _default(key: str) -> Any:
