@@ -8,6 +8,7 @@ says so: the disk holds two snapshots at most, the end of the training waits for
 always measured. A failure here is a line, never the end of the training.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 from orchestration.recipe import wanted_beside
 from orchestration.training_rows import EVALUATIONS, read_evaluations
-from pipeline.errors import UserError
+from pipeline.errors import DataError, UserError
 from training.config import TrainConfig
 from training.saving.checkpoint import NAME
 from training.saving.snapshots import FOLDER
@@ -31,13 +32,18 @@ class Call(Protocol):
 
 
 class Beside:
-    """The evaluations of one training's folder. `start(config, snapshot)` begins one; by default in a Ray worker."""
+    """The evaluations of one training's folder. `start(config, snapshot)` begins one; by default in a Ray worker, which finds
+    benchmarks below `datasets`."""
 
     def __init__(
-        self, config: TrainConfig, folder: str, start: Callable[[TrainConfig, str], Call] | None = None
+        self,
+        config: TrainConfig,
+        folder: str,
+        start: Callable[[TrainConfig, str], Call] | None = None,
+        datasets: str | None = None,
     ) -> None:
         self._config, self._folder = config, Path(folder)
-        self._start = start or _on_ray
+        self._start = start or functools.partial(_on_ray, datasets)
         self._told = 0
         self._running: tuple[Path, Call] | None = None
         self._passed_over: list[dict[str, Any]] = []
@@ -109,17 +115,20 @@ class Beside:
 
 
 def measure(config: dict[str, Any], snapshot: str) -> Scores:
-    """The headline scores of a snapshot by name; runs in a process of its own, which gives way to the ranks."""
+    """The headline scores of a snapshot by name; runs in a process of its own, which gives way to the ranks. Raises DataError
+    where nothing could be measured."""
     from evaluation.config import EvaluateConfig
     from evaluation.report import headline
     from evaluation.run import evaluate
 
     os.setpriority(os.PRIO_PROCESS, 0, 10)  # set, not added to: Ray keeps its workers
     report = evaluate(EvaluateConfig.model_validate(config), snapshot, os.path.join(snapshot, "features"))
+    if report.nothing:
+        raise DataError(report.nothing)
     return {score.name: score.value for score in headline(report)}
 
 
-def _on_ray(config: TrainConfig, snapshot: str) -> Call:
+def _on_ray(datasets: str | None, config: TrainConfig, snapshot: str) -> Call:
     from orchestration.cluster import Apart
 
-    return Apart(measure, wanted_beside(config), snapshot, gpus=config.watch.evaluate_gpus)
+    return Apart(measure, wanted_beside(config, datasets), snapshot, gpus=config.watch.evaluate_gpus)

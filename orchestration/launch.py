@@ -41,6 +41,7 @@ def train_on_ray(
     on_step: OnRow = _ignore,
     on_evaluation: OnRow = _ignore,
     say: Callable[[str], None] = _silent,
+    datasets: str | None = None,
 ) -> None:
     """Train on `config.workers` Ray Train workers; the checkpoint is in `folder`/checkpoint when this returns.
 
@@ -48,11 +49,11 @@ def train_on_ray(
     `folder`/evaluations.jsonl, in this thread; `say` gets a line when nodes were lost or came, and those that the training says,
     `train: ` before them. A worker that dies is replaced
     and training goes on from its last checkpoint, `launch.max_failures` times; nodes that are reclaimed with notice count
-    apart. Must run inside `cluster.connected`.
+    apart. Below `datasets` lie the benchmarks of `watch.evaluate_tasks` that are on disk. Must run inside `cluster.connected`.
     Raises: the ConfigError or DataError that a worker raised; DataError where workers cannot start or keep dying.
     """
     folder = _on_disk(folder)
-    tail, beside = Tail(os.path.join(folder, "steps.jsonl")), Beside(config, folder)
+    tail, beside = Tail(os.path.join(folder, "steps.jsonl")), Beside(config, folder, datasets=datasets)
     gpus = cluster.gpus_per_worker(config, cluster.resources())
     room = Room(config, cluster.resources, gpus, say)
     said, heard = Path(folder) / OWN / SAID, 0

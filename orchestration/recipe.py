@@ -5,6 +5,7 @@ load("my.yaml")                                 a file of one's own, usually `ex
 """
 
 import difflib
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -143,12 +144,16 @@ class Recipe(Settings):
         return hide_environment(self.model_dump(mode="json"), self._written)
 
 
-def wanted_beside(config: TrainConfig) -> dict[str, Any]:
-    """The EvaluateConfig of a snapshot that is measured while training goes on (orchestration/beside.py), as JSON values."""
+def wanted_beside(config: TrainConfig, datasets: str | None = None) -> dict[str, Any]:
+    """The EvaluateConfig of a snapshot that is measured while training goes on (orchestration/beside.py), as JSON values.
+    `datasets` is the recipe's `evaluate.datasets`, where benchmarks lie that are on disk."""
     watch = config.watch
     can_read = get_spec(config.model).family in TEXT_FAMILIES
     protocols = watch.evaluate_protocols if can_read else ("linear_probe",)
-    return {"tasks": list(watch.evaluate_tasks), "protocols": list(protocols), "threads": 1}
+    asked = {"tasks": list(watch.evaluate_tasks), "protocols": list(protocols), "threads": 1}
+    if datasets is None:
+        return asked
+    return asked | {"datasets": datasets if "://" in datasets else os.path.abspath(os.path.expanduser(datasets))}
 
 
 def _names_its_own(train: TrainConfig) -> bool:

@@ -18,12 +18,14 @@ from training.spec import get_spec
 from training.watching.cards import CARDS, DEFAULT
 
 
-def snapshot_estimate(config: TrainConfig, steps: int | None, seconds: float | None) -> dict[str, Any] | None:
+def snapshot_estimate(
+    config: TrainConfig, steps: int | None, seconds: float | None, datasets: str | None = None
+) -> dict[str, Any] | None:
     """Of a training of so many steps and seconds, as JSON values; None where nothing is evaluated meanwhile."""
     watch = config.watch
     if not watch.evaluate_every_steps:
         return None
-    evaluate = EvaluateConfig.model_validate(wanted_beside(config))
+    evaluate = EvaluateConfig.model_validate(wanted_beside(config, datasets))
     spec = get_spec(config.model)
     spec = spec if config.image_size is None else spec.with_image_size(config.image_size)
     # The folder that holds no features: those of a snapshot are always made anew.

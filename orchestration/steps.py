@@ -189,7 +189,8 @@ def _train(recipe: Recipe, config: Mapping[str, Any], source: str) -> Step:
         compare = recipe.train.data.verify_checksums or data.is_changed
         context.connect()
         train = _with(recipe.train, verify_checksums=compare)
-        train_on_ray(train, dataset, folder, context.on_train_step, context.on_evaluation, tell)
+        benchmarks = recipe.evaluate.datasets if recipe.evaluate else None
+        train_on_ray(train, dataset, folder, context.on_train_step, context.on_evaluation, tell, benchmarks)
         checkpoint = Checkpoint.load(storage.join(folder, "checkpoint"))
         facts: dict[str, Any] = {"step": checkpoint.step, "samples_seen": checkpoint.samples_seen}
         gone = left_out(data)

@@ -78,7 +78,8 @@ def estimate_of(
         if step.name in ("pack", "data") and (folder := recipe.data or (step.path if step.done else "")):
             rows = Manifest.load(folder).rows if storage.exists(storage.join(folder, MANIFEST)) else rows
     estimate = training_estimate(recipe.train, found or rows)
-    snapshots = snapshot_estimate(recipe.train, estimate["steps"], estimate["seconds"])
+    datasets = recipe.evaluate.datasets if recipe.evaluate else None
+    snapshots = snapshot_estimate(recipe.train, estimate["steps"], estimate["seconds"], datasets)
     return estimate | {"config": recipe.shown()["train"], "snapshots": snapshots, "start_is_there": start}
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from orchestration.beside import Beside
+from orchestration.beside import Beside, measure
 from orchestration.narrator import Narrator
-from orchestration.recipe import load
+from orchestration.recipe import load, wanted_beside
 from orchestration.training_rows import evaluation_note, numbers, read_evaluations, train_note
 from pipeline.errors import DataError
+from tests.evaluation.test_parts import mine
 from training.config import TrainConfig
 
 
@@ -157,3 +159,17 @@ def test_the_tracker_is_told_each_step_and_each_snapshot_once(tmp_path: Path) ->
         ("train", {"mfu": 0.3, "loss": 2.5}, 1),
         ("train", {"while_training/digits/zero_shot/top1/ensemble": 0.9}, 1),
     ]
+
+
+def test_a_snapshot_is_asked_benchmarks_of_the_recipes_folder_and_nothing_measured_is_an_error(tmp_path: Path) -> None:
+    home = tmp_path / "data/kinetics700"
+    (home / "val").mkdir(parents=True)
+    Image.new("RGB", (8, 8), (9, 90, 9)).save(home / "val/0wR5jVB-WPk_000417_000427.png")
+    rows = ["label,youtube_id,time_start,time_end,split", "abseiling,0wR5jVB-WPk,417,427,val", "archery,gone,1,11,val"]
+    (home / "val.csv").write_text("\n".join(rows) + "\n")
+    watch = {"evaluate_every_steps": 10, "evaluate_tasks": ["kinetics700"], "evaluate_protocols": ["zero_shot"]}
+    training = TrainConfig.model_validate({"model": "clip-tiny", "watch": watch})
+    scores = measure(wanted_beside(training, str(tmp_path / "data")), mine(tmp_path))
+    assert list(scores) == ["kinetics700/zero_shot/mean_top1_top5/ensemble"]
+    with pytest.raises(DataError, match="nothing was measured of kinetics700: "):
+        measure(wanted_beside(training), mine(tmp_path))
