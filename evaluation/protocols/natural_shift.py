@@ -92,7 +92,8 @@ class NaturalShift:
 
 
 def _line_of(task: str, part: str) -> str:
-    return task if part == "shifted" else f"{task}/{part}"
+    shift = task.partition("@")[0]  # of each there is one variant, which may be named
+    return shift if part == "shifted" else f"{shift}/{part}"
 
 
 def _shifted(

@@ -132,6 +132,13 @@ def test_a_shift_stands_beside_the_reference_of_its_own_classes(sixteen_birds: P
     assert 0 < point["expected_published"] < point["reference"]
 
 
+def test_a_shift_that_is_asked_by_its_variant_has_its_line_too(sixteen_birds: Pictures) -> None:
+    for name in ("imagenet-a", "imagenet-a@official"):
+        pictures = listed("imagenet-a/test", label=["n01531178"] * 8)
+        found = NaturalShift().measure(few_classes(catalog.find(name), pictures, lambda a: ["goldfinch"] * a.count))
+        assert "effective_robustness/weighted" in values(found), name
+
+
 def few_classes(task: catalog.Task, pictures: Pictures, answer: Callable[[Pictures], Sequence[str]]) -> Question:
     """With two classes in place of 200, so that the table above stays small."""
     question = asked(task, pictures, answer, None)
