@@ -7,9 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from evaluation.catalog.references import reference_sets
+from evaluation.config import EvaluateConfig
 from evaluation.overlap import corrected, effect, effects_of
 from evaluation.report import OUTCOMES
+from evaluation.run import evaluate
 from pipeline import storage
+from tests.evaluation.test_parts import mine, shop
 
 
 def tail(successes: int, trials: int, share: float) -> float:
@@ -112,3 +116,17 @@ def test_every_protocol_is_looked_at_by_its_headline_and_its_first_draw(tmp_path
     found, _ = effects_of(pa.Table.from_pylist(tables, schema=OUTCOMES), folder)
     assert [(row["protocol"], row["variant"]) for row in found] == kept
     assert {(row["all"], row["clean"], row["overlap"]) for row in found} == {(0.75, 1.0, 0.5)}
+
+
+def test_the_list_of_a_card_of_ones_own_is_found_by_the_name_that_reports_call_it_by(tmp_path: Path) -> None:
+    card, folder = shop(tmp_path, "fruit"), str(tmp_path / "data")
+    storage.write_json(f"{folder}/overlap/summary.json", {"mode": "mark", "tasks": {"fruit": {}}})
+    storage.write_table(f"{folder}/overlap/fruit/overlap.parquet", pa.table({"index": pa.array([0, 3], pa.int64())}))
+    config = EvaluateConfig(tasks=(card,), protocols=("zero_shot",), bootstrap_resamples=100)
+    known = {one.name: one.identity for one in reference_sets([card])}
+    for identities, overlapping in ((known, [2]), ({"fruit": "others"}, [])):
+        storage.write_json(f"{folder}/overlap/identities.json", identities)
+        report = evaluate(config, mine(tmp_path), str(tmp_path / "features"), dataset=folder)
+        assert [row["overlapping"] for row in report.overlaps] == overlapping
+        assert [row["protocol"] for row in report.absent] == ([] if overlapping else ["overlap"])
+        assert report.scores
