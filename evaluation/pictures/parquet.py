@@ -5,7 +5,7 @@ Names of classes come from the feature description that the `datasets` library l
 read at once, pictures a row group at a time.
 
 Traps: Food-101's test split is called "validation" there, and ImageNet's "test" has no labels (all are -1): then
-"validation" is the test part.
+"validation" is the test part. Flickr30k's copy (nlphuji/flickr30k) has all pictures in "test", and a column `split`.
 """
 
 from typing import Any
@@ -101,7 +101,16 @@ def open_parquet(home: Folder, split: str) -> Pictures:
 
     bare = classes is None and next((name for name in LABEL_NAMES if name in schema.names), "") == "cls"
     count = int(starts[-1])
-    return Pictures(f"parquet/{split}", home.fingerprint(*names), columns, read, count, stored, classes, bare_cls=bare)
+    found = Pictures(f"parquet/{split}", home.fingerprint(*names), columns, read, count, stored, classes, bare_cls=bare)
+    return _of_split(found, split)
+
+
+def _of_split(pictures: Pictures, split: str) -> Pictures:
+    """Those that a column `split` says are of it, where that tells several splits apart; all others as they are."""
+    known = {alias: name for name, aliases in ALIASES.items() for alias in aliases} | {"restval": "train"}
+    said = [known.get(str(word)) for word in pictures.columns.get("split", ())]
+    chosen = [at for at, name in enumerate(said) if name == split]
+    return pictures.subset(chosen) if chosen and None not in said and len(set(said)) > 1 else pictures
 
 
 def _check_names(files: list[_File], columns: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from miniatures.canvas import encoded
 from miniatures.universal import huggingface
 
 from evaluation.catalog.benchmarks import Task, find, names, prompts_of
+from evaluation.pictures.decoding import decoded
 from evaluation.pictures.open import find_layout, open_pictures
 from evaluation.pictures.pictures import Absent, Broken
 from evaluation.pictures.table import LAYOUTS
@@ -287,3 +288,15 @@ def test_numbers_of_clip_benchmarks_copies_are_its_own_though_parquet_lost_their
     (tmp_path / "two/rendered-sst2/classnames.txt").unlink()
     two = replace(find("rendered-sst2"), counts={}, pictures=None)
     assert open_pictures(two, "test", str(tmp_path / "two")).column("label") == ("positive", "negative")
+
+
+def test_a_column_that_tells_splits_apart_is_heeded_within_a_file(tmp_path: Path) -> None:
+    """nlphuji/flickr30k keeps all 31,014 pictures in its split "test"; Karpathy's are in the column `split`."""
+    images = [{"bytes": encoded(at, "PNG"), "path": None} for at in range(5)]
+    said = ["train", "test", "val", "test", "train"]
+    columns = {"image": images, "caption": [[f"picture {at}", "a picture"] for at in range(5)], "split": said}
+    huggingface(tmp_path / "flickr30k/data/test-00000-of-00001.parquet", columns, {"image": {"_type": "Image"}})
+    asked = replace(find("flickr30k"), counts={"test": 2})
+    pictures = open_pictures(asked, "test", str(tmp_path))
+    assert [words[0] for words in pictures.words("caption")] == ["picture 1", "picture 3"]
+    assert pictures.read(1).tobytes() == decoded(encoded(3, "PNG"), "").tobytes()
