@@ -57,6 +57,8 @@ class ZeroShot:
             findings.details["same_names"] = alike
         if task.kind == "classification" and (held_out := _held_out(question)):
             findings.details["calibration"] |= _with_temperature(findings, question, held_out, words, truth, scores_NC)
+        elif task.kind == "classification" and task.train and question.config.zero_shot.temperature_pictures:
+            findings.lacks(f"{task.name}: no temperature, since its training pictures cannot be read; put them beside")
         values = [
             metric_of_scores(question, truth, _own(task, cosines(embeddings_ND, one_CD))) for one_CD in words.single
         ]

@@ -113,6 +113,9 @@ def test_a_temperature_is_fitted_on_training_pictures_alone() -> None:
     assert found.details["calibration"]["fitted_on"] == 300
     before, after = (score(found, f"zero_shot/calibration_error/{each}") for each in ("ensemble", "temperature"))
     assert after.value < before.value
+    (row,) = ZeroShot().measure(replace(asked, train=None)).absent  # asked for, and nothing to fit it on
+    assert "no temperature, since its training pictures cannot be read" in row["reason"]
+    assert not found.absent
 
 
 def test_many_labels_are_ranked_by_softmax_at_eleven_points_and_raw_at_all() -> None:
