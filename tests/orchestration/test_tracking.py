@@ -445,7 +445,7 @@ def _file(path: Path, text: str) -> Path:
     return path
 
 
-def _until(condition: Any, seconds: float = 30.0) -> None:
+def _until(condition: Any, seconds: float = 90.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "did not happen"
