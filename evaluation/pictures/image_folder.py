@@ -18,6 +18,13 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 """What folders of a split are called."""
+SPELLED = tuple(
+    written
+    for split in ("test", "val", "train")
+    for folder in SPLITS[split]
+    for written in (folder, folder.capitalize(), folder.upper())
+)
+"""The same as they may be written, those to be tested on first."""
 VIDEOS = (".avi", ".mp4", ".mkv", ".webm", ".mov")
 
 
@@ -63,12 +70,7 @@ def _open(home: Folder, split: str) -> Pictures:
 
 IMAGE_FOLDER = Reader(
     "image-folder",
-    tuple(
-        (f"{written}/*",)
-        for split in ("test", "val", "train")
-        for folder in SPLITS[split]
-        for written in (folder, folder.capitalize(), folder.upper())
-    ),
+    tuple((f"{folder}/*",) for folder in SPELLED),
     _open,
     lambda home: tuple(split_folders(home)),
     said="test/<class>/*.jpg and train/<class>/*.jpg",

@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluation.pictures.decoding import of_files
 from evaluation.pictures.folder import Folder
-from evaluation.pictures.image_folder import SPLITS, by_class, split_folders
+from evaluation.pictures.image_folder import SPELLED, by_class, split_folders
 from evaluation.pictures.layout import Reader
 from evaluation.pictures.parquet import CAPTION_NAMES, LABEL_NAMES
 from evaluation.pictures.pictures import Broken, Pictures
@@ -61,13 +61,7 @@ def _word(value: Any) -> Any:
 
 METADATA = Reader(
     "metadata",
-    tuple(
-        (f"{written}/{name}",)
-        for split in ("test", "val", "train")
-        for folder in SPLITS[split]
-        for written in (folder, folder.capitalize(), folder.upper())
-        for name in LISTS
-    ),
+    tuple((f"{folder}/{name}",) for folder in SPELLED for name in LISTS),
     _open,
     lambda home: tuple(split_folders(home)),
     said="test/metadata.csv with file_name and label, beside the pictures",
