@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from scipy.stats import norm
 
-from evaluation.published.tables import Published, published
+from evaluation.catalog.benchmarks import card_of
+from evaluation.published.tables import Published, published, sources
 from evaluation.report import Report, Score
 from evaluation.statistics.intervals import CONFIDENCE, Interval, clopper_pearson
 from pipeline import storage
@@ -45,7 +46,7 @@ class Entry:
 @functools.cache
 def reasons() -> tuple[Mapping[str, Any], ...]:
     """id, tables, scores and models (patterns), says, source; `when` names traits that must hold, `at_most` the largest
-    difference that a reason for many scores explains."""
+    difference that a reason for many scores explains, `except` measured scores (patterns) of which it is not true."""
     return tuple(storage.read_json(str(Path(__file__).parent / "reasons.json")))
 
 
@@ -55,7 +56,21 @@ def ledger(report: Report, model: str) -> list[Entry]:
     Raises ConfigError where nothing is published of such a model.
     """
     figures, traits = published(model), traits_of(report, model)
-    return [entry(score, figure, traits) for score in report.scores for figure in figures.get(score.name, ())]
+    return [entry(score, figure, traits) for score in report.scores for figure in figures_of(score, figures)]
+
+
+def figures_of(score: Score, figures: Mapping[str, tuple[Published, ...]]) -> tuple[Published, ...]:
+    """Those of the published `figures` that a score is set beside. Tables call a benchmark by its bare name: a variant is set
+    beside those that measure as it does, and the one that is measured first beside all."""
+    base, _, variant = score.task.partition("@")
+    own = figures.get(score.name, ())
+    if not variant:
+        return own
+    bare = figures.get("/".join((base, score.protocol, score.metric, score.variant)), ())
+    first = bool(bare) and variant == next(iter(card_of(base).variants))
+    known = {figure.table for figure in own}
+    alike = (each for each in bare if first or variant in sources()[each.table]["variants"])
+    return (*own, *(each for each in alike if each.table not in known))
 
 
 def traits_of(report: Report, model: str) -> dict[str, str]:
@@ -73,7 +88,7 @@ def entry(score: Score, figure: Published, traits: Mapping[str, str]) -> Entry:
     difference = round(score.value - figure.value, 6)
     found: dict[str, Any] = {"verdict": "match"}
     if not wide.low - figure.rounding <= figure.value <= wide.high + figure.rounding:
-        fitting = (each for each in reasons() if _applies(each, figure, traits))
+        fitting = (each for each in reasons() if _applies(each, score, figure, traits))
         reason = next((each for each in fitting if abs(difference) <= each.get("at_most", 1)), None)
         found = {"verdict": "unexplained"}
         if reason:
@@ -91,7 +106,9 @@ def wide_interval(score: Score) -> Interval:
     return Interval(score.value, score.value - below, score.value + above)
 
 
-def _applies(reason: Mapping[str, Any], figure: Published, traits: Mapping[str, str]) -> bool:
+def _applies(reason: Mapping[str, Any], score: Score, figure: Published, traits: Mapping[str, str]) -> bool:
+    if any(fnmatchcase(score.name, pattern) for pattern in reason.get("except", ())):
+        return False
     fits = all(
         any(fnmatchcase(value, pattern) for pattern in reason.get(key, ["*"]))
         for key, value in (("tables", figure.table), ("scores", figure.score), ("models", figure.model))
