@@ -182,7 +182,8 @@ def precision_interval(
     found = bootstrap(mean, len(scores_NC), resamples, seed, clusters=clusters_N, less_bias=True)
     counts = [_counted(right_NC[:, c], clusters_N) for c in there]
     alone = [mean_share(float(one(ones)[0]), count) for one, count in zip(each, counts, strict=True)]
-    return wider(found, joined(alone))
+    whole = wider(found, joined(alone))
+    return Interval(whole.value, max(0.0, whole.low), min(1.0, whole.high))  # moving by the bias leaves what can be
 
 
 def _counted(right_N: NDArray[np.bool_], clusters_N: NDArray[np.int64] | None) -> int:
