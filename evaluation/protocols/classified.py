@@ -11,7 +11,7 @@ from evaluation.catalog.benchmarks import Prompts
 from evaluation.pictures.pictures import Pictures
 from evaluation.protocols.outcomes import add_classified_rows
 from evaluation.protocols.protocol import Findings, Question, significant
-from evaluation.protocols.truth import Truth, clusters_of
+from evaluation.protocols.truth import SEVERAL_LABELS, Truth, clusters_of
 from evaluation.statistics.calibration import calibration_error, confidences, reliability
 from evaluation.statistics.intervals import Interval
 from evaluation.statistics.metrics import EACH_ALONE, METRICS, Answers, applicable, confusion
@@ -19,7 +19,10 @@ from pipeline.errors import DataError
 
 
 def label_positions(pictures: Pictures, label: str, prompts: Prompts) -> NDArray[np.int64]:
-    """Position of each picture's class in the prompts. Raises DataError for a class that has no name there."""
+    """Position of each picture's class in the prompts. Raises DataError for a class that has no name there, and for pictures of
+    several classes."""
+    if not all(isinstance(each, str) for each in pictures.column(label)):
+        raise DataError(f"{pictures.name}: {SEVERAL_LABELS}")
     place = {name: position for position, name in enumerate(prompts.classes)}
     unknown = sorted(set(pictures.column(label)) - set(place))
     if unknown:

@@ -15,9 +15,10 @@ from evaluation.pictures.pictures import Pictures
 from evaluation.probe.linear_probe import How, Score, place
 from evaluation.probe.rows import check_finite
 from evaluation.protocols.protocol import Question
-from evaluation.protocols.truth import DIFFICULT, Truth, truth_of
+from evaluation.protocols.truth import DIFFICULT, SEVERAL_LABELS, Truth, truth_of
 from evaluation.statistics.metrics import METRICS, Answers
 from pipeline import storage
+from pipeline.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Lesson:
         return self.features(layer, self.question.val, self.chosen), labels_of(self.chosen)
 
     def everything(self, layer: Wanted) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-        """Training and validation part together."""
+        """Training and validation part together. Raises DataError where a picture has several labels."""
+        for part in (self.learned, self.chosen):
+            if part is not None and part.right is not None:
+                raise DataError(f"{self.question.task.name}: {SEVERAL_LABELS}")
         rows, labels, own = self.train(layer), labels_of(self.learned), self.validation(layer)
         return (rows, labels) if own is None else (np.concatenate([rows, own[0]]), np.concatenate([labels, own[1]]))
 

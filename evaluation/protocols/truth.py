@@ -17,6 +17,7 @@ from pipeline.errors import DataError
 
 DIFFICULT = "difficult"
 """Column of the classes of which a picture has doubtful objects alone: they count neither way in a multi-label metric."""
+SEVERAL_LABELS = "its pictures have several labels, which this is not asked of; zero_shot and linear_probe are"
 FOLD = "fold"
 """Column of pictures whose benchmark predefines parts that are averaged."""
 

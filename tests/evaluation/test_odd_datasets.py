@@ -164,3 +164,22 @@ def test_pictures_of_films_must_say_which_are_asked(tmp_path: Path) -> None:
     card = shop(tmp_path, "fruit", "kind: frames\nmetric: pm0\n")
     (row,) = measured(tmp_path, card, "natural_shift").absent
     assert "does not say which pictures are anchors" in row["reason"]
+
+
+def test_what_is_not_asked_of_several_labels_says_so(tmp_path: Path) -> None:
+    """Of alternatives in a classification few-shot and k-NN were an IndexError, the others: "class '('pear',)' has no prompts"."""
+    card = shop(tmp_path, "fruit")
+    home = tmp_path / "fruit"
+    for split in ("train", "test"):
+        files = sorted(path.relative_to(home) for path in (home / split).rglob("*.png"))
+        lines = [f"{file},{'apple|pear' if at == 0 else file.parts[1]}" for at, file in enumerate(files)]
+        (home / f"{split}.csv").write_text("\n".join(["file,label", *lines]))
+    report = measured(tmp_path, card, "zero_shot", *LEARNED, "robustness", "occlusion", "inside")
+    assert {score.protocol for score in report.scores} == {"zero_shot", "linear_probe"}
+    unasked = {
+        row["protocol"]: (row["status"], "have several labels, which this is not asked of" in row["reason"])
+        for row in report.absent
+    }
+    assert unasked == dict.fromkeys(
+        ("few_shot", "few_shot_lsr", "knn", "robustness", "occlusion", "inside"), ("broken", True)
+    )
