@@ -199,7 +199,7 @@ def _row(name: str) -> dict[str, Any]:
         "suites": [suite for suite, tasks in SUITES.items() if {name, name.partition("@")[0]} & set(tasks)],
         "conditions": list(task.conditions),
         "folder": None if task.loader else task.folder,
-        "get": "drawn" if task.loader else "fetch" if card.hub and not card.hub.gated else "by hand",
+        "get": "drawn" if task.loader else "fetch" if card.can_be_fetched(task.variant) else "by hand",
         "source": task.source,
         "licence": task.licence,
         "needs": card.needs,

@@ -161,6 +161,20 @@ class Card(Settings):
     differs: str = ""
     """In what published figures disagree, and why."""
 
+    @property
+    def held(self) -> str:
+        """The variant that the public copy holds."""
+        return (self.hub.variant if self.hub else None) or next(iter(self.variants))
+
+    def sizes(self, variant: str) -> tuple[int | None, ...]:
+        """Pictures to learn from and to score; variants that only ask in other words have the same."""
+        way = self.variants[variant]
+        return (way.train or 0) + (way.val or 0) or None, way.test
+
+    def can_be_fetched(self, variant: str) -> bool:
+        """Whether there is a public copy that may be taken for anyone, and `variant` can be had from it."""
+        return self.hub is not None and not self.hub.gated and self.sizes(variant) == self.sizes(self.held)
+
     @field_validator("cluster")
     @classmethod
     def _is_a_pattern(cls, cluster: str | None) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from evaluation.catalog import hub as hubs
 from evaluation.catalog.benchmarks import card_of, find
-from evaluation.catalog.card import Card
 from pipeline import storage
 from pipeline.errors import ConfigError, DataError
 from pipeline.web.network import NetworkConfig
@@ -40,8 +39,8 @@ def fetch(
         raise DataError(f"{name}: is drawn by openwit; there is nothing to download")
     if card.hub is None or card.hub.gated:
         raise DataError(f"{name}: cannot be downloaded for you ({_why(card.hub, card.licence)}); {by_hand(name, root)}")
-    held = card.hub.variant or next(iter(card.variants))
-    if _sizes(card, task.variant) != _sizes(card, held):
+    held = card.held
+    if not card.can_be_fetched(task.variant):
         raise DataError(
             f"{name}: the public copy is '{held}', from which '{task.variant}' cannot be had; {by_hand(name, root)}"
         )
@@ -82,12 +81,6 @@ def fetch(
         "taken": len(missing),
         "licence": card.licence,
     }
-
-
-def _sizes(card: Card, variant: str) -> tuple[int | None, ...]:
-    """Pictures to learn from and to score; variants that only ask in other words have the same."""
-    way = card.variants[variant]
-    return (way.train or 0) + (way.val or 0) or None, way.test
 
 
 def by_hand(name: str, root: str) -> str:

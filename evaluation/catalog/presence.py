@@ -64,7 +64,5 @@ def way_out(task: Task) -> str:
     """What to do about a benchmark that is absent, to be put after the reason."""
     if task.home is not None:
         return ""
-    card = card_of(task.card)
-    return f"; `openwit tasks fetch {task.card}`" + (
-        " gets it" if card.hub and not card.hub.gated else " says where to get it"
-    )
+    how = "gets it" if card_of(task.card).can_be_fetched(task.variant) else "says where to get it"
+    return f"; `openwit tasks fetch {task.card_name}` {how}"

@@ -17,8 +17,9 @@ import pytest
 
 from evaluation.catalog import fetch as fetching
 from evaluation.catalog import hub as hubs
-from evaluation.catalog.benchmarks import card_of, find, names
+from evaluation.catalog.benchmarks import card_of, find, names, task_table
 from evaluation.catalog.fetch import RECORD, fetch
+from evaluation.catalog.presence import present
 from orchestration.cli import main
 from pipeline.errors import ConfigError, DataError
 
@@ -317,6 +318,26 @@ def test_every_benchmark_says_where_it_is_from_under_which_licence_and_what_to_p
         assert card.source in said
         assert card.needs in said
         assert f"put that into {tmp_path / find(name).folder}" in said
+
+
+def test_what_is_called_to_be_fetched_can_be(tmp_path: Path) -> None:
+    """SUN397's public copy has no split: table and advice said "fetch" of the benchmark, and `fetch` refused."""
+    told = {
+        row["task"]: row["get"] for row in task_table(("sun397", "sun397@datacomp", "eurosat", "eurosat@clip-paper"))
+    }
+    assert told == {
+        "sun397": "by hand",
+        "sun397@datacomp": "fetch",
+        "eurosat": "fetch",
+        "eurosat@clip-paper": "by hand",
+    }
+    (tmp_path / "other").mkdir()
+    for name, how in (
+        ("sun397", "says where to get it"),
+        ("sun397@datacomp", "gets it"),
+        ("eurosat@clip-paper", "says where to get it"),
+    ):
+        assert present(find(name), str(tmp_path))["reason"].endswith(f"; `openwit tasks fetch {name}` {how}")
 
 
 def test_what_cannot_be_fetched_says_where_to_get_it(
