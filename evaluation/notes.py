@@ -24,6 +24,13 @@ BLIND = (
     " them as independent, and are too sure; the official layout tells"
 )
 
+WITH_DIFFICULT = ("voc2007", "voc2007@official")
+"""Tasks in which difficult objects count neither way, where their pictures say which these are."""
+COUNTED = (
+    "this copy does not say which objects are difficult, so all of them count, as in voc2007@difficult-counted; figures of the"
+    " official XML files, where they count neither way, are others"
+)
+
 
 @dataclass(frozen=True)
 class Note:
@@ -39,6 +46,7 @@ class Note:
         "not_certified",
         "same_names",
         "clusters_unknown",
+        "difficult_counted",
         "features_damaged",
     ]
     says: str
@@ -52,6 +60,9 @@ def notes_of(report: Report) -> list[Note]:
     for task, by_protocol in report.details.items():
         blind = [name for name, each in by_protocol.items() if "clusters" in each and each["clusters"] is None]
         found += [Note(task, name, "clusters_unknown", BLIND) for name in blind[:1]]
+        if task in WITH_DIFFICULT:
+            counted = [name for name, each in by_protocol.items() if "classes" in each and "ignored" not in each]
+            found += [Note(task, name, "difficult_counted", COUNTED) for name in counted]
         if said := _alike(by_protocol.get("zero_shot", {}).get("same_names", [])):
             found.append(Note(task, "zero_shot", "same_names", said))
         for protocol in PROBED:

@@ -1,6 +1,7 @@
 """VOC's difficult objects, beside the scoring that its devkit describes, and what they do to a score of a protocol."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,14 @@ from PIL import Image
 from evaluation.catalog.benchmarks import Prompts, find
 from evaluation.compare import compare
 from evaluation.config import EvaluateConfig
+from evaluation.notes import notes_of
 from evaluation.protocols.truth import truth_of
 from evaluation.protocols.zero_shot import ZeroShot
 from evaluation.run import evaluate
 from evaluation.statistics.compared import measured
 from evaluation.statistics.metrics import METRICS, Answers
 from tests.evaluation.protocols.test_zero_shot import WORDS, listed, question
+from tests.evaluation.test_compare import report
 from tests.evaluation.test_parts import mine
 
 
@@ -85,6 +88,22 @@ def test_a_protocol_scores_without_them_and_says_how_many() -> None:
             assert found.details["ignored"]["pairs"] == 6
     assert scores["ignored"] > scores["without"]
     assert len(set(scores.values())) == 3
+
+
+def test_a_copy_of_voc_that_has_lost_which_objects_are_difficult_is_told() -> None:
+    """CLIP_benchmark's, which `openwit tasks fetch voc2007` takes: another figure under the official one's name."""
+    labels = tuple((WORDS[at % 7],) for at in range(30))
+    difficult = tuple((WORDS[(at + 1) % 7],) if at % 5 == 0 else () for at in range(30))
+    features = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
+
+    def told(task: str, columns: dict[str, Any]) -> list[tuple[str, str]]:
+        found = ZeroShot().measure(question(columns, features, kind="multilabel", metric="map_11_point"))
+        made = report([], "a", **{task: {"zero_shot": found.details}})
+        return [(note.protocol, note.kind) for note in notes_of(made)]
+
+    assert told("voc2007", {"label": labels}) == [("zero_shot", "difficult_counted")]
+    assert told("voc2007", {"label": labels, "difficult": difficult}) == []
+    assert told("voc2007@difficult-counted", {"label": labels}) == []
 
 
 def test_a_probes_eleven_points_are_those_of_its_logits_when_two_runs_are_compared(tmp_path: Path) -> None:
