@@ -21,6 +21,7 @@ def averages_of(report: Report) -> list[tuple[str, str, SuiteAverage]]:
     metrics = report.config["metrics"]
     suites = {name: tasks for name, tasks in SUITES.items() if set(tasks) <= set(metrics)} | {ALL: tuple(metrics)}
     found: list[tuple[str, str, SuiteAverage]] = []
+    lists = lists_of(report)
     for protocol, variants in HEADLINE.items():
         lost = {str(row["task"]) for row in report.absent if row["protocol"] in ("", protocol)}
         for variant in variants:
@@ -29,7 +30,7 @@ def averages_of(report: Report) -> list[tuple[str, str, SuiteAverage]]:
                 for score in report.scores
                 if (score.protocol, score.variant, score.metric) == (protocol, variant, metrics.get(score.task))
             }
-            for suite, average in _of_suites(suites, measured, lost):
+            for suite, average in _of_suites(suites, measured, lost, lists):
                 if suite != ALL or not any(
                     (protocol, variant, average.covers) == (*key, other.covers) for *key, other in found
                 ):
@@ -37,12 +38,22 @@ def averages_of(report: Report) -> list[tuple[str, str, SuiteAverage]]:
     return found
 
 
+def lists_of(report: Report) -> dict[str, str]:
+    """task -> the identity of its pictures, of tasks that tell it."""
+    told = {task: [each.get("pictures", {}) for each in found.values()] for task, found in report.details.items()}
+    return {
+        task: next(each["identity"] for each in every if "identity" in each)
+        for task, every in told.items()
+        if any("identity" in each for each in every)
+    }
+
+
 def _of_suites(
-    suites: dict[str, tuple[str, ...]], measured: dict[str, Interval], lost: set[str]
+    suites: dict[str, tuple[str, ...]], measured: dict[str, Interval], lost: set[str], lists: dict[str, str]
 ) -> Sequence[tuple[str, SuiteAverage]]:
     """The averages of two tasks or more."""
     made = [
-        (suite, suite_average(suite, [task for task in tasks if task in measured or task in lost], measured))
+        (suite, suite_average(suite, [task for task in tasks if task in measured or task in lost], measured, lists))
         for suite, tasks in suites.items()
     ]
     return [(suite, average) for suite, average in made if average is not None and len(average.tasks) > 1]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evaluation.averages import lists_of
 from evaluation.comparison import LOWER_IS_BETTER, Comparison, Flip, averages, judged, reasons, scope, shifts
 from evaluation.evidence import KEY, Evidence, Key, evidence, grouped, per_picture, why_not
 from evaluation.pairing import means_apart, pictures_apart, settings_apart
@@ -35,7 +36,7 @@ def compare(first: Report, second: Report, resamples: int = 2000, seed: int = 0)
         rows,
         tuple(work.apart),
         tuple(work.flips),
-        tuple(averages(rows)),
+        tuple(averages(rows, lists_of(first))),
         tuple(shifts(rows, *work.scores)),
         tuple(scope(rows)),
     )

@@ -113,8 +113,9 @@ def _verdict(metric: str, difference: float, p: float, draws: int) -> str:
     return "second better" if (difference > 0) != (metric in LOWER_IS_BETTER) else "first better"
 
 
-def averages(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    """Both runs' means over the tasks compared, which carry the hash of their set, and the mean difference."""
+def averages(rows: Sequence[Row], lists: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Both runs' means over the tasks compared, which carry the hash of their set, and the mean difference. `lists`: which pictures
+    a task is about."""
     found: list[Mapping[str, Any]] = []
     shown = [row for row in rows if row.headline]
     groups = dict.fromkeys((row.protocol, row.variant, row.metric if row.metric in RANKED else "") for row in shown)
@@ -124,7 +125,7 @@ def averages(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
             continue
         tasks = [row.task for row in own]
         differences = {row.task: Interval(row.difference, row.low, row.high) for row in own}
-        mean = suite_average("", tasks, differences)
+        mean = suite_average("", tasks, differences, lists)
         assert isinstance(mean, SuiteAverage)
         found.append(
             {

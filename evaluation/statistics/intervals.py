@@ -73,11 +73,17 @@ def mean_interval(
     return Interval(*(low_end + end * (high_end - low_end) for end in (mean, float(low[0]), float(high[0]))))
 
 
-def joined(parts: Sequence[Interval]) -> Interval:
-    """The mean of independent numbers: MOVER."""
+def joined(parts: Sequence[Interval], groups: Sequence[object] | None = None) -> Interval:
+    """The mean of independent numbers: MOVER. Those of one of the `groups` are not independent of each other: their reaches add
+    up, which is enough however they hang together."""
     value_P, low_P, high_P = np.array(parts, np.float64).T
     value, count = float(value_P.mean()), len(parts)
-    below, above = (float(np.sqrt((reach_P**2).sum())) / count for reach_P in (value_P - low_P, high_P - value_P))
+    place = {group: at for at, group in enumerate(dict.fromkeys(groups or ()))}
+    places_P = [place[group] for group in groups] if groups else range(count)
+    below, above = (
+        float(np.sqrt((np.bincount(places_P, reach_P) ** 2).sum())) / count
+        for reach_P in (value_P - low_P, high_P - value_P)
+    )
     return Interval(value, value - below, value + above)
 
 

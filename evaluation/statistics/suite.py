@@ -36,11 +36,14 @@ def covers(tasks: Sequence[str]) -> str:
     return storage.sha256(storage.canonical_json(sorted(tasks)))[:8]
 
 
-def suite_average(suite: str, asked: Sequence[str], measured: Mapping[str, Interval]) -> SuiteAverage | None:
-    """The mean over those of the `asked` tasks that were measured; None where none was."""
+def suite_average(
+    suite: str, asked: Sequence[str], measured: Mapping[str, Interval], lists: Mapping[str, str] | None = None
+) -> SuiteAverage | None:
+    """The mean over those of the `asked` tasks that were measured; None where none was. `lists` says which list of pictures a task
+    is about; what it does not name has one of its own."""
     tasks = tuple(sorted(set(asked) & set(measured)))
     if not tasks:
         return None
-    mean = joined([measured[task] for task in tasks])
+    mean = joined([measured[task] for task in tasks], [(lists or {}).get(task, task) for task in tasks])
     missing = tuple(sorted(set(asked) - set(tasks)))
     return SuiteAverage(suite, *mean, tasks, missing, covers(tasks))

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pyarrow as pa
+import pytest
 
 from evaluation.averages import averages_of
 from evaluation.report import OUTCOMES, Report, Score
@@ -42,3 +43,13 @@ def test_what_another_protocol_lacks_is_not_missing_here() -> None:
         ((_, _, average),) = averages_of(replace(whole, absent=(row,)))
         assert average.label.startswith(label)
         assert ("of" in average.label) == (protocol == "zero_shot")
+
+
+def test_tasks_on_the_same_pictures_are_not_averaged_as_independent_ones() -> None:
+    tasks = ["scenes", "scenes-colour"]
+    apart = report(tasks, [])
+    same = {task: {"zero_shot": {"pictures": {"identity": "one"}}} for task in tasks}
+    (_, _, one), (_, _, other) = averages_of(apart)[0], averages_of(replace(apart, details=same))[0]
+    assert other.value == one.value
+    assert other.high - other.value == pytest.approx(0.1)
+    assert one.high - one.value == pytest.approx(0.1 / 2**0.5)
