@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from scipy.stats import norm
 
+from evaluation.averages import averages_of
 from evaluation.catalog.benchmarks import card_of
 from evaluation.published.tables import Published, published, sources
 from evaluation.report import Report, Score
@@ -51,12 +52,23 @@ def reasons() -> tuple[Mapping[str, Any], ...]:
 
 
 def ledger(report: Report, model: str) -> list[Entry]:
-    """Every score of the report that `model` (open_clip's name and tag) has a published figure of, in the report's order.
+    """Every score of the report that `model` (open_clip's name and tag) has a published figure of, in the report's order, and the
+    averages of whole suites that one is of.
 
     Raises ConfigError where nothing is published of such a model.
     """
     figures, traits = published(model), traits_of(report, model)
-    return [entry(score, figure, traits) for score in report.scores for figure in figures_of(score, figures)]
+    whole = [entry(score, figure, traits) for score in report.scores for figure in figures_of(score, figures)]
+    means = {(average.suite, protocol, variant): average for protocol, variant, average in averages_of(report)}
+    for figure in (each for several in figures.values() for each in several):
+        _, protocol, metric, variant = figure.score.split("/", 3)
+        suite = sources()[figure.table].get("averages", {}).get(figure.score)
+        average = means.get((suite, protocol, variant))
+        if average is not None and not average.missing:
+            count = min(score.n for score in report.scores if score.task in average.tasks)
+            mean = Score(suite, protocol, metric, variant, average.value, average.low, average.high, count)
+            whole.append(entry(mean, figure, traits))
+    return whole
 
 
 def figures_of(score: Score, figures: Mapping[str, tuple[Published, ...]]) -> tuple[Published, ...]:

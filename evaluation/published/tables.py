@@ -30,8 +30,8 @@ class Published:
 
 @functools.cache
 def sources() -> dict[str, dict[str, Any]]:
-    """table -> title, source, protocol, decimals, and `variants`, under which we measure as it does; the tables in the order in
-    which they are shown."""
+    """table -> title, source, protocol, decimals, `variants`, under which we measure as it does, and `averages`, score -> the suite
+    whose mean its figure is; the tables in the order in which they are shown."""
     found: dict[str, dict[str, Any]] = storage.read_json(str(HERE / "sources.json"))
     return found
 

@@ -95,6 +95,22 @@ def test_a_variant_is_set_beside_the_tables_that_measure_as_it_does() -> None:
     assert "resisc45@official" not in {task for task, _ in marks}
 
 
+def test_the_mean_over_all_ten_folds_is_set_beside_the_paper() -> None:
+    """Each fold is another probe than the paper's figure, and the mean was beside nothing."""
+    folds = [
+        measured(f"stl10@fold-{n}/linear_probe/top1/test", value, 8_000) for n, value in enumerate([0.982, 0.984] * 5)
+    ]
+    told = {score.task: "top1" for score in folds}
+    whole = replace(report(*folds), config={"metrics": told})
+    assert [(each.score, each.table, each.published, each.verdict) for each in ledger(whole, BASE)] == [
+        ("stl10-folds/linear_probe/top1/test", "clip-paper", 0.983, "match")
+    ]
+    low = replace(whole, scores=tuple(replace(each, value=0.9, low=0.89, high=0.91) for each in folds))
+    assert [(each.verdict, each.reason) for each in ledger(low, BASE)] == [("unexplained", None)]
+    gone = {"task": folds[0].task, "protocol": "", "status": "absent", "reason": "no folder"}
+    assert ledger(replace(whole, scores=tuple(folds[1:]), absent=(gone,)), BASE) == []
+
+
 def test_a_broad_reason_explains_only_a_small_difference_and_only_where_it_holds() -> None:
     (figure,) = published(BASE)["food101/linear_probe/top1/test"]
     near, far = (measured(figure.score, figure.value + gap, 25_250) for gap in (-0.015, -0.04))
