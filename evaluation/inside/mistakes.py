@@ -25,9 +25,9 @@ class Pair(NamedTuple):
     example: int
 
 
-def confidence(cosines_NC: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
-    """(N,): the probability that the model gives its answer."""
-    logits_NC = scale * np.asarray(cosines_NC, np.float64)
+def confidence(scores_NC: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
+    """(N,): the probability that the model gives its answer; `scale` times the scores are logits."""
+    logits_NC = scale * np.asarray(scores_NC, np.float64)
     shifted_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
     return np.asarray(1 / shifted_NC.sum(axis=1))
 

@@ -7,7 +7,7 @@
     mistakes, confused   the surest wrong answers and the pairs most often confused, with pictures
     map        {"points", "labels", "trust"}: pictures in the plane
 
-What a model has not (a residual network no attention, a model without words no answers) is left out.
+What a model has not (a residual network no attention, one without words and named classes no answers) is left out.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from evaluation.features.wanted import Wanted
 from evaluation.inside import attention, map, mistakes, weights
 from evaluation.models.encoder import Encoder
 from evaluation.pictures.pictures import Pictures
+from evaluation.protocols.answers import groups, of_classes, unable, want
 from evaluation.protocols.classified import label_positions
 from evaluation.protocols.protocol import Findings, Question
 from evaluation.protocols.zero_shot_classifier import classifier, cosines
@@ -38,15 +39,18 @@ class Inside:
         return None if task.kind == "classification" else "has no classes"
 
     def reads(self, question: Question) -> Sequence[tuple[Pictures, Wanted]]:
-        return [(question.pictures, _wanted(question.encoder))]
+        wanted = dict.fromkeys((_wanted(question.encoder), *_answers(question)))
+        return [(question.pictures, each) for each in wanted]
 
     def measure(self, question: Question) -> Findings:
         findings = Findings(question.task.name, self.name)
         model = getattr(question.encoder, "model", None)
-        features_ND = question.features(question.pictures, [_wanted(question.encoder)])[_wanted(question.encoder)]
+        wanted = _wanted(question.encoder)
+        features_ND = question.features(question.pictures, [wanted])[wanted]
         findings.details |= _of_weights(model) | _of_attention(question, model)
-        if question.encoder.reads_text:
-            findings.details |= _of_mistakes(question, features_ND)
+        for answers in _answers(question):
+            rows_NK = question.features(question.pictures, [answers])[answers]
+            findings.details |= _of_mistakes(question, *_scores(question, rows_NK))
         chosen = drawn_pictures(question.pictures, question.config.inside.map_pictures, question.config.seed)
         rows = drawn(question.pictures, question.config.inside.map_pictures, question.config.seed).tolist()
         plane = map.feature_map(np.asarray(features_ND)[rows])
@@ -62,6 +66,19 @@ class Inside:
 
 def _wanted(encoder: Encoder) -> Wanted:
     return Wanted() if encoder.reads_text else Wanted(encoder.probe_layers[len(encoder.probe_layers) // 2])
+
+
+def _answers(question: Question) -> list[Wanted]:
+    """The features that the model's answers are made of, none where it has no answers to this task."""
+    return [] if unable(question.task, question.encoder) else [want(question.encoder)]
+
+
+def _scores(question: Question, rows_NK: NDArray[np.float32]) -> tuple[NDArray[np.floating], float]:
+    """Scores (N, C) of the task's classes, and what makes logits of them."""
+    assert question.prompts is not None
+    if not question.encoder.reads_text:
+        return of_classes(rows_NK, groups(question.encoder, question.task)), 1.0
+    return cosines(rows_NK, classifier(question.embed, question.prompts).weights), question.encoder.logit_scale
 
 
 def _of_weights(model: Any) -> dict[str, Any]:
@@ -112,13 +129,12 @@ def _of_attention(question: Question, model: Any) -> dict[str, Any]:
     }
 
 
-def _of_mistakes(question: Question, features_ND: NDArray[np.float32]) -> dict[str, Any]:
+def _of_mistakes(question: Question, scores_NC: NDArray[np.floating], scale: float) -> dict[str, Any]:
     assert question.prompts is not None
     prompts, most, pictures = question.prompts, question.config.inside.mistakes, question.pictures
     labels_N = label_positions(pictures, question.task.label, prompts)
-    cosines_NC = cosines(features_ND, classifier(question.embed, prompts).weights)
-    answers_N = cosines_NC.argmax(axis=1)
-    sure_N = mistakes.confidence(cosines_NC, question.encoder.logit_scale)
+    answers_N = scores_NC.argmax(axis=1)
+    sure_N = mistakes.confidence(scores_NC, scale)
     names = list(prompts.classes)
 
     def shown(index: int) -> str:

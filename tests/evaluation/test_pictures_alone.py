@@ -14,6 +14,7 @@ from evaluation.probe.config import ProbeConfig
 from evaluation.report import Report
 from evaluation.run import evaluate
 from pipeline.errors import ConfigError
+from tests.evaluation.test_parts import shop
 from training.data.transforms import evaluation_pixels
 from training.saving.checkpoint import Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
@@ -78,3 +79,38 @@ def test_to_ask_it_in_words_is_one_line(model: str, tmp_path: Path) -> None:
         evaluate(EvaluateConfig(tasks=("digits",), protocols=("zero_shot",)), folder, features)
     with pytest.raises(ConfigError, match="scenes-place has no training pictures; add one such as digits"):
         evaluate(EvaluateConfig(tasks=("scenes-place",)), folder, features)
+
+
+CLASSED = """
+import numpy as np
+class Reddish:
+    name, side, class_names = "reddish", 8, ["apple", "pear"]
+    def images(self, pixels):
+        return pixels.reshape(len(pixels), -1).astype(np.float32) + 1
+    def classes(self, pixels):
+        red = pixels[:, 0].mean(axis=(1, 2)).astype(np.float32) / 255
+        return np.stack([red, 1 - red], axis=1)
+def load():
+    return Reddish()
+"""
+
+
+def test_a_model_of_named_classes_shows_its_mistakes(tmp_path: Path) -> None:
+    """They were shown of models that read text alone: a ViT's page had none."""
+    card = shop(tmp_path, "fruit")
+    (tmp_path / "mine.py").write_text(CLASSED)
+    config = EvaluateConfig(tasks=(card,), protocols=("own_classes", "inside"), threads=1, bootstrap_resamples=100)
+    found = evaluate(config, f"{tmp_path / 'mine.py'}:load", str(tmp_path / "features"))
+    assert found.absent == ()
+    assert found.score("fruit/own_classes/top1/head").value == 0  # pears are the red ones
+    inside = found.details["fruit"]["inside"]
+    assert [(each["label"], each["answer"]) for each in inside["mistakes"]] == [("apple", "pear")] * 2 + [
+        ("pear", "apple")
+    ] * 2
+    assert inside["mistakes"][0]["confidence"] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-4)
+    assert inside["mistakes"][-1]["confidence"] == pytest.approx(1 / (1 + np.exp(-(2 * 200 / 255 - 1))), abs=1e-4)
+    assert {(each["label"], each["answer"], each["count"]) for each in inside["confused"]} == {
+        ("apple", "pear", 2),
+        ("pear", "apple", 2),
+    }
+    assert found.telemetry["pictures_decoded"] == 4
