@@ -185,6 +185,7 @@ def _table(home: Folder, split: str) -> Pictures:
             f"{home.at(name)}: has no column of files, but {', '.join(rows[0])[:200]}; call it one of {', '.join(NAME_COLUMNS)},"
             " and put commas between columns"
         )
+    several = {column for column in rows[0] if any("|" in row[column] for row in rows)}  # whichever split has them
     if whole:
         parts = _parts(home, rows)
         rows = [row for row, part in zip(rows, parts, strict=True) if part == split]
@@ -192,9 +193,7 @@ def _table(home: Folder, split: str) -> Pictures:
     if twice:
         raise Broken(f"{home.at(name)}: lists {twice[0]} twice; once, several labels with | between them")
     columns = {
-        column: tuple(
-            _several(row[column]) if any("|" in each[column] for each in rows) else row[column] for row in rows
-        )
+        column: tuple(_several(row[column]) if column in several else row[column] for row in rows)
         for column in (rows[0] if rows else {})
         if column not in (key, "split")
     }

@@ -66,7 +66,8 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     if unknown:
         raise DataError(f"{pictures.name}: class '{unknown[0]}' has no prompts; add it to the task's prompt file")
     folds = _positions(pictures.column(FOLD)) if FOLD in pictures.columns else None
-    if all(isinstance(each, str) for each in column):
+    alone = task.metric in EACH_ALONE  # one label of each picture, as in a small validation part, is any number, too
+    if not alone and all(isinstance(each, str) for each in column):
         labels_N = np.array([place[str(word)] for word in column], np.int64)
         return Truth(labels_N, None, np.arange(len(column)), folds, clusters=clusters_of(pictures))
     right_NC = np.zeros((len(column), len(place)), bool)
@@ -75,7 +76,7 @@ def truth_of(task: Task, pictures: Pictures, prompts: Prompts) -> Truth:
     some_N = right_NC.any(axis=1)
     if not some_N.any():
         raise DataError(f"{pictures.name}: no picture has a label in column '{task.label}'")
-    asked = np.arange(len(column)) if task.metric in EACH_ALONE else np.flatnonzero(some_N)
+    asked = np.arange(len(column)) if alone else np.flatnonzero(some_N)
     labels_N = np.where(some_N, right_NC.argmax(axis=1), -1)[asked]
     ignored = _ignored(task, pictures, place)
     return Truth(

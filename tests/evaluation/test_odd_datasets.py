@@ -183,3 +183,25 @@ def test_what_is_not_asked_of_several_labels_says_so(tmp_path: Path) -> None:
     assert unasked == dict.fromkeys(
         ("few_shot", "few_shot_lsr", "knn", "robustness", "occlusion", "inside"), ("broken", True)
     )
+
+
+def test_of_many_labels_a_part_may_have_none_of_several(tmp_path: Path) -> None:
+    """A validation part of one label each ended the probe with a bug's words; such a training part gave a softmax over classes."""
+    card = Path(shop(tmp_path, "fruit"))
+    card.write_text("kind: multilabel\nfolder: fruit\nclasses: [apple, pear]\n")
+    home = tmp_path / "fruit"
+    files = {
+        split: sorted(path.relative_to(home) for path in (home / split).rglob("*.png")) for split in ("train", "test")
+    }
+    rows = [f"{file},{'apple|pear' if at % 3 == 0 else file.parts[1]},train" for at, file in enumerate(files["train"])]
+    rows += [f"{file},{file.parts[1] if at else ''},test" for at, file in enumerate(files["test"])]
+    for word in ("apple", "pear"):
+        os.makedirs(home / "val" / word)
+        os.link(home / f"train/{word}/2.png", home / f"val/{word}/9.png")
+        rows.append(f"val/{word}/9.png,{word},val")
+    (home / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    report = measured(tmp_path, str(card), "zero_shot", "linear_probe")
+    assert report.absent == ()
+    assert {score.metric for score in report.scores} == {"map_11_point", "map"}
+    assert report.details["fruit"]["linear_probe"]["learned_from"]["val"]["pictures"] == 2
+    assert len(report.outcomes.column("scores").drop_null()) == 2 * 4
