@@ -75,8 +75,8 @@ def largest(near_QI: NDArray[np.floating], count: int) -> NDArray[np.int64]:
 
 def captions_and_matches(column: Sequence[str | Sequence[str]], merge: bool = True) -> tuple[list[str], Matches]:
     """The texts and which picture has which. Merged, equal captions are one text, in sorted order; else each caption is a text
-    of its own picture, in the pictures' order."""
-    captions = [(each,) if isinstance(each, str) else tuple(each) for each in column]
+    of its own picture, in the pictures' order. A blank one is none."""
+    captions = [tuple(filter(str.strip, (each,) if isinstance(each, str) else each)) for each in column]
     if not merge:
         texts = [text for own in captions for text in own]
         pictures = np.repeat(np.arange(len(captions)), [len(own) for own in captions])

@@ -205,3 +205,20 @@ def test_of_many_labels_a_part_may_have_none_of_several(tmp_path: Path) -> None:
     assert {score.metric for score in report.scores} == {"map_11_point", "map"}
     assert report.details["fruit"]["linear_probe"]["learned_from"]["val"]["pictures"] == 2
     assert len(report.outcomes.column("scores").drop_null()) == 2 * 4
+
+
+def test_a_blank_caption_is_none(tmp_path: Path) -> None:
+    """All blank ones were one text, which every such picture was found by."""
+    card = Path(shop(tmp_path, "fruit"))
+    card.write_text("kind: retrieval\nmetric: recall@1\nlabel: caption\nfolder: fruit\n")
+    home = tmp_path / "fruit"
+    files = sorted(path.relative_to(home) for path in (home / "test").rglob("*.png"))
+    for captions, reason in (
+        (["a", "", "c", " "], "fruit/test: picture 1 has no caption; leave it out or add one"),
+        (["a", "b|", "c| |d", "e"], None),
+    ):
+        lines = [f"{file},{caption}" for file, caption in zip(files, captions, strict=True)]
+        (home / "test.csv").write_text("\n".join(["file,caption", *lines]))
+        report = measured(tmp_path, str(card), "retrieval")
+        assert [row["reason"] for row in report.absent] == ([reason] if reason else [])
+    assert report.details["fruit"]["retrieval"]["captions"]["texts"] == 5
