@@ -338,6 +338,12 @@ def test_what_is_called_to_be_fetched_can_be(tmp_path: Path) -> None:
         ("eurosat@clip-paper", "says where to get it"),
     ):
         assert present(find(name), str(tmp_path))["reason"].endswith(f"; `openwit tasks fetch {name}` {how}")
+    voc = card_of("voc2007")  # its copy has lost which objects are difficult, and serves where that is told
+    assert (voc.held, voc.can_be_fetched("official"), voc.can_be_fetched("datacomp")) == (
+        "difficult-counted",
+        True,
+        False,
+    )
 
 
 def test_what_cannot_be_fetched_says_where_to_get_it(
