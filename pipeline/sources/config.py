@@ -59,9 +59,9 @@ class SiteSource(SourceSettings):
     exclude: tuple[str, ...] = ()
     """Pages are not read where path and query fit one of these; seeds are read all the same."""
     max_pages: int = Field(100_000, ge=1)
-    """The crawl ends when this many URLs were tried as pages."""
+    """The crawl ends when this many URLs were tried as pages; the last wave's are shared evenly among its hosts."""
     max_depth: int = Field(20, ge=0)
-    """Links followed from a seed or a sitemap's page; 0 reads these only."""
+    """Links followed from a seed or a sitemap's page; 0 reads these only (a redirect to another host is no link)."""
     max_page_bytes: int = Field(10_000_000, gt=0)
     """Largest page; a larger one is too_large."""
     pages_per_item: int = Field(64, ge=1)

@@ -1,6 +1,7 @@
 """The crawl's edge: what the finished items found to go on with, and the next wave cut into work items."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,20 @@ def work_items(
 def belongs(url: str, hosts: Iterable[str], domains: Iterable[str]) -> bool:
     host = host_of(url)
     return host in hosts or any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+
+def fair_share(urls: Sequence[str], room: int, first: Iterable[str] = ()) -> list[str]:
+    """`room` of `urls` in their order: those of `first`, then as many of each host as of any other, while it has some."""
+    if len(urls) <= room:
+        return list(urls)
+    before = set(first)
+    seen: Counter[str] = Counter()
+    ranks: list[tuple[int, int]] = []
+    for place, url in enumerate(urls):
+        host = host_of(url)
+        ranks.append((-1 if url in before else seen[host], place))
+        seen[host] += 1
+    return [urls[place] for place in sorted(place for _, place in sorted(ranks)[:room])]
 
 
 class PathRules:

@@ -20,7 +20,7 @@ from pipeline.execution.ledger import Fate, Output, PhaseResult, Record
 from pipeline.execution.progress import Progress, silent
 from pipeline.sample import candidates
 from pipeline.sources.config import SiteSource
-from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, found_links, work_items
+from pipeline.sources.frontier import LINKS, Job, PathRules, belongs, fair_share, found_links, work_items
 from pipeline.sources.html import SITEMAP_LICENCE
 from pipeline.sources.html_pictures import first_text
 from pipeline.sources.http_message import is_markup
@@ -66,31 +66,40 @@ def crawl(
     asked: list[Record] = []
     if config.use_sitemap:
         named, known, asked = sitemap_pages(config, network, folder, seeds, executor, progress)
-    ours = {url for url in named if belongs(url, hosts, config.domains)}.difference(seeds)
-    wave, depth, left_out = [*seeds, *sorted(url for url in ours if rules.admit(url))], 0, 0
-    ruled_out |= ours.difference(wave)
+
+    def admitted(urls: Iterable[str]) -> list[str]:
+        ours = {url for url in urls if belongs(url, hosts, config.domains)}.difference(tried, seeds)
+        wanted = sorted(url for url in ours if rules.admit(url))
+        ruled_out.update(ours.difference(wanted))
+        return wanted
+
+    wave = [*seeds, *admitted(named)]
+    linked: set[str] = set()
+    depth = waves = left_out = 0
     while wave:
         room = config.max_pages - len(tried)
-        left_out, wave = max(0, len(wave) - room), wave[:room]
+        left_out, wave = max(0, len(wave) - room), fair_share(wave, room, seeds)
         tried.update(wave)
-        job = Job(f"wave-{depth:04d}", f"crawl wave {depth}", [*depends_on, sorted(hosts)])
+        job = Job(f"wave-{waves:04d}", f"crawl wave {waves}", [*depends_on, sorted(hosts)])
         items = work_items(job, wave, config.pages_per_item, hosts, known)
         done = run_in_turns(folder, read, items, executor, progress, job.what)
-        if depth == 0:
+        found = found_links(folder, done)
+        linked.update(url for url, kind in found if kind == "page")
+        moved = [url for url, kind in found if kind == "moved"]
+        if waves == 0:
             _refuse_dead_site(folder, seeds, done, asked, network)
             # A seed may send us on, from example.org to www.example.org say: where it leads is meant too.
-            hosts |= {host_of(url) for url, kind in found_links(folder, done) if kind == "moved"}
+            hosts |= {host_of(url) for url in moved}
+            moved.extend(named)  # those on hosts that a seed has moved to
         records.extend(done)
-        depth += 1
-        if depth > config.max_depth or left_out:
+        waves += 1
+        if left_out:
             break
-        found = [url for url, kind in found_links(folder, done) if kind in ("page", "moved")]
-        if depth == 1:
-            found.extend(named)  # those on hosts that a seed has moved to
-        ours = {url for url in found if belongs(url, hosts, config.domains)} - tried
-        wave = sorted(url for url in ours if rules.admit(url))
-        ruled_out |= ours.difference(wave)
-    extra = {"waves": depth, "left_out": left_out} | ({"ruled_out": len(ruled_out)} if ruled_out else {})
+        wave = admitted(moved)  # as deep as the page that has moved there, and no link further
+        if not wave and depth < config.max_depth:
+            depth += 1
+            wave, linked = admitted(linked), set()
+    extra = {"waves": waves, "left_out": left_out} | ({"ruled_out": len(ruled_out)} if ruled_out else {})
     result = PhaseResult.of_records(name, folder, [*asked, *records], extra)
     result.save()
     return result

@@ -264,6 +264,30 @@ def test_a_seed_that_moved_to_another_host_is_followed_there(site: Site, tmp_pat
     assert site.crawl(tmp_path).read_kept().column("url").to_pylist() == ["http://www.a.example/i.png"]
 
 
+@pytest.mark.parametrize(("depth", "found"), [(0, ["home", "named"]), (1, ["home", "linked", "named"])])
+def test_a_page_that_moved_is_no_deeper_than_the_page_that_sent_us_there(
+    site: Site, tmp_path: Path, depth: int, found: list[str]
+) -> None:
+    site.pages["a.example", "/"] = (301, {"Location": "http://www.a.example/"}, b"")
+    site.pages["a.example", "/sitemap.xml"] = (200, {}, b"<urlset><loc>http://www.a.example/n</loc></urlset>")
+    site.pages["www.a.example", "/"] = html('<a href="x">x</a><img src="i.png" alt="home">')
+    site.pages["www.a.example", "/x"] = html('<a href="y">x</a><img src="x.png" alt="linked">')
+    site.pages["www.a.example", "/y"] = html('<img src="y.png" alt="too deep">')
+    site.pages["www.a.example", "/n"] = html('<img src="n.png" alt="named">')
+    result = site.crawl(tmp_path, max_depth=depth, use_sitemap=True)
+    assert sorted(result.read_kept().column("text").to_pylist()) == found
+
+
+def test_a_large_host_takes_no_other_hosts_pages(site: Site, tmp_path: Path) -> None:
+    for host, count in (("a.example", 40), ("b.example", 6)):
+        site.pages[host, "/"] = html("".join(f'<a href="{n}">x</a>' for n in range(count)))
+        for n in range(count):
+            site.pages[host, f"/{n}"] = html(f'<img src="{n}.png" alt="{host}">')
+    result = site.crawl(tmp_path, seeds=("http://a.example/", "http://b.example/"), max_pages=22)
+    assert Counter(result.read_kept().column("text").to_pylist()) == {"a.example": 14, "b.example": 6}
+    assert result.extra["left_out"] == 26
+
+
 def test_a_page_that_kills_the_parser_costs_itself(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.pages["a.example", "/"] = html('<a href="bad">x</a><a href="good">x</a>')
     site.pages["a.example", "/bad"] = html("poison")
