@@ -113,6 +113,14 @@ def test_numbers_and_short_captions_are_no_trap(tmp_path: Path) -> None:
     assert loose.fates["pairs"].reasons["near_caption"] == 30
 
 
+def test_vowel_signs_tell_captions_of_indic_scripts_apart(tmp_path: Path) -> None:
+    texts = ["मेले की दीदी की मोटी रोटी", "मेला का दादा का मोटा रोटा", "கோலி கேலி கூலி பாலி மேலி", "காலி கீலி கொலி பூலி மாலி"]
+    texts += ["लाल किला"] * 2  # two words, however many signs they bear
+    result = run(tmp_path, table([row(n, text=text) for n, text in enumerate(texts)]), captions={"scope": "everywhere"})
+    assert fallen(result) == []
+    assert word_count(plain("लाल किला")) == 2
+
+
 def test_of_one_picture_only_pairs_with_a_near_caption_fall(tmp_path: Path) -> None:
     look = {name: row(0)[name] for name in ("phash", "phash256", "thumbnail8")}
     texts = ["two small dogs play on the beach", "Two small dogs play on the beach!", "an advertisement for holidays by the sea",
@@ -128,7 +136,8 @@ def test_of_one_picture_only_pairs_with_a_near_caption_fall(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("caption", "wanted"),
     [("  A Dog, on—the BEACH!  ", "a dog on the beach"), ("page_12.b", "page 12 b"), ("Straße", "strasse"), ("ﬁne", "fine"),
-     ("?!", ""), (None, ""), ("\ud800 x", "x")],
+     ("?!", ""), (None, ""), ("\ud800 x", "x"),
+     ("कमल की फली, हिन्दी!", "कमल की फली हिन्दी"), ("แก้ว กา", "แก้ว กา"), ("I ❤\ufe0f dogs \u0301", "i dogs")],
 )  # fmt: skip
 def test_what_is_compared_is_plain(caption: str | None, wanted: str) -> None:
     assert plain(caption) == wanted
