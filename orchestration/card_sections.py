@@ -50,7 +50,7 @@ def sections(facts: CardFacts) -> list[Section]:
             "Duplicates",
             "Dropped for being there already.",
             ("phase", "unit", "reason", "rows"),
-            _counted(facts.reasons(containing="duplicate")),
+            _counted(facts.reasons(("near_caption", "near_embedding"), containing="duplicate")),
         ),
         (
             "Overlap with evaluation sets",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from orchestration.card_facts import CardFacts
 from orchestration.card_sections import sections
+from orchestration.forecast import COPIES
 from pipeline.web.taxonomy import OPT_OUTS
 
 EMPTY = CardFacts("id", 90, 1, 1, "code", (), {}, {})
@@ -22,3 +23,10 @@ def test_every_opt_out_is_counted_and_a_robots_txt_that_is_unreadable_is_not_cal
     }
     assert "robots.txt could not be read" in said
     assert "tdmrep.json" in said
+
+
+def test_every_kind_of_duplicate_is_counted() -> None:
+    reasons = dict.fromkeys((*COPIES, "duplicate_of_dataset", "not_found"), 2)
+    counts = {"deduplicate": {"pairs": {"rows_in": 100, "kept": 86, "reasons": reasons}}}
+    _, _, _, rows = next(each for each in sections(replace(EMPTY, counts=counts)) if each[0] == "Duplicates")
+    assert {row[2] for row in rows} == COPIES | {"duplicate_of_dataset"}
