@@ -90,6 +90,7 @@ def _removed(done: Any) -> dict[str, Any]:
         "removed": done.removed.to_pylist(),
         "removed_by_rule": done.rules(),
         "rules_that_met_nothing": list(done.unmet),
+        "samples_without_hash": done.unhashed,
     }
 
 

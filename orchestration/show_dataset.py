@@ -50,6 +50,11 @@ def takedown(found: Mapping[str, Any]) -> None:
             show.facts(
                 {"of them": f"{folded:,} stand for a duplicate that a rule names (folded_url in takedown.parquet)"}
             )
+    if found["samples_without_hash"]:
+        print()
+        show.facts(
+            {"not judged": f"{found['samples_without_hash']:,} samples have no SHA-256, so no hash can name them"}
+        )
     unmet = found["rules_that_met_nothing"]
     if unmet:
         print()

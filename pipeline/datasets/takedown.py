@@ -57,6 +57,8 @@ class Takedown:
     unmet: tuple[str, ...]
     manifest: Manifest | None = None
     folder: str | None = None
+    unhashed: int = 0
+    """Samples that stay without a SHA-256 (others made their shards): no hash on a list could name them; 0 where it has none."""
 
     def rules(self) -> dict[str, int]:
         """Samples removed by each rule, most first."""
@@ -73,12 +75,12 @@ def takedown(
     manifest = Manifest.load(folder)
     manifest.require_files(folder)
     through = folded_rules(folder, rules)
-    removed, by_shard = _removed(folder, manifest, rules, through)
+    removed, by_shard, unhashed = _removed(folder, manifest, rules, through)
     met = set(removed.column("rule").to_pylist())
     met |= {rule for uid in removed.column("uid").to_pylist() for rule in through.get(uid, ())}
     unmet = rules.unmet(met)
     if not removed.num_rows:
-        return Takedown(removed, unmet)
+        return Takedown(removed, unmet, unhashed=unhashed)
     if removed.num_rows == manifest.rows:
         raise DataError(
             f"{folder}: the lists name all of its {manifest.rows:,} samples, and a dataset without any is none; correct the"
@@ -88,11 +90,11 @@ def takedown(
     out = out or storage.join(folder.rstrip("/").rpartition("/")[0] or ".", f"takedown-{digest[:12]}")
     shards = _write_shards(folder, manifest, by_shard, out, executor, progress)
     new = derived(manifest, "takedown", shards, removed.num_rows, "taken_down", {"rules_sha256": digest})
-    _write_diff(folder, out, manifest, new, Takedown(removed, unmet), rules)
+    _write_diff(folder, out, manifest, new, Takedown(removed, unmet, unhashed=unhashed), rules)
     carry_on(folder, out, removed.column("uid").to_pylist())
     storage.write_json(storage.join(out, "origin.json"), {"folder": folder, "manifest_id": manifest.id})
     new.save(out)
-    return Takedown(removed, unmet, new, out)
+    return Takedown(removed, unmet, new, out, unhashed)
 
 
 def derived(
@@ -114,9 +116,11 @@ def derived(
 
 def _removed(
     folder: str, manifest: Manifest, rules: Exclusions, through: Mapping[str, Mapping[str, str]]
-) -> tuple[pa.Table, dict[int, list[int]]]:
-    """The samples that go, and by shard their rows; `through` are rules that pairs folded into them meet."""
+) -> tuple[pa.Table, dict[int, list[int]], int]:
+    """The samples that go, by shard their rows, and how many no hash can name; `through` are rules that pairs folded into them
+    meet."""
     rows: list[dict[str, Any]] = []
+    unhashed = 0
     by_shard: dict[int, list[int]] = {}
     for number, shard in enumerate(manifest.shards):
         table = read_index(folder, shard, ["key", *COLUMNS])
@@ -126,12 +130,15 @@ def _removed(
             if found[place] is None and uid in through:
                 found[place], told[place] = min(through[uid].items())
         by_shard[number] = [place for place, rule in enumerate(found) if rule]
+        if rules.rules["sha256"]:
+            hashes = table.column("sha256").to_pylist()
+            unhashed += sum(not digest and not rule for digest, rule in zip(hashes, found, strict=True))
         for place in by_shard[number]:
             rows.append(
                 table.slice(place, 1).to_pylist()[0]
                 | {"shard": shard.tar, "rule": found[place], "folded_url": told[place]}
             )
-    return pa.Table.from_pylist(rows, schema=REMOVED), by_shard
+    return pa.Table.from_pylist(rows, schema=REMOVED), by_shard, unhashed
 
 
 def _write_shards(
@@ -202,6 +209,7 @@ def _write_diff(folder: str, out: str, manifest: Manifest, new: Manifest, found:
         "removed_by_rule": found.rules(),
         "removed_by_shard": dict(Counter(found.removed.column("shard").to_pylist())),
         "rules_that_met_nothing": list(found.unmet),
+        "samples_without_hash": found.unhashed,
     }
     storage.write_json(storage.join(out, "takedown.json"), summary)
     tombs = Exclusions()

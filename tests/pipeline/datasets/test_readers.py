@@ -167,6 +167,23 @@ def test_adopted_shards_can_be_chosen_from_resharded_and_taken_down(tmp_path: Pa
         assert len(tar.getnames()) == 3 * 7
 
 
+def test_samples_that_no_hash_can_name_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    with tarfile.open(folder / "00000.tar", "w") as tar:
+        for number in range(5):
+            for ending, data in (("jpg", picture(number)), ("txt", b"a thing")):
+                member = tarfile.TarInfo(f"{number:05d}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    adopt(str(folder), IN)
+    wanted = rules(sha256=["0" * 64], url=["file:00003"])
+    done = takedown(str(folder), wanted, str(tmp_path / "less"), IN)
+    assert (done.removed.num_rows, done.unhashed) == (1, 4)
+    assert storage.read_json(str(tmp_path / "less" / "takedown.json"))["samples_without_hash"] == 4
+    assert takedown(str(folder), rules(domain=["b.example"]), None, IN).unhashed == 0
+
+
 def test_scores_and_uids_in_adopted_shards_choose(tmp_path: Path) -> None:
     """LAION's columns as img2dataset writes them into the JSON; one tar of two has none."""
     uids = [f"{n:032x}" for n in range(6)]
