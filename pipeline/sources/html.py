@@ -7,6 +7,7 @@ machines (pipeline/sources/html_metadata.py). The parser is lexbor (selectolax),
 import html
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
@@ -62,7 +63,7 @@ def parse_page(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], 
         "images": [picture.told(header["text_from"]) for picture in pictures],
         "beyond": beyond,
         "unusable": unusable,
-        "links": _links(tree, base) if follow else [],
+        "links": _links(tree, metas, base) if follow else [],
         "robots": list(robots),
         "licence": _licence(tree, base),
         "base": base.url,
@@ -119,6 +120,7 @@ def parse_sitemap(header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any
 
 SITEMAP_LICENCE = "sitemap:license"
 """Origin of a sitemap's word that is no text but the address of a picture's licence."""
+_REFRESH = re.compile(r"\s*[\d.]*\s*[;,]\s*(?:url\s*=\s*)?((?!url\s*=)[^\s].{0,4096})", re.I | re.S)
 _MAX_SITEMAP = 50_000_000  # bytes: what sitemaps.org allows
 _VALUE = r"\s*((?:<!\[CDATA\[(?:[^\]]|\](?!\]>)){0,4096}\]\]>|[^<]{1,4096}))\s*"
 _LOC = re.compile(rf"<loc>{_VALUE}</loc>")
@@ -191,16 +193,15 @@ def _base(tree: LexborHTMLParser, url: Base) -> Base:
     return Base(found) if found else url
 
 
-def _links(tree: LexborHTMLParser, base: Base) -> list[str]:
-    found: set[str] = set()
+def _links(tree: LexborHTMLParser, metas: Sequence[tuple[str, str]], base: Base) -> list[str]:
+    """Where its anchors lead, and where it sends its readers on to (meta refresh), as start pages do."""
+    sent = (_REFRESH.fullmatch(content) for name, content in metas if name.strip().lower() == "refresh")
+    words = [found[1].strip().strip("'\"").strip() for found in sent if found]
     for node in tree.css("a[href], area[href]")[:MAX_ITEMS]:
-        href = value(node, "href").strip()
-        if not href or href.startswith("#") or "nofollow" in value(node, "rel").lower().split():
-            continue
-        url = usable(href, base)
-        if url is not None:
-            found.add(url)
-    return sorted(found)
+        if "nofollow" not in value(node, "rel").lower().split():
+            words.append(value(node, "href").strip())
+    urls = (usable(word, base) for word in words if word and not word.startswith("#"))
+    return sorted({url for url in urls if url is not None})
 
 
 def _licence(tree: LexborHTMLParser, base: Base) -> str | None:

@@ -115,6 +115,16 @@ def test_links_are_http_without_fragments_or_nofollow_each_once() -> None:
     assert parse(body)["links"] == ["http://a.example/dir/b", "http://a.example/dir/d", "https://o.example/"]
 
 
+@pytest.mark.parametrize(
+    ("content", "links"),
+    [("0; url=en/", ["http://a.example/dir/en/"]), ("5;URL='/x?a=1;b'", ["http://a.example/x?a=1;b"]), ("0,next", ["http://a.example/dir/next"]),
+     ("300", []), ("0;", []), ("0; url=", []), ("0; url=javascript:go()", [])],
+)  # fmt: skip
+def test_where_a_page_sends_its_readers_is_a_link(content: str, links: list[str]) -> None:
+    assert parse(f'<meta http-equiv="Refresh" content="{content}">')["links"] == links
+    assert parse(f'<meta name=robots content=nofollow><meta http-equiv=refresh content="{content}">')["links"] == []
+
+
 def test_robots_wishes_are_read_and_nofollow_hides_the_links() -> None:
     body = '<meta name="Robots" content="NoImageAI"><meta name="googlebot" content="noai"><a href="b">'
     assert parse(body)["robots"] == ["noimageai"]
