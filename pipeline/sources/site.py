@@ -27,6 +27,7 @@ from pipeline.sources.http_message import is_markup
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
 from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
+from pipeline.web.answer import UNREACHED
 from pipeline.web.directives import first_value, forbids_following
 from pipeline.web.network import Fetched
 from pipeline.web.site_files import SiteFiles
@@ -34,7 +35,7 @@ from pipeline.web.together import fetch_all
 from pipeline.web.urls import canonical, host_of
 from pipeline.web.web_config import NetworkConfig
 
-_DOWN = ("connection_failed", "name_not_resolved", "timeout", "http_error")
+_DOWN = (*UNREACHED, "http_error")
 
 
 def crawl(

@@ -7,14 +7,23 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.web.addresses import url_refusal
-from pipeline.web.answer import Fetched, Verdict, Wish
+from pipeline.web.answer import UNREACHED, Fetched, Verdict, Wish
 from pipeline.web.site_files import SiteFileCache
 from pipeline.web.site_rules import SiteRules
 from pipeline.web.urls import UnusableURLError, canonical, host_of, origin_of
 from pipeline.web.web_config import NetworkConfig
+
+
+@dataclass
+class _Health:
+    """How a host has failed of late: requests and rests in a row."""
+
+    failures: int = 0
+    rests: int = 0
+    rested_at: float = 0.0
 
 
 class Manners:
@@ -39,6 +48,7 @@ class Manners:
         self._interval_seconds: dict[str, float] = {}
         self._hold_until: dict[str, float] = {}
         self._sent_away: dict[str, Verdict] = {}
+        self._health: dict[str, _Health] = {}
         self._everywhere = asyncio.Semaphore(open_at_once or config.concurrency)
         self._at_host: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(config.per_host_concurrency)
@@ -92,6 +102,8 @@ class Manners:
                             started = time.monotonic()
                             verdict = await self._request(here, wish, seconds_left)
                             seconds_left = max(0.01, seconds_left - (time.monotonic() - started))
+                        if self._patient and wish.obey_robots:
+                            self._learn(host_of(here), verdict, started)
             if verdict.location is None:
                 break
             target, base = verdict.location, here
@@ -158,6 +170,24 @@ class Manners:
             self._sent_away[host] = Verdict(verdict.status, reason=verdict.reason, evidence=why)
         else:
             until = time.monotonic() + verdict.wait_seconds
+            self._hold_until[host] = max(self._hold_until.get(host, 0.0), until)
+
+    def _learn(self, host: str, verdict: Verdict, started: float) -> None:
+        """The circuit breaker, as in pipeline.fetching.dispatch: a host that fails time after time is rested, then given up."""
+        if verdict.reason not in UNREACHED:
+            self._health.pop(host, None)
+            return
+        health = self._health.setdefault(host, _Health())
+        health.failures += verdict.again
+        # Several were under way when it broke: one rest for all.
+        if health.failures < self._config.host_failures or started < health.rested_at or host in self._sent_away:
+            return
+        health.failures, health.rests, health.rested_at = 0, health.rests + 1, time.monotonic()
+        if health.rests > self._config.retries:
+            why = f"given up after {verdict.reason}: {verdict.evidence}"
+            self._sent_away[host] = Verdict(reason="host_unreachable", evidence=why)
+        else:
+            until = health.rested_at + self._config.host_rest_seconds * 2 ** (health.rests - 1)
             self._hold_until[host] = max(self._hold_until.get(host, 0.0), until)
 
     async def _left_alone(self, host: str) -> Verdict | None:

@@ -73,7 +73,7 @@ class NetworkConfig(Settings):
     per_host_requests_per_second: float | None = Field(None, gt=0)
     """Most requests a second to one host; a Crawl-delay that asks for fewer counts."""
     host_failures: int = Field(5, ge=1)
-    """Fetches of pictures in a row that must fail to connect or time out for their host to be rested."""
+    """Fetches in a row that must fail to connect or time out for their host to be rested."""
     host_rest_seconds: float = Field(10.0, ge=0)
     """How long a host rests then; twice as long with each further time, and after `retries` times it is given up."""
     robots_hours: float = Field(24.0, gt=0)

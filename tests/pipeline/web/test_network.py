@@ -323,6 +323,23 @@ def test_a_body_that_stops_is_too_slow_and_a_server_that_never_answers_a_timeout
     assert (got.reason, got.attempts) == ("timeout", 2)
 
 
+def test_a_host_that_falls_silent_is_rested_and_given_up_and_no_other(web: Web) -> None:
+    web.answers["/robots.txt"] = plain(b"", "404 Not Found")
+    for number in range(40):
+        web.answers[f"/{number}"] = plain(b"here")
+        web.answers[f"/silent/{number}"] = lambda out, headers: time.sleep(4)
+    urls = [f"http://a.example/silent/{number}" for number in range(40)] + [f"http://b.example/{n}" for n in range(40)]
+    config = web.config(total_seconds=0.8, retries=2, host_rest_seconds=0.1, retry_wait_seconds=0.01)
+    started = time.monotonic()
+    answers = fetch_all(config, urls)
+    assert time.monotonic() - started < 8
+    assert {answer.reason for answer in answers[40:]} == {None}
+    assert {answer.reason for answer in answers[:40]} <= {"timeout", "host_unreachable"}
+    assert sum(answer.reason == "host_unreachable" for answer in answers) >= 30
+    assert answers[39].evidence == "given up after timeout: over 0.8 s"
+    assert sum(n for (_, path), n in web.asked.items() if path.startswith("/silent/")) <= 30
+
+
 def test_a_stall_shorter_than_the_grace_is_forgiven(web: Web) -> None:
     def late(out: Any, headers: dict[str, str]) -> None:
         out.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
