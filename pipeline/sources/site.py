@@ -26,7 +26,7 @@ from pipeline.sources.html_pictures import first_text
 from pipeline.sources.http_message import is_markup
 from pipeline.sources.pages import BEYOND, HTML_TYPES, Dropped, Page, Parsed, parse_all
 from pipeline.sources.sitemaps import SitemapImages, sitemap_pages
-from pipeline.sources.turns import forget_files, keep_files, known_files, run_in_turns
+from pipeline.sources.turns import forget_files, keep_away, keep_files, known_files, run_in_turns, sent_away
 from pipeline.web.answer import UNREACHED
 from pipeline.web.directives import first_value, forbids_following
 from pipeline.web.network import Fetched
@@ -159,9 +159,10 @@ class _Page:
 def _read_pages(config: SiteSource, network: NetworkConfig, folder: str, arguments: Mapping[str, Any]) -> Output:
     """Fetch and parse the pages of one item, in their order."""
     learned: list[SiteFiles] = []
-    fetched = fetch_all(
+    away = sent_away(folder, arguments["urls"])
+    answers = fetch_all(
         network,
-        arguments["urls"],
+        [url for url in arguments["urls"] if url not in away],
         max_bytes=config.max_page_bytes,
         accept="text/html,application/xhtml+xml;q=0.9",
         types=HTML_TYPES,
@@ -170,6 +171,9 @@ def _read_pages(config: SiteSource, network: NetworkConfig, folder: str, argumen
         learned=learned,
     )
     keep_files(folder, learned)
+    keep_away(folder, answers, network.max_retry_wait_seconds)
+    by_url = {**away, **{answer.url: answer for answer in answers}}
+    fetched = [by_url[url] for url in arguments["urls"]]
     pages = _judged(config, network, arguments, fetched)
     batch = Batch.of(
         pa.table({"uid": [p.url for p in pages], "url": [p.url for p in pages]}, schema=pa.schema(list(DROPPED)[:2]))

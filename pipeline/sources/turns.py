@@ -7,6 +7,7 @@ all of them to the fetch. The cut into items stays as it is, so neither changes 
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,10 +16,12 @@ from pipeline import storage
 from pipeline.execution.executor import Executor
 from pipeline.execution.ledger import Output, Record, WorkItem, run_items
 from pipeline.execution.progress import Progress
+from pipeline.web.answer import Fetched
+from pipeline.web.body import retry_after_seconds
 from pipeline.web.site_files import SiteFiles
 from pipeline.web.urls import host_of, origin_of
 
-_HOME = "rules"
+_HOME, _AWAY = "rules", "away"
 _FILES = ("robots", "tdm", "ai")
 
 
@@ -102,8 +105,35 @@ def all_files(folder: str) -> list[SiteFiles]:
 def forget_files(folder: str) -> None:
     """The site is down: whoever tries later asks anew."""
     storage.remove_tree(storage.join(folder, _HOME))
+    storage.remove_tree(storage.join(folder, _AWAY))
 
 
-def _path(folder: str, origin: str) -> str:
-    name = storage.sha256(origin.encode())[:32]
-    return storage.join(folder, _HOME, name[:2], f"{name}.json")
+def keep_away(folder: str, answers: Iterable[Fetched], longest_seconds: float) -> None:
+    """Note the hosts whose Retry-After asks for more than that, for the items that come after this one."""
+    for answer in answers:
+        wait = retry_after_seconds(answer.headers.get("retry-after")) if answer.status in (429, 503) else None
+        if wait is not None and wait > longest_seconds:
+            why = f"status {answer.status}, Retry-After over {longest_seconds:g} s"
+            value = {"until": time.time() + wait, "status": answer.status, "why": why}
+            path = _path(folder, host_of(answer.final_url), _AWAY)
+            if not storage.exists(path) or storage.read_json(path)["until"] < value["until"]:
+                storage.write_json(path, value)
+
+
+def sent_away(folder: str, urls: Sequence[str]) -> dict[str, Fetched]:
+    """The answer of those whose host, by a note that still counts, is to be left alone."""
+    notes: dict[str, dict[str, Any]] = {}
+    for host in {host_of(url) for url in urls}:
+        with contextlib.suppress(FileNotFoundError):
+            notes[host] = storage.read_json(_path(folder, host, _AWAY))
+    found = {}
+    for url in urls:
+        note = notes.get(host_of(url))
+        if note is not None and note["until"] > time.time():
+            found[url] = Fetched(url, url, note["status"], {}, b"", "http_error", note["why"])
+    return found
+
+
+def _path(folder: str, name: str, home: str = _HOME) -> str:
+    digest = storage.sha256(name.encode())[:32]
+    return storage.join(folder, home, digest[:2], f"{digest}.json")

@@ -499,6 +499,19 @@ def test_a_hosts_pace_holds_over_items_and_workers(site: Site, tmp_path: Path) -
     assert max(gaps) > 0.8
 
 
+def test_a_host_that_asks_for_more_patience_than_we_have_is_left_alone(site: Site, tmp_path: Path) -> None:
+    for host, count in (("a.example", 40), ("b.example", 10)):
+        site.pages[host, "/"] = html("".join(f'<a href="{n}">x</a>' for n in range(count)))
+    for n in range(40):
+        site.pages["a.example", f"/{n}"] = (429, {"Retry-After": "3600"}, b"")
+        site.pages["b.example", f"/{n}"] = html(f'<img src="{n}.png" alt="found {n}">')
+    result = site.crawl(tmp_path, seeds=("http://a.example/", "http://b.example/"))
+    assert dict(result.fates["pages"].reasons) == {"http_error": 40}
+    assert result.fates["pairs"].kept == 10
+    asked = sum(count for (host, path), count in site.asked.items() if host == "a.example" and path[1:].isdigit())
+    assert asked <= 4  # those of one item, which were under way at once
+
+
 def test_robots_txt_is_read_once_from_the_sitemap_to_the_last_picture(site: Site, tmp_path: Path) -> None:
     site.pages["a.example", "/robots.txt"] = (200, {}, b"Sitemap: /map.xml\nUser-agent: *\nDisallow: /2.png")
     site.pages["a.example", "/map.xml"] = (200, {}, b"<urlset><url><loc>http://a.example/there</loc></url></urlset>")
