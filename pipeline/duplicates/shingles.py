@@ -18,11 +18,12 @@ from pipeline.duplicates.shingle_loops import shingle_loop
 
 _MARKS = "".join(
     each
-    for each in map(chr, range(0x300, 0x1F000))
+    for each in map(chr, range(0x300, 0x10000))
     if unicodedata.category(each) in ("Mn", "Mc") and "VARIATION" not in unicodedata.name(each, "")
 )
-"""Vowels and other signs that belong to the letter before them, in Devanagari, Thai, Tamil and others: no letters to `re`."""
-_WORD = re.compile(f"[^\\W_](?:[^\\W_]|[{_MARKS}])*")
+"""Vowels and other signs that belong to the letter before them, in Devanagari, Thai, Tamil and others: no letters to `re`. (With
+those beyond U+FFFF, of scripts hardly ever met, `re` would look for each in a list: five times as slow.)"""
+_WORD = re.compile(f"[^\\W_]+(?:[{_MARKS}]+[^\\W_]*)*")
 _NUMBER = re.compile(r"\d+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]")
 
