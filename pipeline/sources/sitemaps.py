@@ -14,7 +14,7 @@ from pipeline.execution.progress import Progress
 from pipeline.execution.sandbox import SandboxDied, shared
 from pipeline.sources import html
 from pipeline.sources.config import SiteSource
-from pipeline.sources.frontier import LINKS, Job, belongs, found_links, work_items
+from pipeline.sources.frontier import LINKS, Job, belongs, fair_share, found_links, work_items
 from pipeline.sources.pages import Dropped
 from pipeline.sources.turns import keep_files, known_files, run_in_turns
 from pipeline.web.site_files import SiteFiles
@@ -56,7 +56,7 @@ def sitemap_pages(
     pages: set[str] = set()
     images: SitemapImages = {}
     while wave and len(tried) < config.max_sitemaps:
-        wave = wave[: config.max_sitemaps - len(tried)]
+        wave = fair_share(wave, config.max_sitemaps - len(tried))
         job = Job(f"sitemap-{len(tried):05d}", "sitemaps", depends_on)
         tried.update(wave)
         done = run_in_turns(folder, read, work_items(job, wave, 4), executor, progress, job.what)

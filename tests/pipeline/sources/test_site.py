@@ -288,6 +288,19 @@ def test_a_large_host_takes_no_other_hosts_pages(site: Site, tmp_path: Path) -> 
     assert result.extra["left_out"] == 26
 
 
+def test_a_host_of_many_sitemaps_takes_no_other_hosts(site: Site, tmp_path: Path) -> None:
+    for host, count in (("a.example", 9), ("b.example", 2)):
+        site.pages[host, "/"] = html("home")
+        index = "".join(f"<sitemap><loc>http://{host}/{n}.xml</loc></sitemap>" for n in range(count))
+        site.pages[host, "/sitemap.xml"] = (200, {}, f"<sitemapindex>{index}</sitemapindex>".encode())
+        for n in range(count):
+            site.pages[host, f"/{n}.xml"] = (200, {}, f"<urlset><loc>http://{host}/{n}</loc></urlset>".encode())
+            site.pages[host, f"/{n}"] = html(f'<img src="{n}.png" alt="{host}">')
+    seeds = ("http://a.example/", "http://b.example/")
+    result = site.crawl(tmp_path, seeds=seeds, use_sitemap=True, max_sitemaps=7)
+    assert Counter(result.read_kept().column("text").to_pylist()) == {"a.example": 3, "b.example": 2}
+
+
 def test_a_page_that_kills_the_parser_costs_itself(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.pages["a.example", "/"] = html('<a href="bad">x</a><a href="good">x</a>')
     site.pages["a.example", "/bad"] = html("poison")
