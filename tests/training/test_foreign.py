@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from evaluation.models.own_classes import tells_classes
 from pipeline.errors import ConfigError, DataError
+from pipeline.scoring.scorers import PixelForm
 from training.foreign.read import Layout, read_foreign
 from training.foreign.torchscript import is_torchscript, read_torchscript
 from training.foreign.write import write_foreign
@@ -275,6 +276,23 @@ def test_pictures_that_are_not_cut_or_not_normalised_are_refused_by_the_key(tmp_
     squashed = {"size": {"height": size, "width": size}, "do_center_crop": False, "crop_size": size + 8}
     path.write_text(json.dumps(given | squashed), "utf-8")
     assert read_foreign(str(tmp_path / "b")).form.cut == "squash"
+
+
+@pytest.mark.parametrize("spec", [CASES[7][0], CASES[-1][0]], ids=["vit", "igpt"])
+def test_a_bare_number_as_size_squashes_pictures_as_the_processors_of_vit_and_imagegpt_do(
+    spec: ModelSpec, tmp_path: Path
+) -> None:
+    write_foreign(checkpoint(spec, tmp_path / "a"), "huggingface", str(tmp_path / "b"))
+    path = tmp_path / "b" / "preprocessor_config.json"
+    given = json.loads(path.read_text("utf-8"))
+    side = spec.image_size
+    for size in (side, [side, side], {"height": side, "width": side}):
+        path.write_text(json.dumps(given | {"size": size}), "utf-8")
+        assert read_foreign(str(tmp_path / "b")).form == PixelForm(side, "squash", "bilinear")
+    for size in (side + 8, [side, side + 8]):
+        path.write_text(json.dumps(given | {"size": size}), "utf-8")
+        with pytest.raises(DataError, match=f"do not fit a model for {side} pixels"):
+            read_foreign(str(tmp_path / "b"))
 
 
 def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:

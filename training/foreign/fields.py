@@ -47,6 +47,16 @@ def name_of(folder: str) -> str:
     return name
 
 
+def as_squares(size: int, resample: int, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`extra` as the processors of ViT and ImageGPT understand it: pictures are squashed, and a bare number, as many of their
+    files have it, is both sides of a square. (To CLIP's it is the shorter side.)"""
+    given = extra.get("size", size)
+    sides = [given, given] if isinstance(given, int) else given
+    if isinstance(sides, list | tuple) and len(sides) == 2:
+        sides = {"height": sides[0], "width": sides[1]}
+    return {"crop_size": size, "resample": resample, **extra, "size": sides}
+
+
 def picture_form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
     """How an image processor of Hugging Face cuts. Raises DataError where that gives no normalised squares of `size` pixels."""
     chosen = extra.get("resample", 3)
@@ -56,7 +66,8 @@ def picture_form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
     cut = crop.get("height") if isinstance(crop, Mapping) else crop
     if squashed and extra.get("do_center_crop") is False:
         cut = size
-    if short != size or cut != size or chosen not in _FILTERS:
+    wide = resize.get("width", short) if isinstance(resize, Mapping) else short
+    if not short == wide == cut == size or chosen not in _FILTERS:
         raise DataError(
             f"{where}: size {resize}, crop_size {crop}, resample {chosen} do not fit a model for {size} pixels"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.foreign.fields import name_of, number, picture_form
+from training.foreign.fields import as_squares, name_of, number, picture_form
 from training.foreign.links import TRANSPOSED, Form, Link, Tensors, link, zeros
 from training.specs.igpt import IgptSpec
 
@@ -51,9 +51,8 @@ def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tu
         )
     layers = number(where, "n_layer", config.get("n_layer", 24))
     spec = IgptSpec(name_of(folder), size, width, layers, number(where, "n_head", config.get("n_head", 8)), colours)
-    squashed = {"size": {"height": size, "width": size}, "resample": BILINEAR}
     cut = {key: extra[key] for key in ("size", "resample") if key in extra}
-    return spec, picture_form(f"{folder}/preprocessor_config.json", size, squashed | cut)
+    return spec, picture_form(f"{folder}/preprocessor_config.json", size, as_squares(size, BILINEAR, cut))
 
 
 def refusal(spec: IgptSpec) -> str | None:

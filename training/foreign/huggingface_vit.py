@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.scoring.scorers import PixelForm
-from training.foreign.fields import activation_of, name_of, number, picture_form, triple, usual_mlp
+from training.foreign.fields import activation_of, as_squares, name_of, number, picture_form, triple, usual_mlp
 from training.foreign.links import Link, both, leading, link, rows
 from training.foreign.tensor_names import tensor_names
 from training.specs.towers import ImageTower
@@ -59,8 +59,7 @@ def read(folder: str, config: Mapping[str, Any], extra: Mapping[str, Any]) -> tu
         spec = spec.with_classes(
             len(config.get("id2label") or {}) or number(where, "num_labels", config.get("num_labels", 2))
         )
-    squashed = {"size": {"height": size, "width": size}, "crop_size": size, "resample": BILINEAR}
-    return spec, picture_form(f"{folder}/preprocessor_config.json", size, squashed | dict(extra))
+    return spec, picture_form(f"{folder}/preprocessor_config.json", size, as_squares(size, BILINEAR, extra))
 
 
 def _pooler(folder: str, config: Mapping[str, Any], width: int) -> int:
