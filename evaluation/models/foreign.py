@@ -32,10 +32,8 @@ def open_checkpoint(folder: str) -> AnyCheckpoint:
 
 
 def pixel_form(checkpoint: AnyCheckpoint) -> PixelForm:
-    """How its pictures are cut: ours as `training.data.transforms.evaluation_pixels` does, others' as they say."""
-    if isinstance(checkpoint, ForeignModel):
-        return checkpoint.form
-    return PixelForm(checkpoint.spec.image_size)
+    """How its pictures are cut: ours as `training.data.transforms.evaluation_pixels` does, others' as they say, imported or not."""
+    return checkpoint.form or PixelForm(checkpoint.spec.image_size)
 
 
 def weight_bytes(checkpoint: AnyCheckpoint) -> int:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evaluation.models.encoder import Encoder
+from evaluation.models.foreign import pixel_form
 from evaluation.models.own_classes import tells_classes
 from pipeline.errors import ConfigError, DataError
 from pipeline.scoring.scorers import PixelForm
@@ -293,6 +295,19 @@ def test_a_bare_number_as_size_squashes_pictures_as_the_processors_of_vit_and_im
         path.write_text(json.dumps(given | {"size": size}), "utf-8")
         with pytest.raises(DataError, match=f"do not fit a model for {side} pixels"):
             read_foreign(str(tmp_path / "b"))
+
+
+def test_an_imported_model_sees_pictures_cut_as_where_it_came_from(tmp_path: Path) -> None:
+    write_foreign(checkpoint(CASES[7][0], tmp_path / "a"), "huggingface", str(tmp_path / "vit"))
+    write_foreign(checkpoint(VIT, tmp_path / "c"), "openai", str(tmp_path / "clip"))
+    assert checkpoint(VIT, tmp_path / "own").form is None
+    for place, cut in ((tmp_path / "vit", "squash"), (tmp_path / "clip" / "model.pt", "round")):
+        import_model(str(place), str(tmp_path / cut))
+        made, theirs = Checkpoint.load(str(tmp_path / cut)), read_foreign(str(place))
+        assert made.form == theirs.form == Encoder(made, 2).form == pixel_form(made)
+        assert made.form.cut == cut
+        export_model(str(tmp_path / cut), str(tmp_path / f"{cut}-again"), "openwit")
+        assert Checkpoint.load(str(tmp_path / f"{cut}-again")).form == theirs.form
 
 
 def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:

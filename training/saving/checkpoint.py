@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.errors import DataError
+from pipeline.scoring.scorers import PixelForm
 from training.saving.meanings import CLASSES, TOKENIZER, Meanings, read_classes
 from training.spec import build, read_spec
 from training.specs.base import ModelSpec
@@ -32,6 +33,8 @@ FINAL = "checkpoint"
 NAME = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 AVERAGED = "average.safetensors"
+PIXELS = "pixels"
+"""In the config of an imported model: how others cut its pictures."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Checkpoint:
     def id(self) -> str:
         """SHA-256 over weights, tokenizer and all that checkpoint.json says: equal training, equal id."""
         return storage.sha256(storage.canonical_json(self._content()))
+
+    @property
+    def form(self) -> PixelForm | None:
+        """How pictures are cut for a model of others that was imported; None for ours, which take the middle square."""
+        said = self.config.get(PIXELS)
+        return None if said is None else PixelForm(**said)
 
     def _content(self) -> dict[str, Any]:
         return {

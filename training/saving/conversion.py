@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline import storage
@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError, DataError
 from training.foreign.read import ForeignModel, Layout, read_foreign
 from training.foreign.write import fits, left_out, write_foreign
 from training.objectives.config import learned_masked
-from training.saving.checkpoint import Checkpoint, checksums, write_model
+from training.saving.checkpoint import PIXELS, Checkpoint, checksums, write_model
 from training.saving.meanings import Meanings
 from training.saving.opening import open_model
 from training.spec import build
@@ -106,7 +106,7 @@ def import_model(place: str, folder: str, tokenizer: str | None = None) -> dict[
     source = read_foreign(place)
     words = _tokenizer(source, tokenizer)
     write_model(folder, source.weights(), Meanings(words, source.classes()))
-    origin = {"imported_from": source.layout, "imported_id": source.id}
+    origin = {"imported_from": source.layout, "imported_id": source.id, PIXELS: asdict(source.form)}
     made = Checkpoint(folder, source.spec, 0, 0, source.id, origin, 1, checksums(folder))
     made.save()
     difference = largest_difference(source.model(), Checkpoint.load(folder).model())
