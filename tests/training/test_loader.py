@@ -28,6 +28,7 @@ from training.data.config import DataConfig, SourceConfig
 from training.data.loader import Loader
 from training.data.order import picture_draws
 from training.data.part import DataFile
+from training.data.pictures import Reader
 from training.data.randaugment import DRAWS_PER_LAYER, OPERATIONS, randaugment
 from training.data.shard_cache import ShardCache
 from training.data.sources import open_data
@@ -296,6 +297,25 @@ def test_the_cache_stays_within_its_room_and_keeps_what_was_used_last(tmp_path: 
     assert sum(path.stat().st_size for path in where[0].parent.iterdir()) <= 3000
     with pytest.raises(DataError, match=r"shard_cache_mib leaves 500; raise it"):
         ShardCache(str(tmp_path / "other"), 500).local(files[0])
+
+
+def test_a_shard_that_another_process_makes_room_of_is_fetched_again_and_read(tmp_path: Path) -> None:
+    class Crowded(ShardCache):
+        """Somebody else needs the room between the look and the reading."""
+
+        gone = 0
+
+        def local(self, file: DataFile) -> str:
+            path = super().local(file)
+            if self.gone < 2:
+                self.gone += 1
+                os.unlink(path)
+            return path
+
+    (file,) = files_of(tmp_path, 1, 1000)
+    cache = Crowded(str(tmp_path / "cache"), 3000)
+    assert Reader(cache).read([(file, 10, 5)]) == [bytes(5)]
+    assert cache.gone == 2
 
 
 def test_a_shard_that_is_not_the_manifests_never_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

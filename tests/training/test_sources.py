@@ -116,6 +116,23 @@ def test_the_id_of_a_folder_is_that_of_its_content(tmp_path: Path, classes: Path
     assert opened(tmp_path, SourceConfig(path=str(moved))).id != before
 
 
+def test_remote_tars_are_looked_through_and_read_where_no_disk_is_given_to_them(tmp_path: Path) -> None:
+    (tmp_path / "tars").mkdir()
+    for number in range(3):
+        members = {
+            f"{each}.{kind}": (picture(9 * number + each), f"text {each}")[kind == "txt"]
+            for each in range(4)
+            for kind in ("png", "txt")
+        }
+        write_tar(tmp_path / "tars" / f"{number}.tar", members)
+    near = opened(tmp_path / "near", SourceConfig(path=str(tmp_path / "tars")))
+    far = opened(tmp_path / "far", SourceConfig(path=f"local://{tmp_path / 'tars'}"), shard_cache_mib=0)
+    assert far.id == near.id
+    assert list(far.all_captions()) == list(near.all_captions()) == [f"text {each}" for each in range(4)] * 3
+    assert grey(far) == grey(near)
+    assert not (tmp_path / "far" / "cache" / "shards").exists()
+
+
 def test_tars_of_others_are_read_without_a_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "tars"
     folder.mkdir()

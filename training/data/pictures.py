@@ -180,7 +180,7 @@ class Reader:
         if file.damage:
             return BrokenPictureError(file.damage)
         try:
-            descriptor = os.open(self._cache.local(file), os.O_RDONLY)
+            descriptor = self._cache.descriptor(file)
         except (DataError, OSError) as error:
             return BrokenPictureError(str(getattr(error, "strerror", None) or error))
         try:

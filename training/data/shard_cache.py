@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline import storage
 from pipeline.errors import DataError
@@ -69,6 +70,33 @@ class ShardCache:
                 except OSError as error:
                     raise DataError(f"{file.path}: cannot be fetched ({error.strerror or error})") from error
         return str(path)
+
+    def descriptor(self, file: DataFile) -> int:
+        """Of the file, open to be read; fetched again where another process makes room just now. Raises DataError or OSError."""
+        for _ in range(ATTEMPTS):
+            with suppress(FileNotFoundError):
+                return os.open(self.local(file), os.O_RDONLY)
+        return os.open(self.local(file), os.O_RDONLY)
+
+    @contextmanager
+    def opened(self, file: DataFile) -> Iterator[BinaryIO]:
+        """To be read once, front to back mostly; a remote one for which there is no room comes piece by piece, and none is kept.
+
+        Raises DataError where it cannot be read.
+        """
+        if storage.is_local(file.path) or file.bytes <= self._room:
+            with os.fdopen(self.descriptor(file), "rb") as local:
+                yield local
+            return
+        filesystem, name = storage.filesystem_of(file.path)
+        try:
+            with filesystem.open(name, "rb", block_size=PIECE_BYTES) as source:
+                yield source
+        except (OSError, ValueError) as error:  # ValueError: of a server that gives files whole or not at all
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(
+                f"{file.path}: cannot be read in pieces ({reason}); raise train.data.shard_cache_mib to fetch it whole"
+            ) from error
 
     def _use(self, path: Path) -> bool:
         now = time.time()

@@ -36,7 +36,7 @@ class TarSource(IndexedSource):
         return tars_of(path) if _BRACES.search(path) else super().files_of(path)
 
     def look_through(self, file: DataFile, kept: str) -> pa.Table:
-        with open(self._cache.local(file), "rb") as tar:
+        with self._cache.opened(file) as tar:
             found, broken = _readable(tar, file.path)
             return marked(pa.Table.from_pylist(list(_samples(tar, found, self._config)), schema=FOUND), broken)
 
