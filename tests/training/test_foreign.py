@@ -286,7 +286,7 @@ def test_a_bare_number_as_size_squashes_pictures_as_the_processors_of_vit_and_im
 ) -> None:
     write_foreign(checkpoint(spec, tmp_path / "a"), "huggingface", str(tmp_path / "b"))
     path = tmp_path / "b" / "preprocessor_config.json"
-    given = json.loads(path.read_text("utf-8"))
+    given = json.loads(path.read_text("utf-8")) | {"resample": 2}
     side = spec.image_size
     for size in (side, [side, side], {"height": side, "width": side}):
         path.write_text(json.dumps(given | {"size": size}), "utf-8")
@@ -308,6 +308,31 @@ def test_an_imported_model_sees_pictures_cut_as_where_it_came_from(tmp_path: Pat
         assert made.form.cut == cut
         export_model(str(tmp_path / cut), str(tmp_path / f"{cut}-again"), "openwit")
         assert Checkpoint.load(str(tmp_path / f"{cut}-again")).form == theirs.form
+
+
+CUTS = {
+    "preprocessor_config.json": {
+        "crop_size": None,
+        "do_center_crop": False,
+        "resample": 2,
+        "size": {"height": 32, "width": 32},
+    },
+    "open_clip_config.json": {"interpolation": "bilinear", "resize_mode": "squash"},
+}
+
+
+@pytest.mark.parametrize(("layout", "name"), [*zip(("huggingface", "open_clip"), CUTS, strict=True)])
+def test_how_pictures_are_cut_comes_in_and_goes_out_again(layout: Layout, name: str, tmp_path: Path) -> None:
+    write_foreign(checkpoint(VIT, tmp_path / "a"), layout, str(tmp_path / "b"))
+    assert read_foreign(str(tmp_path / "b")).form.filter == "bicubic"
+    path = tmp_path / "b" / name
+    given = json.loads(path.read_text("utf-8"))
+    changed = given["preprocess_cfg"] if layout == "open_clip" else given
+    changed |= CUTS[name]
+    path.write_text(json.dumps({key: value for key, value in given.items() if value is not None}), "utf-8")
+    import_model(str(tmp_path / "b"), str(tmp_path / "c"))
+    export_model(str(tmp_path / "c"), str(tmp_path / "d"), layout)
+    assert read_foreign(str(tmp_path / "d")).form == PixelForm(32, "squash", "bilinear")
 
 
 def test_weights_in_several_files_are_read_by_their_index(tmp_path: Path) -> None:

@@ -79,6 +79,16 @@ def picture_form(where: str, size: int, extra: Mapping[str, Any]) -> PixelForm:
     return PixelForm(size, "squash" if squashed else "floor", _FILTERS[chosen])  # type: ignore[arg-type]
 
 
+def cut_as(form: PixelForm, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The image processor `extra` told to cut as `form` does, as far as it can: those of ViT and ImageGPT always squash."""
+    resample = next(number for number, name in _FILTERS.items() if name == form.filter)
+    told = {**extra, "resample": resample}
+    if form.cut == "squash" and "crop_size" in told:
+        told |= {"size": {"height": form.side, "width": form.side}, "do_center_crop": False}
+        del told["crop_size"]
+    return told
+
+
 def usual_mlp(width: int, hidden: int) -> int:
     """0 for the usual four widths, so that equal models have equal specs."""
     return 0 if hidden == 4 * width else hidden

@@ -92,8 +92,9 @@ def _text(where: str, text: dict[str, Any]) -> TextTower:
     return tower
 
 
-def write(spec: ClipSpec, own_words: bool = False) -> dict[str, Any]:
-    """The configuration of an exported model. The towers were looked at by training.foreign.write.
+def write(spec: ClipSpec, form: PixelForm | None = None, own_words: bool = False) -> dict[str, Any]:
+    """The configuration of an exported model, which sees pictures cut as `form` or our own. The towers were looked at
+    by training.foreign.write.
 
     `own_words`: the folder has a tokenizer of its own; open_clip takes any name here for that folder's.
     """
@@ -123,10 +124,12 @@ def write(spec: ClipSpec, own_words: bool = False) -> dict[str, Any]:
         model["quick_gelu"] = True
     if spec.logit_bias:
         model["init_logit_bias"] = -10
+    form = form or PixelForm(image.size)
+    mode = "squash" if form.cut == "squash" else "shortest"
     prepared = {"mean": list(image.pixel_mean), "std": list(image.pixel_std)}
     return {
         "model_cfg": model,
-        "preprocess_cfg": prepared | {"interpolation": "bicubic", "resize_mode": "shortest"},
+        "preprocess_cfg": prepared | {"interpolation": form.filter, "resize_mode": mode},
     }
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.scoring.scorers import PixelForm
 from training.foreign import open_clip, openai
+from training.foreign.fields import cut_as
 from training.foreign.huggingface_clip import tokenizer_config
 from training.foreign.links import to_theirs
 from training.foreign.models import HUGGINGFACE
 from training.foreign.openai_names import openai_links
-from training.foreign.read import Layout
+from training.foreign.read import EXTRA, Layout
 from training.saving.checkpoint import WEIGHTS, Checkpoint
 from training.saving.meanings import Meanings
 from training.specs.base import ModelSpec
@@ -35,7 +37,8 @@ def write_foreign(checkpoint: Checkpoint, layout: Layout, folder: str) -> tuple[
     spec = checkpoint.spec
     fits(spec, layout)
     weights = load(storage.read_bytes(storage.join(checkpoint.folder, WEIGHTS)))
-    files = _files(spec, layout, weights, checkpoint.meanings())
+    form = checkpoint.form or PixelForm(spec.image_size)
+    files = _files(spec, layout, weights, checkpoint.meanings(), form)
     for name, data in files.items():
         storage.write_bytes(storage.join(folder, name), data)
     return tuple(files)
@@ -78,7 +81,9 @@ def _open_clip_norms(spec: ClipSpec) -> bool:
     return stages == 4 and all(tower.epsilon == 1e-5 for tower in towers)
 
 
-def _files(spec: ModelSpec, layout: Layout, weights: dict[str, Any], meanings: Meanings) -> dict[str, bytes]:
+def _files(
+    spec: ModelSpec, layout: Layout, weights: dict[str, Any], meanings: Meanings, form: PixelForm
+) -> dict[str, bytes]:
     from safetensors.torch import save
 
     tokenizer = meanings.tokenizer
@@ -86,6 +91,7 @@ def _files(spec: ModelSpec, layout: Layout, weights: dict[str, Any], meanings: M
     if layout == "huggingface":
         family = HUGGINGFACE[spec.family]
         configs = family.configs(spec, weights, meanings)
+        configs[EXTRA] = cut_as(form, configs[EXTRA])
         tensors = to_theirs(family.links(spec), weights)
         # transformers reads no file that does not say its format.
         made = {"model.safetensors": save(tensors, metadata={"format": "pt"})}
@@ -95,7 +101,7 @@ def _files(spec: ModelSpec, layout: Layout, weights: dict[str, Any], meanings: M
     if layout == "open_clip":
         assert tokenizer is not None
         configs = {
-            open_clip.CONFIG: open_clip.write(spec, own_words=not tokenizer.is_released),
+            open_clip.CONFIG: open_clip.write(spec, form, own_words=not tokenizer.is_released),
             "tokenizer_config.json": tokenizer_config(tokenizer),
         }
         made = {"open_clip_model.safetensors": save(tensors)}
