@@ -191,6 +191,17 @@ def test_what_cannot_work_is_said_before_any_work_starts(folder: str, tmp_path: 
         check(CONFIG, open_data(DataConfig(), str(tmp_path)))
     with pytest.raises(ConfigError, match=r"train\.warmup_steps is 9 and the run has 9 steps"):
         check(CONFIG.model_copy(update={"warmup_steps": 9}), data)
+    long = {
+        "steps": None,
+        "epochs": 9 * 12 / data.rows,
+        "warmup_steps": 2,
+        "cooldown_steps": 8,
+    }  # steps follow from the data
+    with pytest.raises(
+        ConfigError, match=r"cooldown_steps 8 are more than the run's 9 steps.*; lower train\.cooldown_steps"
+    ):
+        check(CONFIG.model_copy(update=long), data)
+    check(CONFIG.model_copy(update=long | {"cooldown_steps": 7}), data)
     with pytest.raises(ConfigError, match="cannot be shared by 5 ranks"):
         loader(folder, rank=0, world_size=5)
     check(CONFIG, data)

@@ -48,6 +48,11 @@ def check(config: TrainConfig, data: Data, needs: Set[str] = frozenset({"text"})
             f"train.warmup_steps is {config.warmup_steps:,} and the run has {steps:,} steps; choose fewer,"
             " or more train.steps"
         )
+    if config.warmup_steps + config.cooldown_steps > steps:
+        raise ConfigError(
+            f"train.warmup_steps {config.warmup_steps:,} and train.cooldown_steps {config.cooldown_steps:,} are more than the run's"
+            f" {steps:,} steps, so the rate would begin to fall before its time; lower train.cooldown_steps"
+        )
     _check_cache(config, data)
 
 
