@@ -222,6 +222,22 @@ def test_a_run_goes_on_with_the_words_that_it_began_with(data: Path, tmp_path: P
     assert Checkpoint.load(str(out / "checkpoint")).tokenizer().to_bytes() == first.to_bytes()
 
 
+def test_a_palette_that_moved_is_the_same_and_another_is_not(data: Path, tmp_path: Path) -> None:
+    def colours(name: str, step: int) -> dict[str, Any]:
+        path = tmp_path / name
+        path.write_text(json.dumps([[step * number] * 3 for number in range(16)]), "utf-8")
+        return {"model": "igpt-tiny", "objective": {"palette": str(path)}, "checkpoints": {"every_steps": 1}}
+
+    begun, moved, other = colours("a.json", 17), colours("b.json", 17), colours("c.json", 16)
+    run(data, tmp_path / "out", steps=2, **begun)
+    assert run(data, tmp_path / "out", steps=2, **moved) == []
+    shutil.rmtree(tmp_path / "out" / "checkpoint")  # as if it had been killed before its end
+    assert [result.step for result in run(data, tmp_path / "out", steps=2, **moved)] == [2]
+    refused = r"was trained with objective\.palette .*b\.json and this run has .*c\.json; choose another folder"
+    with pytest.raises(ConfigError, match=refused):
+        run(data, tmp_path / "out", steps=2, **other)
+
+
 def test_a_vocabulary_that_moved_is_the_same_and_another_is_not(data: Path, tmp_path: Path) -> None:
     def words(name: str, *merges: tuple[str, str]) -> dict[str, Any]:
         (tmp_path / name).mkdir()

@@ -24,6 +24,8 @@ from training.specs.base import ModelSpec
 from training.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from training.models.base import Model
@@ -146,6 +148,21 @@ class Checkpoint:
         from training.optim.lora import merged
 
         return merged(weights, LoraConfig(**lora))
+
+    def palette(self) -> "NDArray[np.float32] | None":
+        """The colours that an iGPT reads; None of other families."""
+        if self.spec.family != "igpt":
+            return None
+        from training.saving.blocks import BUFFER
+        from training.saving.parts import State
+
+        if WEIGHTS in self.files:
+            from safetensors import safe_open
+
+            with safe_open(storage.join(self.folder, WEIGHTS), "np") as file:
+                found: NDArray[np.float32] = file.get_tensor("palette")
+                return found
+        return State(self.folder, self.ranks).read(BUFFER, "palette").numpy().reshape(-1, 3)
 
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.load(storage.join(self.folder, TOKENIZER))

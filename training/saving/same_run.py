@@ -6,7 +6,7 @@ which Scaling ViT (arXiv:2106.04560, section 3.5) made for this, and a constant 
 planned so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError
 from training.config import TrainConfig
 from training.data.config import SourceConfig
+from training.models.palette import read_palette
 from training.optim.schedule import learning_rate
 from training.saving.checkpoint import Checkpoint
 from training.saving.meanings import TOKENIZER
@@ -57,7 +58,7 @@ def _difference(
     for key in sorted({*theirs, *ours} - {*may_differ}):
         # A run of before the setting was there had what is now its default.
         if theirs.get(key, _default(key)) != ours.get(key) and not (
-            key == "vocabulary" and _same_words(checkpoint, config)
+            key in SAME_INSIDE and SAME_INSIDE[key](checkpoint, config)
         ):
             return key, theirs.get(key), ours.get(key)
     return None
@@ -67,6 +68,19 @@ def _same_words(checkpoint: Checkpoint, config: TrainConfig) -> bool:
     """Whether the file that `train.vocabulary` names is what the checkpoint was trained with, wherever it lay then."""
     made = released(config)
     return made is not None and TOKENIZER in checkpoint.files and made.to_bytes() == checkpoint.tokenizer().to_bytes()
+
+
+def _same_colours(checkpoint: Checkpoint, config: TrainConfig) -> bool:
+    """Whether the file that `train.objective.palette` names holds the colours that the checkpoint was trained with."""
+    path, known = config.objective.palette, checkpoint.palette()
+    return path is not None and known is not None and bool((read_palette(path, len(known)) == known).all())
+
+
+SAME_INSIDE: Mapping[str, Callable[[Checkpoint, TrainConfig], bool]] = {
+    "vocabulary": _same_words,
+    "objective.palette": _same_colours,
+}
+"""Keys that are files, of which the content counts and not where they lie."""
 
 
 def _default(key: str) -> Any:
