@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import psutil
@@ -25,6 +26,7 @@ from training.data.augment import Augmentation, inception_box
 from training.data.batch import Batch
 from training.data.check import check
 from training.data.config import DataConfig, SourceConfig
+from training.data.decode import BrokenPictureError
 from training.data.loader import Loader
 from training.data.order import picture_draws
 from training.data.part import DataFile
@@ -297,6 +299,22 @@ def test_the_cache_stays_within_its_room_and_keeps_what_was_used_last(tmp_path: 
     assert sum(path.stat().st_size for path in where[0].parent.iterdir()) <= 3000
     with pytest.raises(DataError, match=r"shard_cache_mib leaves 500; raise it"):
         ShardCache(str(tmp_path / "other"), 500).local(files[0])
+
+
+def test_pictures_of_several_stores_are_asked_for_at_once_from_each(tmp_path: Path) -> None:
+    class Told(Reader):
+        asked: ClassVar[list[int]] = []
+
+        def read(self, pieces: list[tuple[DataFile, int, int]]) -> list[bytes | BrokenPictureError]:
+            self.asked.append(len(pieces))
+            return super().read(pieces)
+
+    far = files_of(tmp_path, 4, 100)
+    near = [replace(file, path=file.path.removeprefix("local://")) for file in far]
+    mixed = [(file, 5, 2) for pair in zip(near, far, strict=True) for file in pair]
+    reader = Told(ShardCache(str(tmp_path / "cache"), 0))
+    assert reader.read(mixed) == [bytes([number]) * 2 for number in range(4) for _ in range(2)]
+    assert reader.asked == [8, 4, 4]
 
 
 def test_a_shard_that_another_process_makes_room_of_is_fetched_again_and_read(tmp_path: Path) -> None:

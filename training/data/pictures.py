@@ -165,6 +165,9 @@ class Reader:
         if any(file.damage for file, _, _ in pieces):
             return [self._one(*p) if p[0].damage else self.read([p])[0] for p in pieces]
         if pieces and not self._cache.keeps and not all(storage.is_local(file.path) for file, _, _ in pieces):
+            stores = [file.path.partition("://")[0] if "://" in file.path else "" for file, _, _ in pieces]
+            if len(set(stores)) > 1:
+                return self._by_store(pieces, stores)
             try:
                 found = read_ranges(
                     [f.path for f, _, _ in pieces], [at for _, at, _ in pieces], [n for *_, n in pieces]
@@ -175,6 +178,15 @@ class Reader:
                     return [each for piece in pieces for each in self.read([piece])]
                 return [BrokenPictureError("the store does not give it")]
         return [self._one(*piece) for piece in pieces]
+
+    def _by_store(self, pieces: list[tuple[DataFile, int, int]], stores: list[str]) -> list[bytes | BrokenPictureError]:
+        """Sources that lie in several stores: what each of them has at once."""
+        found: list[bytes | BrokenPictureError] = [b""] * len(pieces)
+        for store in dict.fromkeys(stores):
+            rows = [row for row, each in enumerate(stores) if each == store]
+            for row, data in zip(rows, self.read([pieces[row] for row in rows]), strict=True):
+                found[row] = data
+        return found
 
     def _one(self, file: DataFile, offset: int, length: int) -> bytes | BrokenPictureError:
         if file.damage:
