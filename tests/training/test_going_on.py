@@ -222,6 +222,20 @@ def test_a_run_goes_on_with_the_words_that_it_began_with(data: Path, tmp_path: P
     assert Checkpoint.load(str(out / "checkpoint")).tokenizer().to_bytes() == first.to_bytes()
 
 
+def test_a_model_to_start_from_that_moved_is_the_same_and_another_is_not(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "base", steps=1)
+    run(data, tmp_path / "other", steps=2)
+    each = {"steps": 3, "checkpoints": {"every_steps": 1}}
+    whole = run(data, tmp_path / "whole", **each, start_from=str(tmp_path / "base" / "checkpoint"))
+    shutil.rmtree(tmp_path / "whole" / "checkpoint")  # as if it had been killed before its end
+    shutil.move(tmp_path / "base", tmp_path / "moved")
+    again = run(data, tmp_path / "whole", **each, start_from=str(tmp_path / "moved" / "checkpoint"))
+    assert losses(again) == losses(whole)[2:]
+    refused = r"was trained with start_from .*moved.* and this run has .*other.*; choose another folder"
+    with pytest.raises(ConfigError, match=refused):
+        run(data, tmp_path / "whole", **each, start_from=str(tmp_path / "other" / "checkpoint"))
+
+
 def test_a_palette_that_moved_is_the_same_and_another_is_not(data: Path, tmp_path: Path) -> None:
     def colours(name: str, step: int) -> dict[str, Any]:
         path = tmp_path / name

@@ -19,6 +19,8 @@ from training.saving.checkpoint import NAME, Checkpoint
 from training.saving.checkpoints_config import CheckpointsConfig
 
 PROGRESS = "progress.json"
+STARTED_FROM = "started_from"
+"""In it: the id of the model that the run began with."""
 PARTIAL = ".partial"
 SNAPSHOTS = "snapshots"
 """In the run's folder: a folder by step while its weights are waiting to be measured, or are (training/saving/snapshots.py)."""
@@ -82,6 +84,15 @@ def metrics_of(folder: Path) -> Mapping[str, float]:
         return {str(name): float(value) for name, value in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def started_from(folder: Path) -> str | None:
+    """Id of the model that a checkpoint's run began with; None where it has none, or does not say."""
+    try:
+        found = storage.read_json(str(folder / PROGRESS)).get(STARTED_FROM)
+        return None if found is None else str(found)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def surplus(folders: Sequence[Path], config: CheckpointsConfig, step: int | None = None) -> list[Path]:

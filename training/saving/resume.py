@@ -7,19 +7,21 @@ that wrote it; anything else that differs is refused in one line.
 The folder must be one that all ranks see: a local disk on one machine, a shared file system on several.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline import storage
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, UserError
 from training.config import TrainConfig
 from training.engine.ranks import Ranks
 from training.saving import folder as folders
 from training.saving.checkpoint import FINAL, WEIGHTS, Checkpoint, checksums, write_model
 from training.saving.leaving import Notice, PreemptedError, Preemption
 from training.saving.meanings import Meanings
+from training.saving.opening import open_model
 from training.saving.parts import State, checksums_of_parts
 from training.saving.same_run import BEGINNING, LENGTH, cannot_go_on, goes_on, is_same_run, require_same_run
 from training.saving.transfer import HostCopies, Stateful, restore
@@ -205,7 +207,8 @@ class Saver:
 
         def seal() -> None:
             meanings.save(str(partial))
-            storage.write_json(str(partial / folders.PROGRESS), {"metrics": metrics, "counts": part.counts})
+            began = {folders.STARTED_FROM: self._started_from} if self._started_from is not None else {}
+            storage.write_json(str(partial / folders.PROGRESS), {"metrics": metrics, "counts": part.counts, **began})
             folders.seal(
                 partial, self._describe(str(partial), step, checksums_of_parts(partial, self._ranks.world_size))
             )
@@ -215,6 +218,14 @@ class Saver:
         self._writer.start(partial, part, seal if self._ranks.is_first else None)
         if wait:
             self.wait()
+
+    @functools.cached_property
+    def _started_from(self) -> str | None:
+        """Id of the model at `train.start_from`, so that a run whose start has moved goes on; None where it cannot be told."""
+        try:
+            return None if self._config.start_from is None else open_model(self._config.start_from).id
+        except (UserError, OSError):  # it is gone; nothing but a resume from another place needs it
+            return None
 
     def _open(self, step: int) -> Path:
         """The empty folder, made by the first rank, and what it could not do said by all."""

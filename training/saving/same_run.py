@@ -7,6 +7,7 @@ planned so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +18,9 @@ from training.data.config import SourceConfig
 from training.models.palette import read_palette
 from training.optim.schedule import learning_rate
 from training.saving.checkpoint import Checkpoint
+from training.saving.folder import started_from
 from training.saving.meanings import TOKENIZER
+from training.saving.opening import open_model
 from training.tokens.tokenizer import released
 
 CHANGEABLE = (
@@ -76,11 +79,18 @@ def _same_colours(checkpoint: Checkpoint, config: TrainConfig) -> bool:
     return path is not None and known is not None and bool((read_palette(path, len(known)) == known).all())
 
 
+def _same_start(checkpoint: Checkpoint, config: TrainConfig) -> bool:
+    """Whether `train.start_from` names the very model that the checkpoint's run began with."""
+    began = started_from(Path(checkpoint.folder))
+    return config.start_from is not None and began is not None and open_model(config.start_from).id == began
+
+
 SAME_INSIDE: Mapping[str, Callable[[Checkpoint, TrainConfig], bool]] = {
     "vocabulary": _same_words,
     "objective.palette": _same_colours,
+    "start_from": _same_start,
 }
-"""Keys that are files, of which the content counts and not where they lie."""
+"""Keys that are files or folders, of which the content counts and not where they lie."""
 
 
 def _default(key: str) -> Any:
