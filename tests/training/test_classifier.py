@@ -117,6 +117,10 @@ def test_initial_values_are_the_release_s() -> None:
         assert part.abs().max().item() == pytest.approx(math.sqrt(6 / 128), rel=0.02)
     assert block.c_fc.weight.abs().max().item() == pytest.approx(math.sqrt(6 / 320), rel=0.02)  # type: ignore[union-attr, operator]
     assert 0 < block.c_fc.bias.abs().max() < 1e-5  # type: ignore[union-attr, operator]
+    for values_OI in (made.visual.conv1.weight.flatten(1), made.representation.weight):  # type: ignore[union-attr]
+        deviation = values_OI.shape[1] ** -0.5
+        assert values_OI.std().item() == pytest.approx(deviation, rel=0.1)
+        assert 2 * deviation < values_OI.abs().max().item() < 2 / 0.8796 * deviation  # cut off, and wider for it
     assert made.visual.positional_embedding.std().item() == pytest.approx(1 / 8, rel=0.2)
     assert not made.head.weight.any()
     made.expect_one_class_in_many()

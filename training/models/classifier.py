@@ -15,6 +15,9 @@ from training.models.map_head import MapHead
 from training.models.vit import VisionTransformer
 from training.specs.vit import VitSpec
 
+TWO_DEVIATIONS = 0.87962566
+"""Standard deviation of a standard normal distribution that is cut off at two."""
+
 
 class Classifier(Model):
     """uint8 pixels in, a logit per class out."""
@@ -36,12 +39,13 @@ class Classifier(Model):
         self._initialise()
 
     def _initialise(self) -> None:
-        """As the released code (google-research/big_vision, models/vit.py): Xavier for every matrix, MLP biases of 1e-6, other
-        biases zero; class token and head zero; positions of deviation 1 / sqrt(W) (the tower's own)."""
+        """As the released code (google-research/big_vision, models/vit.py): Xavier for every matrix of the blocks and the pool,
+        LeCun for patches and representation (flax's default), MLP biases of 1e-6, other biases zero; class token and head zero;
+        positions of deviation 1 / sqrt(W) (the tower's own)."""
         if self.visual.class_embedding is not None:
             nn.init.zeros_(self.visual.class_embedding)
         if isinstance(self.visual.conv1, nn.Conv2d):
-            nn.init.xavier_uniform_(self.visual.conv1.weight.flatten(1))
+            _lecun(self.visual.conv1.weight.flatten(1))
             if self.visual.conv1.bias is not None:  # CLIP's tower has none
                 nn.init.zeros_(self.visual.conv1.bias)
         _initialise_blocks(self.visual.transformer)
@@ -53,7 +57,8 @@ class Classifier(Model):
             for layer in (self.map_head.c_fc, self.map_head.c_proj):
                 nn.init.normal_(layer.bias, std=1e-6)
         if self.representation is not None:
-            _xavier(self.representation)
+            _lecun(self.representation.weight)
+            nn.init.zeros_(self.representation.bias)
         if self.head is not None:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
@@ -112,3 +117,9 @@ def _xavier(matrix: nn.Linear, parts: int = 1) -> None:
     for part in matrix.weight.chunk(parts):
         nn.init.xavier_uniform_(part)
     nn.init.zeros_(matrix.bias)
+
+
+def _lecun(weight_OI: Tensor) -> None:
+    """A normal distribution of variance 1 / I, cut off at two deviations and made wider by as much as that takes away."""
+    deviation = weight_OI.shape[1] ** -0.5 / TWO_DEVIATIONS
+    nn.init.trunc_normal_(weight_OI, std=deviation, a=-2 * deviation, b=2 * deviation)
