@@ -4,6 +4,7 @@ A caption is compared without case, Unicode form and punctuation, but with its d
 (datatrove's) makes 20,000 captions of different numbers equal. A shingle is kept as a 64-bit hash.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -16,21 +17,26 @@ from pipeline.duplicates.config import CaptionConfig
 from pipeline.duplicates.loops import jaccard_of
 from pipeline.duplicates.shingle_loops import shingle_loop
 
-_MARKS = "".join(
-    each
-    for each in map(chr, range(0x300, 0x10000))
-    if unicodedata.category(each) in ("Mn", "Mc") and "VARIATION" not in unicodedata.name(each, "")
-)
-"""Vowels and other signs that belong to the letter before them, in Devanagari, Thai, Tamil and others: no letters to `re`. (With
-those beyond U+FFFF, of scripts hardly ever met, `re` would look for each in a list: five times as slow.)"""
-_WORD = re.compile(f"[^\\W_]+(?:[{_MARKS}]+[^\\W_]*)*")
 _NUMBER = re.compile(r"\d+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]")
 
 
 def plain(caption: str | None) -> str:
     """Words of letters and digits, folded, with single spaces between them."""
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", caption or "").casefold()))
+    return " ".join(_word().findall(unicodedata.normalize("NFKC", caption or "").casefold()))
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Letters and digits with the vowels and other signs that belong to the letter before them, in Devanagari, Thai, Tamil and
+    others: no letters to `re`. (With those beyond U+FFFF, of scripts hardly ever met, it would look for each in a list: five
+    times as slow.)"""
+    marks = "".join(
+        each
+        for each in map(chr, range(0x300, 0x10000))
+        if unicodedata.category(each) in ("Mn", "Mc") and "VARIATION" not in unicodedata.name(each, "")
+    )
+    return re.compile(f"[^\\W_]+(?:[{marks}]+[^\\W_]*)*")
 
 
 def word_count(text: str) -> int:

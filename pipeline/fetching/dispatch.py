@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.web.answer import UNREACHED, Fetched, Verdict
+from pipeline.web.breaker import Breaker
 from pipeline.web.web_config import NetworkConfig
 
 PATIENCE_SECONDS = 2.0
@@ -61,10 +62,8 @@ class Host:
     running: int = 0
     answers: bool = False
     paced: bool = False  # may be asked only so often
-    failures: int = 0  # in a row
-    rests: int = 0  # in a row
+    breaker: Breaker = field(default_factory=Breaker)
     not_before: float = 0.0
-    rested_at: float = 0.0
     wake_at: float = 0.0
     listed: int | None = None  # the number of its entry among those that may start; others of it count no more
     order: tuple[bool, int, int] = (True, 0, 0)  # of that entry
@@ -257,25 +256,25 @@ class Dispatcher:
         return wait
 
     def _learn(self, host: Host, fetched: Fetched, verdict: Verdict, started: float) -> None:
-        """The circuit breaker."""
+        """What an answer says of its host's health."""
         if fetched.reason not in UNREACHED:
             if fetched.status:
-                host.answers, host.failures, host.rests = True, 0, 0
+                host.answers = True
+                host.breaker.mend()
             return
         if not verdict.again:
             return
-        host.failures += 1
-        if not verdict.whole_host and host.failures < self._config.host_failures:
+        host.breaker.failures += 1
+        if not verdict.whole_host and host.breaker.failures < self._config.host_failures:
             return
-        if started < host.rested_at:  # several were under way when it broke: one rest for all
+        if started < host.breaker.rested_at:  # several were under way when it broke: one rest for all
             return
-        now = self._loop.time()
-        host.rests, host.answers, host.rested_at = host.rests + 1, False, now
-        if host.rests > self._config.retries:
+        host.answers = False
+        until = host.breaker.rest_until(self._config, self._loop.time())
+        if until is None:
             self._give_up(host, fetched)
         else:
-            rest = self._config.host_rest_seconds * 2 ** (host.rests - 1)
-            host.not_before = max(host.not_before, now + rest)
+            host.not_before = max(host.not_before, until)
 
     def _give_up(self, host: Host, last: Fetched) -> None:
         evidence = f"given up after {last.reason}: {last.evidence}"

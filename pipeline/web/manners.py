@@ -7,23 +7,15 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline.web.addresses import url_refusal
 from pipeline.web.answer import UNREACHED, Fetched, Verdict, Wish
+from pipeline.web.breaker import Breaker
 from pipeline.web.site_files import SiteFileCache
 from pipeline.web.site_rules import SiteRules
 from pipeline.web.urls import UnusableURLError, canonical, host_of, origin_of
 from pipeline.web.web_config import NetworkConfig
-
-
-@dataclass
-class _Health:
-    """How a host has failed of late: requests and rests in a row."""
-
-    failures: int = 0
-    rests: int = 0
-    rested_at: float = 0.0
 
 
 class Manners:
@@ -48,7 +40,7 @@ class Manners:
         self._interval_seconds: dict[str, float] = {}
         self._hold_until: dict[str, float] = {}
         self._sent_away: dict[str, Verdict] = {}
-        self._health: dict[str, _Health] = {}
+        self._breakers: dict[str, Breaker] = {}
         self._everywhere = asyncio.Semaphore(open_at_once or config.concurrency)
         self._at_host: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(config.per_host_concurrency)
@@ -173,21 +165,21 @@ class Manners:
             self._hold_until[host] = max(self._hold_until.get(host, 0.0), until)
 
     def _learn(self, host: str, verdict: Verdict, started: float) -> None:
-        """The circuit breaker, as in pipeline.fetching.dispatch: a host that fails time after time is rested, then given up."""
+        """What an answer says of its host's health."""
         if verdict.reason not in UNREACHED:
-            self._health.pop(host, None)
+            self._breakers.pop(host, None)
             return
-        health = self._health.setdefault(host, _Health())
-        health.failures += verdict.again
+        breaker = self._breakers.setdefault(host, Breaker())
+        breaker.failures += verdict.again
         # Several were under way when it broke: one rest for all.
-        if health.failures < self._config.host_failures or started < health.rested_at or host in self._sent_away:
+        if breaker.failures < self._config.host_failures or started < breaker.rested_at or host in self._sent_away:
             return
-        health.failures, health.rests, health.rested_at = 0, health.rests + 1, time.monotonic()
-        if health.rests > self._config.retries:
+        breaker.failures = 0
+        until = breaker.rest_until(self._config, time.monotonic())
+        if until is None:
             why = f"given up after {verdict.reason}: {verdict.evidence}"
             self._sent_away[host] = Verdict(reason="host_unreachable", evidence=why)
         else:
-            until = health.rested_at + self._config.host_rest_seconds * 2 ** (health.rests - 1)
             self._hold_until[host] = max(self._hold_until.get(host, 0.0), until)
 
     async def _left_alone(self, host: str) -> Verdict | None:

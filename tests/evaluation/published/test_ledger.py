@@ -46,17 +46,20 @@ def test_an_unknown_model_is_told_the_nearest() -> None:
         published("ViT-B-32 openia")
 
 
+def marks_of(*scores: Score) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """(task, table) -> verdict and reason."""
+    return {
+        (each.score.split("/")[0], each.table): (each.verdict, each.reason) for each in ledger(report(*scores), BASE)
+    }
+
+
 def test_each_number_is_marked() -> None:
-    found = ledger(
-        report(
-            measured("imagenet/zero_shot/top1/ensemble", 0.6335, 50_000),
-            measured("kitti-distance/zero_shot/top1/ensemble", 0.27, 711),
-            measured("cifar100/zero_shot/top1/ensemble", 0.55, 10_000),
-            measured("digits/zero_shot/top1/ensemble", 0.5, 360),
-        ),
-        BASE,
+    marks = marks_of(
+        measured("imagenet/zero_shot/top1/ensemble", 0.6335, 50_000),
+        measured("kitti-distance/zero_shot/top1/ensemble", 0.27, 711),
+        measured("cifar100/zero_shot/top1/ensemble", 0.55, 10_000),
+        measured("digits/zero_shot/top1/ensemble", 0.5, 360),
     )
-    marks = {(each.score.split("/")[0], each.table): (each.verdict, each.reason) for each in found}
     assert marks["imagenet", "open-clip"] == marks["imagenet", "clip-paper"] == ("match", None)
     assert marks["kitti-distance", "clip-paper"] == ("explained", "kitti-unreproducible")
     assert marks["kitti-distance", "open-clip"] == ("match", None)
@@ -66,28 +69,21 @@ def test_each_number_is_marked() -> None:
 
 def test_a_variant_is_set_beside_the_tables_that_measure_as_it_does() -> None:
     """They were beside none, not even the paper's own of `@clip-paper`."""
-    found = ledger(
-        report(
-            measured("resisc45@clip-paper/zero_shot/top1/ensemble", 0.603, 25_200),
-            measured("resisc45@vtab/zero_shot/top1/ensemble", 0.61, 6_300),
-            measured("resisc45@clip-benchmark/zero_shot/top1/ensemble", 0.536, 6_300),
-            measured("pcam@clip-benchmark/zero_shot/top1/ensemble", 0.5, 32_768),
-            measured("sun397@datacomp/zero_shot/top1/ensemble", 0.58, 108_754),
-            measured("voc2007@datacomp/zero_shot/top1/ensemble", 0.764, 14_976),
-            measured("voc2007@difficult-counted/zero_shot/map/ensemble", 0.76, 4_952),
-            measured("resisc45@official/zero_shot/top1/ensemble", 0.6, 31_500),
-        ),
-        BASE,
+    marks = marks_of(
+        measured("resisc45@clip-paper/zero_shot/top1/ensemble", 0.603, 25_200),
+        measured("resisc45@vtab/zero_shot/top1/ensemble", 0.61, 6_300),
+        measured("resisc45@clip-benchmark/zero_shot/top1/ensemble", 0.536, 6_300),
+        measured("pcam@clip-benchmark/zero_shot/top1/ensemble", 0.5, 32_768),
+        measured("sun397@datacomp/zero_shot/top1/ensemble", 0.58, 108_754),
+        measured("voc2007@datacomp/zero_shot/top1/ensemble", 0.764, 14_976),
+        measured("voc2007@difficult-counted/zero_shot/map/ensemble", 0.76, 4_952),
+        measured("resisc45@official/zero_shot/top1/ensemble", 0.6, 31_500),
     )
-    marks = {(each.score.split("/")[0], each.table): (each.verdict, each.reason) for each in found}
     assert marks.pop(("resisc45@clip-paper", "clip-paper")) == ("match", None)
     assert {table for task, table in marks if task == "resisc45@vtab"} == set(sources())
     assert {table for task, table in marks if task == "resisc45@clip-benchmark"} == {"open-clip", "clip-benchmark"}
     assert marks["resisc45@clip-benchmark", "open-clip"] == ("match", None)
-    for task in (
-        "pcam@clip-benchmark",
-        "sun397@datacomp",
-    ):  # asked alike, so that no difference of words or splits explains it
+    for task in ("pcam@clip-benchmark", "sun397@datacomp"):  # asked alike: no words or splits explain a difference
         assert marks[task, "open-clip"] == ("unexplained", None)
         assert (task, "clip-paper") not in marks
     assert [table for task, table in marks if task == "voc2007@datacomp"] == ["open-clip"]
